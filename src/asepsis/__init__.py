@@ -1,0 +1,1 @@
+"""Asepsis: secure, connected medical devices."""

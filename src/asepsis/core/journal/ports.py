@@ -1,0 +1,179 @@
+"""The journal's interface; every adapter passes the same contract tests.
+
+A journal holds one append-only *stream* per lane. A record belongs to an *account*: the sequence
+space of one producer and boot epoch, shared by the lanes of one chain (a live lane and its late
+batches). Appending is idempotent for ever: what an account received is stored in the transaction
+of the record itself. A jump forward is accepted and opens a gap; late records fill gaps in ascending
+order, and their hash chain must fit at both edges of the gap.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from asepsis.core.model.lanes import Account, Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The place of a record in its producer's hash chain.
+
+    Attributes:
+        digest: SHA-256 of the signed part of this record, 32 bytes.
+        previous: Digest of the record before it, 32 bytes; zeros for the first of an epoch.
+    """
+
+    digest: bytes
+    previous: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    """One record to be made durable.
+
+    Attributes:
+        lane: Stream it goes to.
+        account: Sequence space it is counted in.
+        producer: Name of the sender, a SAN URI or a service name, at most 120 characters.
+        epoch: Boot epoch of the producer, 0 to 2**63 - 1.
+        sequence: From 1 within the epoch.
+        kind: Short media kind such as "origin-batch", at most 40 characters.
+        body: The record, at most the lane's record limit.
+        received_at_ns: Hub wall time of arrival, nanoseconds since 1970.
+        link: Place in the hash chain; None for accounts without one.
+    """
+
+    lane: Lane
+    account: Account
+    producer: str
+    epoch: int
+    sequence: int
+    kind: str
+    body: bytes
+    received_at_ns: int
+    link: Link | None = None
+
+
+class Outcome(Enum):
+    """What an append did."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof that a record is durable.
+
+    Attributes:
+        outcome: Stored now, or already received before.
+        position: Position in the lane's stream, from 1; 0 for a duplicate.
+        gap_opened: First and last missing sequence if this record jumped forward, else None.
+        gap_closed: Whether this record filled the last hole of its gap.
+    """
+
+    outcome: Outcome
+    position: int
+    gap_opened: tuple[int, int] | None = None
+    gap_closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as read back.
+
+    Attributes:
+        position: Position in its lane's stream, ascending, not necessarily dense after expiry.
+        append: The record as it was appended, body decrypted.
+    """
+
+    position: int
+    append: Append
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """What was received from one producer in one epoch.
+
+    Attributes:
+        highest: Highest sequence received, 0 if none.
+        gaps: Open gaps as (first, last), ascending, at most the configured number.
+    """
+
+    highest: int
+    gaps: tuple[tuple[int, int], ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStatus:
+    """Fill level of one lane.
+
+    Attributes:
+        first: Lowest position still held, 0 if empty.
+        last: Highest position ever given, 0 if none.
+        bytes_held: Payload bytes held.
+        bytes_budget: Watermark in bytes; at it the lane refuses with BackPressure.
+        undelivered: Records that a mandatory consumer has not committed.
+    """
+
+    first: int
+    last: int
+    bytes_held: int
+    bytes_budget: int
+    undelivered: int
+
+
+class Journal(Protocol):
+    """The durable log as its callers see it; thread-safe.
+
+    Errors that `submit`'s future carries: BackPressure (watermark or full disk: nothing stored),
+    ChainBroken (fork), LimitExceeded (record too large, too many open gaps), InputError (a late
+    record that fills no gap in order).
+    """
+
+    def submit(self, record: Append) -> "Future[Receipt]":
+        """Queue a record; the future completes once the record is durable or refused."""
+        ...
+
+    def account(self, account: Account, producer: str, epoch: int) -> AccountState:
+        """Return what was received on an account; zeros if nothing was."""
+        ...
+
+    def read(self, lane: Lane, *, after: int, records_max: int) -> Sequence[Record]:
+        """Return durable records with position > `after`, ascending."""
+        ...
+
+    def register(self, consumer: str, lanes: Mapping[Lane, bool]) -> None:
+        """Create or change a consumer; True marks a lane whose delivery is mandatory."""
+        ...
+
+    def pull(self, consumer: str, lane: Lane, *, records_max: int) -> Sequence[Record]:
+        """Return the records after the consumer's durable cursor without moving it.
+
+        Raises:
+            NotFound: Unknown consumer, or a lane it is not registered for.
+        """
+        ...
+
+    def commit(self, consumer: str, lane: Lane, position: int) -> None:
+        """Move the consumer's cursor durably to `position`; a lower value is ignored.
+
+        Raises:
+            NotFound: Unknown consumer or lane.
+            InputError: Position beyond the end of the stream.
+        """
+        ...
+
+    def expire(self, now_ns: int) -> Mapping[Lane, int]:
+        """Remove what is older than its lane's age and delivered; destroy keys of empty days."""
+        ...
+
+    def status(self) -> Mapping[Lane, LaneStatus]:
+        """Return the fill level of every lane."""
+        ...
+
+    def close(self) -> None:
+        """Make what is queued durable and release every resource."""
+        ...

@@ -1,0 +1,1 @@
+"""MDC nomenclature, UCUM units and translations between dialects, loss accounted. Pure."""

@@ -1,0 +1,1 @@
+"""Frozen values that two features exchange, in the field's own words. No I/O, no clock."""

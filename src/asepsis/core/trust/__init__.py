@@ -1,0 +1,1 @@
+"""Identity, TLS, signatures, Merkle trees, sealing; `authority` only in hub and vendor tools."""
