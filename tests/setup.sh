@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Install the Debian packages that the tests talk to. As root or with password-less sudo they are
+# installed; otherwise this says exactly what is missing and which tests are left out. With CI=true
+# nothing may be left out.
+set -euo pipefail
+
+# package : what it is needed for
+packages=(
+  "curl:enrolment by curl and openssl alone"
+  "openssl:enrolment by curl and openssl alone; TLS peers"
+  "postgresql:every test of state on a real PostgreSQL"
+  "softhsm2:signing keys behind PKCS#11"
+  "user-mode-linux:power cuts of the journal"
+  "gcc:the standard's vectors decoded by an independent C program"
+  "libc6-dev:the standard's vectors decoded by an independent C program"
+  "libssl-dev:the standard's vectors decoded by an independent C program"
+  "iproute2:network namespaces"
+  "tshark:captures that judge what crossed the wire"
+  "e2fsprogs:file systems of the power-cut guest"
+  "procps:process inspection"
+  "util-linux:mount and network namespaces, taskset"
+)
+missing=(); reasons=()
+for entry in "${packages[@]}"; do
+  name=${entry%%:*}
+  if [ "$(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null || true)" != installed ]; then
+    missing+=("$name"); reasons+=("$name (${entry#*:})")
+  fi
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if [ "$(id -u)" = 0 ]; then sudo=(); elif sudo -n true 2>/dev/null; then sudo=(sudo -n); else
+  printf 'Not installed, and this user may not install:\n'; printf '  %s\n' "${reasons[@]}"
+  if [ "${CI:-}" = true ]; then echo "With CI=true nothing may be left out."; exit 1; fi
+  echo "The tests that need them will be skipped and listed. Install them with:"
+  echo "  apt-get install --no-install-recommends ${missing[*]}"
+  exit 0
+fi
+echo "Installing for the tests: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+"${sudo[@]}" mkdir -p /etc/postgresql-common/createcluster.d
+# No cluster of the system's own: the tests make throw-away ones.
+echo 'create_main_cluster = false' | "${sudo[@]}" tee /etc/postgresql-common/createcluster.d/asepsis.conf >/dev/null
+"${sudo[@]}" apt-get update -qq
+"${sudo[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
