@@ -1,1 +1,1 @@
-"""What is carried everywhere: no web framework, no database engine, no sockets but the journal's."""
+"""Carried everywhere: no web framework, no database engine, no sockets but the journal's."""

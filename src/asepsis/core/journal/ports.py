@@ -3,8 +3,8 @@
 A journal holds one append-only *stream* per lane. A record belongs to an *account*: the sequence
 space of one producer and boot epoch, shared by the lanes of one chain (a live lane and its late
 batches). Appending is idempotent for ever: what an account received is stored in the transaction
-of the record itself. A jump forward is accepted and opens a gap; late records fill gaps in ascending
-order, and their hash chain must fit at both edges of the gap.
+of the record itself. A jump forward is accepted and opens a gap; late records fill gaps in
+ascending order, and their hash chain must fit at both edges of the gap.
 """
 
 from collections.abc import Mapping, Sequence

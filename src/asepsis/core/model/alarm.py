@@ -54,12 +54,12 @@ class AlarmEvent:
         phase: Onset, change or end.
         kind: Physiological or technical.
         priority: High, medium or low.
-        latching: Whether signals go on after the condition ended (clause 6.7).
+        latching: Whether signals go on after the condition ended (clause 6.10).
         inactivation: State of the alarm signals at the device.
         mdc_code: 32-bit MDC code of the condition (ISO/IEEE 11073-10101), partition in the high 16.
         source_handle: Metric the condition refers to, 0 for the whole device.
         offset_ms: Milliseconds after the start of the interval of its batch, 0 to 65 535.
-        text: What the device shows, at most `TEXT_BYTES_MAX` bytes of UTF-8; device text, untrusted.
+        text: What the device shows, at most `TEXT_BYTES_MAX` bytes of UTF-8; untrusted.
     """
 
     condition_id: bytes
