@@ -1,0 +1,1 @@
+"""Who may do what: one decision table, and the people who hold bearer tokens."""

@@ -1,0 +1,133 @@
+"""The one decision table: kind of principal x role x action. Pure; every route names its action.
+
+The default is refusal: what the tables do not name is not permitted. Three further rules hold for
+the resource: a machine acts on itself or on a device of its declared list, a certificate that is
+good for renewal only reaches the renewal, and nobody in particular is asked to authenticate.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+from asepsis.core.errors import NotAuthenticated, NotPermitted
+from asepsis.core.model.identity import PrincipalKind
+from asepsis.hub.access.principal import Principal, Role
+
+
+class Action(StrEnum):
+    """Everything that can be asked of the hub. A route or command without one fails the build."""
+
+    SUBMIT_ORIGIN = "submit-origin"
+    SUBMIT_ALERT = "submit-alert"
+    SUBMIT_WAVEFORM = "submit-waveform"
+    SUBMIT_FHIR = "submit-fhir"
+    SUBMIT_LATE = "submit-late"
+    SUBMIT_HL7V2 = "submit-hl7v2"
+    READ_METADATA = "read-metadata"
+    CONSUME = "consume"
+    COMMIT_CURSOR = "commit-cursor"
+    WATCH_LIVE = "watch-live"
+    ENROL = "enrol"
+    RENEW = "renew"
+    READ_CA = "read-ca"
+    READ_TIME = "read-time"
+    LIST_DEVICES = "list-devices"
+    READ_DEVICE = "read-device"
+    REVOKE_DEVICE = "revoke-device"
+    DECLARE_SOURCE = "declare-source"
+    READ_AUDIT = "read-audit"
+    MANAGE_CONSUMERS = "manage-consumers"
+    MANAGE_PEOPLE = "manage-people"
+    READ_STATUS = "read-status"
+
+
+_SUBMIT: Final = frozenset(
+    {
+        Action.SUBMIT_ORIGIN,
+        Action.SUBMIT_ALERT,
+        Action.SUBMIT_WAVEFORM,
+        Action.SUBMIT_FHIR,
+        Action.SUBMIT_LATE,
+        Action.SUBMIT_HL7V2,
+    }
+)
+_ENROLMENT: Final = frozenset({Action.ENROL, Action.READ_CA, Action.READ_TIME})
+_IDENTITY: Final = _ENROLMENT | {Action.RENEW}
+
+MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
+    PrincipalKind.DEVICE: _IDENTITY | _SUBMIT | {Action.READ_METADATA},
+    PrincipalKind.GATEWAY: _IDENTITY | _SUBMIT | {Action.READ_METADATA},
+    PrincipalKind.CONSUMER: _IDENTITY
+    | {Action.READ_METADATA, Action.CONSUME, Action.COMMIT_CURSOR, Action.WATCH_LIVE},
+    PrincipalKind.IDEVID: _ENROLMENT,
+    PrincipalKind.ANONYMOUS: _ENROLMENT,
+    # A hub's own certificate names a server; it never opens a route as a client.
+    PrincipalKind.SERVER: frozenset(),
+}
+"""What each kind of machine may ask for, about itself and its declared list."""
+
+_READ: Final = frozenset({Action.LIST_DEVICES, Action.READ_DEVICE, Action.READ_STATUS})
+
+PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
+    # Runs the installation; sees no patient, and may not give consumers what they show.
+    Role.ADMINISTRATOR: _READ
+    | {
+        Action.REVOKE_DEVICE,
+        Action.DECLARE_SOURCE,
+        Action.READ_AUDIT,
+        Action.MANAGE_CONSUMERS,
+        Action.MANAGE_PEOPLE,
+        Action.READ_METADATA,
+        Action.READ_CA,
+    },
+    Role.CLINICAL_ENGINEER: _READ
+    | {
+        Action.REVOKE_DEVICE,
+        Action.DECLARE_SOURCE,
+        Action.WATCH_LIVE,
+        Action.READ_METADATA,
+        Action.READ_CA,
+    },
+    Role.SECURITY: _READ
+    | {Action.REVOKE_DEVICE, Action.READ_AUDIT, Action.READ_METADATA, Action.READ_CA},
+    Role.VIEWER: _READ | {Action.WATCH_LIVE, Action.READ_METADATA, Action.READ_CA},
+}
+"""What each role of a person may ask for; a person with two roles may do what either may."""
+
+OWN_RESOURCE: Final = _SUBMIT | {Action.CONSUME, Action.COMMIT_CURSOR, Action.RENEW}
+"""Actions whose resource is a name: the principal's own or, for data, one of its declared list."""
+
+RENEWAL_ONLY: Final = _IDENTITY
+"""What is left of a certificate that is expired or was never recorded."""
+
+
+def decide(principal: Principal, action: Action, resource: str | None = None) -> None:
+    """Let the request pass, or raise.
+
+    Args:
+        principal: Who asks.
+        action: What is asked.
+        resource: Whom it is about: for data the device it bears, for consumers and renewal the
+            owner's name; None where the action has no such owner or it is checked later.
+
+    Raises:
+        NotAuthenticated: Nobody in particular asks for what somebody might be given.
+        NotPermitted: The principal is known and may not do this, or not for this resource.
+    """
+    if action not in _permitted(principal):
+        if principal.kind is PrincipalKind.ANONYMOUS:
+            raise NotAuthenticated(f"{action} needs a credential")
+        raise NotPermitted(f"a {principal.kind.value} may not {action}")
+    if resource is None or action not in OWN_RESOURCE:
+        return
+    # Data may be brought for others by declaration; cursors and certificates never.
+    own = principal.speaks_for(resource) if action in _SUBMIT else resource == principal.name
+    if not own:
+        raise NotPermitted(f"{principal.name} may not {action} for another name")
+
+
+def _permitted(principal: Principal) -> frozenset[Action]:
+    if principal.kind is PrincipalKind.PERSON:
+        return frozenset[Action]().union(*(PEOPLE[role] for role in principal.roles))
+    permitted = MACHINES[principal.kind]
+    return permitted & RENEWAL_ONLY if principal.renewal_only else permitted
