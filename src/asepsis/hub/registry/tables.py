@@ -1,0 +1,72 @@
+"""Tables of the registry. Names and certificates are no patient data; they stand in clear."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    Named,
+    String,
+    Table,
+    TypedColumns,
+)
+
+from asepsis.core.model.identity import NAME_CHARS_MAX
+from asepsis.hub.store.metadata import METADATA
+
+
+class DeviceColumns(TypedColumns):
+    """Machines that were enrolled: devices, gateways, consumers."""
+
+    name: Named[str] = Column(String(NAME_CHARS_MAX), primary_key=True)
+    kind: Named[str] = Column(String(20), nullable=False)
+    model: Named[str] = Column(String(120), nullable=False)
+    key_sha256: Named[bytes] = Column(LargeBinary, nullable=False)
+    origin_required: Named[bool] = Column(Boolean, nullable=False)
+    origin_spki: Named[bytes | None] = Column(LargeBinary)
+    lease_ms: Named[int] = Column(Integer, nullable=False)
+    renewal_window_days: Named[int] = Column(Integer, nullable=False)
+    enrolled_at_ns: Named[int] = Column(BigInteger, nullable=False)
+    renewed_at_ns: Named[int] = Column(BigInteger, nullable=False)
+
+
+class CertificateColumns(TypedColumns):
+    """Every certificate that was handed out, also expired ones; `void` ones never open again."""
+
+    fingerprint: Named[bytes] = Column(LargeBinary, primary_key=True)
+    serial: Named[str] = Column(String(40), nullable=False, unique=True)
+    name: Named[str] = Column(
+        String(NAME_CHARS_MAX), ForeignKey("devices.name"), nullable=False, index=True
+    )
+    profile: Named[str] = Column(String(20), nullable=False)
+    not_before_ns: Named[int] = Column(BigInteger, nullable=False)
+    not_after_ns: Named[int] = Column(BigInteger, nullable=False)
+    issued_at_ns: Named[int] = Column(BigInteger, nullable=False)
+    void: Named[bool] = Column(Boolean, nullable=False)
+
+
+class RevocationColumns(TypedColumns):
+    """Identities that are refused everywhere until a person lists them again."""
+
+    name: Named[str] = Column(String(NAME_CHARS_MAX), primary_key=True)
+    at_ns: Named[int] = Column(BigInteger, nullable=False)
+    person: Named[str] = Column(String(120), nullable=False)
+    reason: Named[str] = Column(String(200), nullable=False)
+
+
+class DelegationColumns(TypedColumns):
+    """The declared list: devices that a gateway or vendor's server may speak for."""
+
+    holder: Named[str] = Column(String(NAME_CHARS_MAX), primary_key=True)
+    device: Named[str] = Column(String(NAME_CHARS_MAX), primary_key=True)
+    person: Named[str] = Column(String(120), nullable=False)
+    declared_at_ns: Named[int] = Column(BigInteger, nullable=False)
+    expires_at_ns: Named[int] = Column(BigInteger, nullable=False)
+
+
+devices = Table("devices", METADATA, DeviceColumns)
+certificates = Table("certificates", METADATA, CertificateColumns)
+revocations = Table("revocations", METADATA, RevocationColumns)
+delegations = Table("delegations", METADATA, DelegationColumns)
