@@ -280,10 +280,7 @@ def encode_batch(
             _NUMERIC.pack(n.handle, n.mdc_code, n.unit_code, n.value, n.status, n.offset_ms)
             for n in numerics
         ]
-        promises = [
-            _DIGEST.pack(d.handle, d.frame_sequence, sized(d.sha256, 32, "SHA-256"))
-            for d in digests
-        ]
+        promises = [_DIGEST.pack(d.handle, d.frame_sequence, _sha256_of(d)) for d in digests]
         head = _pack_head(header, (len(rows), len(events), len(promises)))
     except struct.error as error:
         raise InputError(f"a field of the batch is outside its range: {error}") from error
