@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from asepsis.core import errors
 from asepsis.core.trust import requests as typed
+from asepsis.core.trust.statements import NONCE_BYTES_MAX, NONCE_BYTES_MIN
 
 ANSWER_TIMEOUT_S: Final = 10.0
 """Time for one answer, in seconds; the signer needs about a millisecond and one fsync."""
@@ -310,7 +311,7 @@ class AdminClient:
 
 
 def _time_request(nonce: bytes) -> typed.TimeRequest:
-    if not typed.NONCE_BYTES_MIN <= len(nonce) <= typed.NONCE_BYTES_MAX:
+    if not NONCE_BYTES_MIN <= len(nonce) <= NONCE_BYTES_MAX:
         raise errors.InputError("nonce has 8 to 32 bytes")
     return typed.TimeRequest(nonce=nonce)
 

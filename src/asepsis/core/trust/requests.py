@@ -4,9 +4,6 @@ Every message on the signer's sockets is one of the structs below in MessagePack
 length as a 32-bit big-endian integer. Unknown types and unknown fields are refused: a request that
 the signer does not fully understand is none. It checks each itself; the hub's word counts for
 nothing (NIST SP 800-57 part 1 section 6.2.2.3, restricted use of keys).
-
-The statements that are signed start with a magic of their own, so that a signature over one kind
-never verifies as another.
 """
 
 import struct
@@ -15,13 +12,12 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 
 from asepsis.core.errors import FramingError, InputError, LimitExceeded
+from asepsis.core.trust.statements import NONCE_BYTES_MAX, NONCE_BYTES_MIN
 
 MESSAGE_BYTES_MAX: Final = 262_144
 """Largest request or answer, in bytes without the length prefix."""
 CSR_BYTES_MAX: Final = 4_096
 CERTIFICATES_PER_CHAIN_MAX: Final = 5
-NONCE_BYTES_MIN: Final = 8
-NONCE_BYTES_MAX: Final = 32
 SERVER_NAMES_MAX: Final = 32
 DECLARED_MAX: Final = 1_000
 EXPECTED_MAX: Final = 10_000
@@ -32,11 +28,6 @@ RENEWAL_WINDOW_DAYS_MAX: Final = 3_650
 LEASE_MS_DEFAULT: Final = 2_000
 LEASE_MS_MAX: Final = 10_000
 LENGTH: Final = struct.Struct(">I")
-TIME_MAGIC: Final = b"ATM1"
-TREE_HEAD_MAGIC: Final = b"ATH1"
-_TIME_TAIL: Final = struct.Struct(">QI")
-_TREE_HEAD: Final = struct.Struct(">4sQQ32s")
-_U64_MAX: Final = 2**64 - 1
 
 Text: TypeAlias = Annotated[str, msgspec.Meta(max_length=256)]
 Der: TypeAlias = Annotated[bytes, msgspec.Meta(max_length=8_192)]
@@ -51,7 +42,7 @@ class Message(
     """Base of everything that crosses a signer's socket."""
 
 
-class Expectation(Message, tag="expectation"):
+class Expectation(Message, frozen=True, tag="expectation"):
     """A device, gateway or consumer that a person listed, and what the person decided about it.
 
     Attributes:
@@ -86,20 +77,20 @@ class Expectation(Message, tag="expectation"):
 # --- proofs: why a certificate may be issued ---------------------------------------------------
 
 
-class TokenProof(Message, tag="token"):
+class TokenProof(Message, frozen=True, tag="token"):
     """The one-time secret of an expectation (RFC 7030 section 3.2.3); the signer keeps its hash."""
 
     id: Text
     secret: Text
 
 
-class RenewalProof(Message, tag="renewal"):
+class RenewalProof(Message, frozen=True, tag="renewal"):
     """A certificate of this CA, expired or not, for the same name (RFC 7030 section 4.2.2)."""
 
     current_cert_der: Der
 
 
-class IDevIdProof(Message, tag="idevid"):
+class IDevIdProof(Message, frozen=True, tag="idevid"):
     """A maker's certificate chain, leaf first (IEEE 802.1AR-2018); its serial must be listed."""
 
     chain_der: Chain
@@ -110,7 +101,7 @@ Proof: TypeAlias = TokenProof | RenewalProof | IDevIdProof
 # --- requests on the hub's socket --------------------------------------------------------------
 
 
-class IssueRequest(Message, tag="issue"):
+class IssueRequest(Message, frozen=True, tag="issue"):
     """Issue one certificate.
 
     Attributes:
@@ -124,20 +115,20 @@ class IssueRequest(Message, tag="issue"):
     proof: Proof
 
 
-class ServerCertificateRequest(Message, tag="server"):
+class ServerCertificateRequest(Message, frozen=True, tag="server"):
     """Issue the hub's own certificate for DNS names and IP addresses fixed at init."""
 
     csr_der: Annotated[bytes, msgspec.Meta(max_length=CSR_BYTES_MAX)]
     names: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1, max_length=SERVER_NAMES_MAX)]
 
 
-class TimeRequest(Message, tag="time"):
+class TimeRequest(Message, frozen=True, tag="time"):
     """Sign the present time together with a nonce of 8 to 32 bytes (REQ-ID-020)."""
 
     nonce: Annotated[bytes, msgspec.Meta(min_length=NONCE_BYTES_MIN, max_length=NONCE_BYTES_MAX)]
 
 
-class TreeHead(Message, tag="tree-head"):
+class TreeHead(Message, frozen=True, tag="tree-head"):
     """The audit log's state (RFC 9162 section 4.10).
 
     Attributes:
@@ -151,32 +142,32 @@ class TreeHead(Message, tag="tree-head"):
     timestamp_ns: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
-class TreeHeadRequest(Message, tag="sign-tree-head"):
+class TreeHeadRequest(Message, frozen=True, tag="sign-tree-head"):
     """Sign a tree head; the log may grow and may not shrink or change."""
 
     head: TreeHead
 
 
-class CrlRequest(Message, tag="crl"):
+class CrlRequest(Message, frozen=True, tag="crl"):
     """Sign a CRL for consumers outside (RFC 5280 section 5)."""
 
 
-class RevokeRequest(Message, tag="revoke"):
+class RevokeRequest(Message, frozen=True, tag="revoke"):
     """End an identity: all serials, renewals and open expectations of that name."""
 
     name: Text
     reason: Text
 
 
-class AuthoritiesRequest(Message, tag="authorities"):
+class AuthoritiesRequest(Message, frozen=True, tag="authorities"):
     """Ask for the CA chain, the makers trusted for IDevIDs and the signer's own certificates."""
 
 
-class StatusRequest(Message, tag="status"):
+class StatusRequest(Message, frozen=True, tag="status"):
     """Ask how the keys are kept and what was done."""
 
 
-class AlarmsRequest(Message, tag="alarms"):
+class AlarmsRequest(Message, frozen=True, tag="alarms"):
     """Ask for alarms with a number above `after`, at most 100."""
 
     after: Annotated[int, msgspec.Meta(ge=0)] = 0
@@ -197,7 +188,7 @@ HubRequest: TypeAlias = (
 # --- requests on the operator's socket ---------------------------------------------------------
 
 
-class ExpectRequest(Message, tag="expect"):
+class ExpectRequest(Message, frozen=True, tag="expect"):
     """List a device, gateway or consumer for `valid_s` seconds (at most 24 hours).
 
     `expectation.id`, `listed_ns` and `expires_ns` are the signer's to set; what is sent is ignored.
@@ -207,35 +198,35 @@ class ExpectRequest(Message, tag="expect"):
     valid_s: Annotated[int, msgspec.Meta(ge=60, le=86_400)] = 86_400
 
 
-class WithdrawRequest(Message, tag="withdraw"):
+class WithdrawRequest(Message, frozen=True, tag="withdraw"):
     """Close an open expectation."""
 
     id: Text
 
 
-class ListRequest(Message, tag="list"):
+class ListRequest(Message, frozen=True, tag="list"):
     """Ask for the open expectations."""
 
 
-class ReleaseRequest(Message, tag="release"):
+class ReleaseRequest(Message, frozen=True, tag="release"):
     """Let a revoked name be listed again; its old certificates stay revoked for ever."""
 
     name: Text
 
 
-class TrustMakerRequest(Message, tag="trust-maker"):
+class TrustMakerRequest(Message, frozen=True, tag="trust-maker"):
     """Trust a maker's CA certificate for IDevIDs."""
 
     certificate_der: Der
 
 
-class DistrustMakerRequest(Message, tag="distrust-maker"):
+class DistrustMakerRequest(Message, frozen=True, tag="distrust-maker"):
     """Stop trusting a maker's CA certificate."""
 
     fingerprint: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
 
-class Limits(Message, tag="limits"):
+class Limits(Message, frozen=True, tag="limits"):
     """How many certificates may leave in one minute and one hour.
 
     Attributes:
@@ -253,13 +244,13 @@ class Limits(Message, tag="limits"):
     per_name_per_hour: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 12
 
 
-class LimitsRequest(Message, tag="set-limits"):
+class LimitsRequest(Message, frozen=True, tag="set-limits"):
     """Change the limits, for example while a new ward is listed."""
 
     limits: Limits
 
 
-class ForgetTreeHeadRequest(Message, tag="forget-tree-head"):
+class ForgetTreeHeadRequest(Message, frozen=True, tag="forget-tree-head"):
     """Accept an older audit log again, after a person restored it from a backup."""
 
     reason: Text
@@ -283,7 +274,7 @@ AdminRequest: TypeAlias = (
 # --- answers -----------------------------------------------------------------------------------
 
 
-class Issued(Message, tag="issued"):
+class Issued(Message, frozen=True, tag="issued"):
     """A certificate was issued, or had been before for the same request.
 
     Attributes:
@@ -299,15 +290,15 @@ class Issued(Message, tag="issued"):
     again: bool = False
 
     def superseded_serials(self) -> tuple[int, ...]:
-        """Return `superseded` as integers; serials have 20 bytes, more than MessagePack's 64 bit."""
+        """Return `superseded` as integers; MessagePack's end at 64 bits, serials at 160."""
         return tuple(int.from_bytes(serial, "big") for serial in self.superseded)
 
 
-class SignedTime(Message, tag="signed-time"):
+class SignedTime(Message, frozen=True, tag="signed-time"):
     """Authenticated time (REQ-ID-018, REQ-ID-020).
 
     Attributes:
-        statement: `time_statement(...)`.
+        statement: `statements.time_statement(...)`.
         signature: ES256 over it, raw r and s, 64 bytes (RFC 7518 section 3.4).
         chain_der: Time certificate (EKU timeStamping), issuing certificate, root.
     """
@@ -317,19 +308,19 @@ class SignedTime(Message, tag="signed-time"):
     chain_der: Chain
 
 
-class Signature(Message, tag="signature"):
+class Signature(Message, frozen=True, tag="signature"):
     """ES256 over a statement, raw r and s, 64 bytes (RFC 7518 section 3.4)."""
 
     signature: bytes
 
 
-class Crl(Message, tag="crl-signed"):
+class Crl(Message, frozen=True, tag="crl-signed"):
     """A CRL v2 in DER (RFC 5280 section 5.1)."""
 
     crl_der: bytes
 
 
-class Authorities(Message, tag="authorities-are"):
+class Authorities(Message, frozen=True, tag="authorities-are"):
     """Public certificates.
 
     Attributes:
@@ -345,7 +336,7 @@ class Authorities(Message, tag="authorities-are"):
     time_der: bytes
 
 
-class Status(Message, tag="status-is"):
+class Status(Message, frozen=True, tag="status-is"):
     """How the keys are kept.
 
     Attributes:
@@ -381,7 +372,7 @@ class Status(Message, tag="status-is"):
     limits: Limits
 
 
-class Alarm(Message, tag="alarm"):
+class Alarm(Message, frozen=True, tag="alarm"):
     """Something a person should see.
 
     Attributes:
@@ -399,26 +390,26 @@ class Alarm(Message, tag="alarm"):
     name: str = ""
 
 
-class Alarms(Message, tag="alarms-are"):
+class Alarms(Message, frozen=True, tag="alarms-are"):
     """Alarms, oldest first."""
 
     alarms: tuple[Alarm, ...]
 
 
-class Token(Message, tag="token-is"):
+class Token(Message, frozen=True, tag="token-is"):
     """The one-time token `id.secret.pin` (REQ-ID-007); shown once, stored nowhere."""
 
     token: str
     expectation: Expectation
 
 
-class Expected(Message, tag="expected-are"):
+class Expected(Message, frozen=True, tag="expected-are"):
     """The open expectations."""
 
     expectations: tuple[Expectation, ...]
 
 
-class Done(Message, tag="done"):
+class Done(Message, frozen=True, tag="done"):
     """It is done and logged.
 
     Attributes:
@@ -428,7 +419,7 @@ class Done(Message, tag="done"):
     serials: tuple[bytes, ...] = ()
 
 
-class Refused(Message, tag="refused"):
+class Refused(Message, frozen=True, tag="refused"):
     """The request is refused and the refusal is logged.
 
     Attributes:
@@ -527,54 +518,3 @@ def decode_answer(body: bytes) -> Answer:
         return _ANSWERS.decode(body)
     except msgspec.MsgspecError as error:
         raise InputError(f"not an answer of the signer: {error}") from error
-
-
-def time_statement(*, nonce: bytes, wall_ns: int, uncertainty_ms: int) -> bytes:
-    """Return the bytes that are signed as time, all integers big-endian.
-
-    Layout: `ATM1`, nonce length (1 byte), nonce, nanoseconds since 1970 (8), uncertainty in
-    milliseconds (4).
-
-    Raises:
-        InputError: Nonce not of 8 to 32 bytes, or a number out of range.
-
-    Source: REQ-ID-018, REQ-ID-020; nonce as in RFC 3161 section 2.4.1.
-    """
-    _check_nonce(nonce)
-    if not (0 <= wall_ns <= _U64_MAX and 0 <= uncertainty_ms < 1 << 32):
-        raise InputError("time or uncertainty is out of range")
-    head = TIME_MAGIC + bytes([len(nonce)]) + nonce
-    return head + _TIME_TAIL.pack(wall_ns, uncertainty_ms)
-
-
-def read_time_statement(statement: bytes, *, nonce: bytes) -> tuple[int, int]:
-    """Return (nanoseconds since 1970, uncertainty in ms) of a statement that answers `nonce`.
-
-    The caller has verified signature and chain.
-
-    Raises:
-        InputError: Malformed, or an answer to another nonce (a replay).
-
-    Source: REQ-ID-020.
-    """
-    _check_nonce(nonce)
-    head = TIME_MAGIC + bytes([len(nonce)]) + nonce
-    if len(statement) != len(head) + _TIME_TAIL.size or not statement.startswith(head):
-        raise InputError("signed time does not answer this nonce")
-    wall_ns, uncertainty_ms = _TIME_TAIL.unpack_from(statement, len(head))
-    return int(wall_ns), int(uncertainty_ms)
-
-
-def tree_head_statement(head: TreeHead) -> bytes:
-    """Return the bytes that are signed as a tree head.
-
-    Layout: `ATH1`, size (8 bytes), nanoseconds since 1970 (8), root (32); big-endian.
-
-    Source: RFC 9162 section 4.10 (own, shorter encoding).
-    """
-    return _TREE_HEAD.pack(TREE_HEAD_MAGIC, head.size, head.timestamp_ns, head.root)
-
-
-def _check_nonce(nonce: bytes) -> None:
-    if not NONCE_BYTES_MIN <= len(nonce) <= NONCE_BYTES_MAX:
-        raise InputError(f"nonce has {NONCE_BYTES_MIN} to {NONCE_BYTES_MAX} bytes")
