@@ -1,0 +1,135 @@
+"""What a device keeps about itself and its hospital: keys, chains, addresses, boot epoch."""
+
+import json
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from asepsis.core.errors import ConfigError, InputError, NotFound
+from asepsis.core.model.identity import DeviceId
+from asepsis.core.trust import libcrypto
+from asepsis.core.trust.tls import KeyAndChain
+from asepsis.edge.uplink.connection import Endpoint
+from asepsis.edge.uplink.files import read_state, write_durably
+
+CHAIN_BYTES_MAX: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Hospital:
+    """Where the hub is, as it was told at enrolment.
+
+    Attributes:
+        clinical: Listener for the lanes.
+        enrolment: Listener for EST and signed time.
+    """
+
+    clinical: Endpoint
+    enrolment: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFolder:
+    """The folder of one device, mode 0700.
+
+    Attributes:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def identity(self) -> KeyAndChain:
+        """Where TLS key and chain are."""
+        return KeyAndChain(chain_path=self.path / "tls.pem", key_path=self.path / "tls.key")
+
+    @property
+    def origin_key_path(self) -> Path:
+        """The origin key; a device's network compartment cannot read it."""
+        return self.path / "origin.key"
+
+    @property
+    def enrolled(self) -> bool:
+        """Whether an enrolment was finished here."""
+        return (self.path / "device.json").exists()
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            ConfigError: The path is taken or cannot be written.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot make the device's folder {self.path}") from error
+
+    def key(self, name: str) -> libcrypto.PrivateKey:
+        """Return the key `tls` or `origin`, made on the device at the first call (REQ-ID-004)."""
+        path = self.path / f"{name}.key"
+        if not path.exists():
+            libcrypto.write_key(libcrypto.generate_key(), path)
+        return libcrypto.read_key(path)
+
+    def store_chain(self, name: str, chain_der: list[bytes]) -> None:
+        """Keep a chain, leaf first, durably."""
+        text = "".join(ssl.DER_cert_to_PEM_cert(der) for der in chain_der)
+        write_durably(self.path / f"{name}.pem", text.encode())
+
+    def leaf(self, name: str) -> bytes:
+        """Return the leaf certificate of a stored chain, DER.
+
+        Raises:
+            NotFound: Not enrolled.
+        """
+        try:
+            text = (self.path / f"{name}.pem").read_text("ascii")[:CHAIN_BYTES_MAX]
+        except OSError as error:
+            raise NotFound(f"no {name} certificate here", hint="enrol the device first") from error
+        return ssl.PEM_cert_to_DER_cert(text[: text.index("-----END") + len(_PEM_END)])
+
+    def finish(self, device: DeviceId, hospital: Hospital, root_der: bytes) -> None:
+        """Record a finished enrolment; the last write of it, so that a cut one starts over."""
+        write_durably(self.path / "root.der", root_der)
+        document = {
+            "device": device.uri,
+            "clinical": [hospital.clinical.host, hospital.clinical.port],
+            "enrolment": [hospital.enrolment.host, hospital.enrolment.port],
+        }
+        write_durably(self.path / "device.json", json.dumps(document).encode())
+
+    def load(self) -> tuple[DeviceId, Hospital, bytes]:
+        """Return name, addresses and root of a finished enrolment.
+
+        Raises:
+            NotFound: Not enrolled, or the record is damaged.
+        """
+        state = read_state(self.path / "device.json")
+        try:
+            hospital = Hospital(
+                Endpoint(str(state["clinical"][0]), int(state["clinical"][1])),
+                Endpoint(str(state["enrolment"][0]), int(state["enrolment"][1])),
+            )
+            return (
+                DeviceId.parse(state["device"]),
+                hospital,
+                (self.path / "root.der").read_bytes(),
+            )
+        except (KeyError, TypeError, ValueError, OSError, InputError) as error:
+            raise NotFound("no finished enrolment here", hint="enrol the device first") from error
+
+    def next_epoch(self, *, wall_s: int) -> int:
+        """Return a boot epoch above every earlier one, durable before it is used (REQ-ORG-005).
+
+        Args:
+            wall_s: Best known time, seconds since 1970. It keeps epochs rising when the folder
+                was restored from a backup, which a mere counter would not.
+        """
+        path = self.path / "epoch.json"
+        epoch = max(int(read_state(path).get("epoch", 0)) + 1, wall_s)
+        write_durably(path, json.dumps({"epoch": epoch}).encode())
+        return epoch
+
+
+_PEM_END: Final = "-----END CERTIFICATE-----"

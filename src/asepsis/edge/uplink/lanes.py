@@ -1,0 +1,325 @@
+"""Lanes of a device: a live sender per lane, and one that drains the spool as late data.
+
+A live lane never makes a new value wait behind an old one. What is not acknowledged while it is
+young goes to the spool and from there, in ascending order, to the hub's late lane (REQ-OBS-009).
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from asepsis.core.errors import (
+    AsepsisError,
+    BackPressure,
+    ChainBroken,
+    Conflict,
+    InputError,
+    SignatureInvalid,
+    TransientError,
+    TrustError,
+)
+from asepsis.edge.uplink.backoff import Backoff
+from asepsis.edge.uplink.connection import HubConnection
+from asepsis.edge.uplink.spool import Spool, Spooled
+
+QUEUE_RECORDS_MAX: Final = 256
+IDLE_S: Final = 0.2
+"""How often an idle drain looks into the spool, seconds."""
+REFUSED_WAIT_S: Final = 5.0
+"""Wait after the hub refused this identity, seconds; it may be released again."""
+DRAIN_RECORDS: Final = 64
+
+
+class Fate(Enum):
+    """What became of a record."""
+
+    ACKNOWLEDGED = "acknowledged"
+    ACKNOWLEDGED_LATE = "acknowledged-late"
+    SPOOLED = "spooled"
+    REFUSED = "refused"
+    LOST_SPOOL_FULL = "lost-spool-full"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One record on its way.
+
+    Attributes:
+        media_type: Media type of the body.
+        sequence: Sequence in its account; the account is named by the media type.
+        epoch: Boot epoch.
+        body: The bytes.
+    """
+
+    media_type: str
+    epoch: int
+    sequence: int
+    body: bytes
+
+
+Report = Callable[[Outgoing, Fate], None]
+
+
+class InFlight:
+    """Which records a live lane still holds, so that the drain never overtakes one of them.
+
+    Thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._held: set[tuple[str, int, int]] = set()
+
+    def add(self, record: Outgoing) -> None:
+        """A live lane took the record."""
+        with self._lock:
+            self._held.add((record.media_type, record.epoch, record.sequence))
+
+    def remove(self, record: Outgoing) -> None:
+        """The record is acknowledged, refused or in the spool."""
+        with self._lock:
+            self._held.discard((record.media_type, record.epoch, record.sequence))
+
+    def before(self, record: Outgoing) -> bool:
+        """Return whether a lower sequence of the same account is still held."""
+        with self._lock:
+            return any(
+                media == record.media_type and (epoch, sequence) < (record.epoch, record.sequence)
+                for media, epoch, sequence in self._held
+            )
+
+
+class LiveLane(threading.Thread):
+    """Sends records of one lane in order over its own connection.
+
+    Args:
+        name: Lane name, for the thread.
+        path: Path of the lane at the hub.
+        connect: Opens a connection object; called again after renewal.
+        spool: Where records go that are no longer young.
+        in_flight: Shared with the drain.
+        backoff: Waiting times of this lane.
+        report: Told the fate of every record, from this thread.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        path: str,
+        connect: Callable[[], HubConnection],
+        spool: Spool,
+        in_flight: InFlight,
+        backoff: Backoff,
+        report: Report,
+    ) -> None:
+        super().__init__(name=f"lane-{name}", daemon=True)
+        self._path = path
+        self._connect = connect
+        self._spool = spool
+        self._in_flight = in_flight
+        self._backoff = backoff
+        self._report = report
+        self._records: queue.Queue[Outgoing | None] = queue.Queue(QUEUE_RECORDS_MAX)
+        self._closing = threading.Event()
+        self.reachable = threading.Event()
+        self.refused = threading.Event()
+        self.renewed = threading.Event()
+
+    def offer(self, record: Outgoing) -> None:
+        """Hand over a record; never blocks on the network.
+
+        Raises:
+            BackPressure: Lane and spool are both full; the caller annunciates that locally.
+        """
+        self._in_flight.add(record)
+        try:
+            self._records.put_nowait(record)
+        except queue.Full:
+            self._to_spool(record)
+
+    def close(self) -> None:
+        """Spool what is still queued and end the thread."""
+        self._closing.set()
+        try:
+            self._records.put_nowait(None)
+        except queue.Full:
+            return  # The thread is busy with records and sees `_closing` after the next one.
+
+    def run(self) -> None:
+        """Send until closed; then spool what is left."""
+        connection = self._connect()
+        try:
+            while not self._closing.is_set():
+                record = self._records.get()
+                if record is None:
+                    break
+                if self.renewed.is_set():
+                    self.renewed.clear()
+                    connection.close()
+                    connection = self._connect()
+                if not self._send(connection, record):
+                    connection.close()
+                    connection = self._connect()
+        finally:
+            connection.close()
+            self._spool_rest()
+
+    def _send(self, connection: HubConnection, record: Outgoing) -> bool:
+        """Send one record; False when the connection is to be opened anew."""
+        try:
+            connection.request(
+                "POST",
+                self._path,
+                body=record.body,
+                headers={"Content-Type": record.media_type},
+            )
+        except Conflict:
+            self._to_spool(record)  # Too old for a live lane: it is late data now.
+            return True
+        except (InputError, ChainBroken, SignatureInvalid):
+            # Final for this content; the hub has raised an alarm where that is due.
+            self._finish(record, Fate.REFUSED)
+            return True
+        except (TransientError, TrustError) as error:
+            self._lost_contact(record, error)
+            return False
+        self._backoff.succeeded()
+        self.reachable.set()
+        self.refused.clear()
+        self._finish(record, Fate.ACKNOWLEDGED)
+        return True
+
+    def _lost_contact(self, record: Outgoing, error: AsepsisError) -> None:
+        self.reachable.clear()
+        if isinstance(error, TrustError):
+            self.refused.set()
+            wait_s = REFUSED_WAIT_S
+        else:
+            retry_after_s = error.retry_after_s if isinstance(error, TransientError) else 0
+            wait_s = self._backoff.failed(retry_after_s=retry_after_s)
+        self._to_spool(record)
+        # What queued up meanwhile is old by then; only the newest may go live.
+        self._closing.wait(wait_s)
+        while self._records.qsize() > 1:
+            waiting = self._records.get()
+            if waiting is None:
+                self._closing.set()
+                return
+            self._to_spool(waiting)
+
+    def _to_spool(self, record: Outgoing) -> None:
+        try:
+            self._spool.put(record.media_type, record.body)
+        except (BackPressure, TransientError):
+            self._finish(record, Fate.LOST_SPOOL_FULL)
+            return
+        self._finish(record, Fate.SPOOLED)
+
+    def _finish(self, record: Outgoing, fate: Fate) -> None:
+        self._in_flight.remove(record)
+        self._report(record, fate)
+
+    def _spool_rest(self) -> None:
+        while True:
+            try:
+                record = self._records.get_nowait()
+            except queue.Empty:
+                return
+            if record is not None:
+                self._to_spool(record)
+
+
+class Drain(threading.Thread):
+    """Sends the spool to the hub's late lane, oldest first, while the hub is reachable.
+
+    Args:
+        spool: The spool.
+        connect: Opens a connection object.
+        in_flight: Shared with the live lanes.
+        reachable: Whether a live lane got through lately.
+        read_header: Reads media type and body into an `Outgoing`.
+        backoff: Waiting times.
+        report: Told the fate of every record, from this thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        spool: Spool,
+        connect: Callable[[], HubConnection],
+        in_flight: InFlight,
+        reachable: Callable[[], bool],
+        read_header: Callable[[Spooled], Outgoing],
+        backoff: Backoff,
+        report: Report,
+    ) -> None:
+        super().__init__(name="lane-late", daemon=True)
+        self._spool = spool
+        self._connect = connect
+        self._in_flight = in_flight
+        self._reachable = reachable
+        self._read_header = read_header
+        self._backoff = backoff
+        self._report = report
+        self._closing = threading.Event()
+        self.empty = threading.Event()
+
+    def close(self) -> None:
+        """End the thread; what is not sent stays in the spool."""
+        self._closing.set()
+
+    def run(self) -> None:
+        """Drain until closed."""
+        connection = self._connect()
+        while not self._closing.is_set():
+            waiting = self._spool.peek(DRAIN_RECORDS)
+            if not waiting:
+                self.empty.set()
+            else:
+                self.empty.clear()
+            if not waiting or not self._reachable():
+                self._closing.wait(IDLE_S)
+                continue
+            try:
+                self._send_all(connection, waiting)
+                self._spool.done(waiting[-1].position)
+                self._backoff.succeeded()
+            except AsepsisError as error:
+                connection.close()
+                connection = self._connect()
+                refused = isinstance(error, TrustError)
+                self._closing.wait(REFUSED_WAIT_S if refused else self._backoff.failed())
+        connection.close()
+
+    def _send_all(self, connection: HubConnection, waiting: Sequence[Spooled]) -> None:
+        """Send one window in ascending order.
+
+        Raises:
+            TransientError: No contact, or a live lane still holds an older record of the account.
+            TrustError: The hub refuses this identity.
+        """
+        records = sorted(
+            (self._read_header(spooled) for spooled in waiting),
+            key=lambda r: (r.media_type, r.epoch, r.sequence),
+        )
+        for record in records:
+            if self._in_flight.before(record):
+                raise TransientError("an older record is still on a live lane")
+            try:
+                connection.request(
+                    "POST",
+                    "/late",
+                    body=record.body,
+                    headers={"Content-Type": record.media_type},
+                )
+            except Conflict as error:
+                raise TransientError("the hub expects an older record first") from error
+            except (InputError, ChainBroken, SignatureInvalid):
+                # Final for this content; the hub has audited it. Keeping it would block the lane.
+                self._report(record, Fate.REFUSED)
+                continue
+            self._report(record, Fate.ACKNOWLEDGED_LATE)
