@@ -22,7 +22,7 @@ class DeviceColumns(TypedColumns):
 
     name: Named[str] = Column(String(NAME_CHARS_MAX), primary_key=True)
     kind: Named[str] = Column(String(20), nullable=False)
-    model: Named[str] = Column(String(120), nullable=False)
+    model: Named[str] = Column(String(256), nullable=False)
     key_sha256: Named[bytes] = Column(LargeBinary, nullable=False)
     origin_required: Named[bool] = Column(Boolean, nullable=False)
     origin_spki: Named[bytes | None] = Column(LargeBinary)
@@ -53,7 +53,7 @@ class RevocationColumns(TypedColumns):
     name: Named[str] = Column(String(NAME_CHARS_MAX), primary_key=True)
     at_ns: Named[int] = Column(BigInteger, nullable=False)
     person: Named[str] = Column(String(120), nullable=False)
-    reason: Named[str] = Column(String(200), nullable=False)
+    reason: Named[str] = Column(String(256), nullable=False)
 
 
 class DelegationColumns(TypedColumns):

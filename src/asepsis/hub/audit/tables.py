@@ -1,0 +1,40 @@
+"""Tables of the audit log: entries, the nodes of their Merkle tree, signed heads."""
+
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Named, String, Table, TypedColumns
+
+from asepsis.hub.store.metadata import METADATA
+from asepsis.hub.store.sealed import Sealed
+
+
+class EntryColumns(TypedColumns):
+    """What was done, in the order of commits; `detail` may name a patient and is sealed."""
+
+    leaf_index: Named[int] = Column(BigInteger, primary_key=True, autoincrement=False)
+    at_ns: Named[int] = Column(BigInteger, nullable=False)
+    actor: Named[str] = Column(String(160), nullable=False)
+    action: Named[str] = Column(String(60), nullable=False)
+    subject: Named[str] = Column(String(160), nullable=False)
+    outcome: Named[str] = Column(String(60), nullable=False)
+    detail: Named[bytes] = Column(Sealed("audit_entries.detail"), nullable=False)
+
+
+class NodeColumns(TypedColumns):
+    """Roots of complete subtrees: level 0 are leaves, node i of level n covers 2**n of them."""
+
+    level: Named[int] = Column(Integer, primary_key=True, autoincrement=False)
+    node_index: Named[int] = Column(BigInteger, primary_key=True, autoincrement=False)
+    hash: Named[bytes] = Column(LargeBinary, nullable=False)
+
+
+class HeadColumns(TypedColumns):
+    """Tree heads that the signer signed."""
+
+    size: Named[int] = Column(BigInteger, primary_key=True, autoincrement=False)
+    root: Named[bytes] = Column(LargeBinary, nullable=False)
+    at_ns: Named[int] = Column(BigInteger, nullable=False)
+    signature: Named[bytes] = Column(LargeBinary, nullable=False)
+
+
+entries = Table("audit_entries", METADATA, EntryColumns)
+nodes = Table("audit_nodes", METADATA, NodeColumns)
+heads = Table("audit_heads", METADATA, HeadColumns)
