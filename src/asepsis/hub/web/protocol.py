@@ -1,0 +1,497 @@
+"""The HTTP/1.1 protocol of one TLS connection: uvicorn's parser loop with our limits.
+
+uvicorn gives the parser, the request scope, flow control and the ASGI call. This subclass adds
+what it lacks: the peer's identity, admission at connect and at every request, raw byte limits on
+the head, deadlines for slow peers in both directions, a pipelining limit, refusals as problem
+details in the order of the requests, and an end for connections that linger.
+
+Deadlines are two numbers per connection which the server compares with the clock every half
+second; a request that arrives whole costs no timer.
+"""
+
+import asyncio
+import math
+from functools import partial
+from typing import Any, Final, cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from asepsis.core.errors import AsepsisError, FramingError, IdentityInvalid, LimitExceeded
+from asepsis.core.trust.identity import (
+    IDevId,
+    PeerCertificate,
+    idevid_from_der,
+    peer_from_der,
+)
+from asepsis.hub.web.asgi import App, Receive, Scope, Send
+from asepsis.hub.web.cycle import Cycle
+from asepsis.hub.web.heads import Refusal, judge_head, read_target
+from asepsis.hub.web.problems import problem
+from asepsis.hub.web.registry import Connection
+from asepsis.hub.web.site import Site, Slot
+
+NEVER: Final = math.inf
+PIECE_BYTES: Final = 65_536
+"""Most bytes given to the parser at once, so that a limit is judged between pieces."""
+REFUSED_S: Final = 2.0
+"""How long a peer that was not admitted may take to ask and be told why."""
+LINGER_BYTES_MAX: Final = 8_388_608
+"""Bytes of a refused request that are read and dropped so that its answer is not reset."""
+
+
+class _HeadRefused(Exception):  # noqa: N818 - carries a refusal through the C parser
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection.
+
+    Args:
+        site: The listener that accepted it.
+        slot: Its place among the listener's connections.
+    """
+
+    transport: asyncio.Transport
+    cycle: Cycle  # pyright: ignore[reportIncompatibleVariableOverride] - only ours are made
+
+    def __init__(self, site: Site, slot: Slot) -> None:
+        super().__init__(site.config, site.server_state, {}, site.loop)
+        # uvicorn's parser is lenient about bytes after a request that closes; ours is not.
+        self.parser = httptools.HttpRequestParser(self)
+        self.site = site
+        self.slot = slot
+        self.connection: Connection | None = None
+        self.deadline = NEVER
+        self.stall_deadline = NEVER
+        self._peer_error: AsepsisError | None = None
+        self._early: list[bytes] = []
+        self._lost = False
+        self._in_head = True
+        self._begun = False
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._closing = False
+        self._dropped_bytes = 0
+        self._running: Cycle | None = None
+
+    # -- Life of the connection ---------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # type: ignore[override]
+        """Begin after the TLS handshake: read the peer's identity and ask admission."""
+        if self._lost:
+            return
+        super().connection_made(cast("asyncio.Transport", transport))
+        limits = self.site.limits
+        self.transport.set_write_buffer_limits(high=limits.write_buffer_bytes_max)
+        self.connection = self._introduce()
+        self.site.protocols.add(self)
+        self.site.registry.add(self.connection)
+        self.deadline = self.loop.time() + limits.request_s
+        self._admit_connection()
+        early, self._early = self._early, []
+        for data in early:
+            self.data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End: free the place, tell the application and whoever waits for the end."""
+        self._lost = True
+        self.deadline = self.stall_deadline = NEVER
+        self.slot.release()
+        if self.connection is None:
+            return
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+        self.pipeline.clear()
+        self.site.protocols.discard(self)
+        self.site.registry.remove(self.connection)
+        self.connection.mark_closed()
+
+    def abort(self) -> None:
+        """End the connection at once; unsent bytes are dropped."""
+        if self.transport is not None:  # pyright: ignore[reportUnnecessaryComparison]
+            self.transport.abort()
+
+    def expire(self, now: float) -> None:
+        """Judge the two deadlines; called by the server every half second.
+
+        Args:
+            now: The event loop's time in seconds.
+        """
+        if self.stall_deadline <= now:
+            self.site.counters.cut_stalled += 1
+            self.abort()
+        elif self.deadline <= now:
+            self._overdue()
+
+    def readmit(self, now_ns: int) -> None:
+        """Ask admission again between requests, so that no stream outlives its identity."""
+        try:
+            self._admit(now_ns)
+        except AsepsisError:
+            if self._running is not None and self._running.response_started:
+                self.abort()
+
+    def shutdown(self) -> None:
+        """Finish what is being answered, then close; a stream is asked to end now."""
+        cycle = self._running
+        if cycle is None or cycle.response_complete:
+            self._close_gently()
+            return
+        cycle.keep_alive = False
+        cycle.draining = True
+        cycle.message_event.set()
+
+    def _introduce(self) -> Connection:
+        tls = self.transport.get_extra_info("ssl_object")
+        der: bytes | None = None if tls is None else tls.getpeercert(True)
+        peer, idevid = self._identify(der) if der else (None, None)
+        return Connection(
+            listener=self.site.listener.name,
+            address=self.slot.address,
+            peer=peer,
+            peer_der=der or None,
+            idevid=idevid,
+            opened_ns=self.site.clock(),
+            tls=tls,
+            abort=self.abort,
+        )
+
+    def _identify(self, der: bytes) -> tuple[PeerCertificate | None, IDevId | None]:
+        try:
+            return peer_from_der(der), None
+        except IdentityInvalid as error:
+            if not self.site.listener.idevid:
+                self._peer_error = error
+                return None, None
+        try:
+            return None, idevid_from_der(der)
+        except IdentityInvalid as error:
+            self._peer_error = error
+            return None, None
+
+    def _admit(self, now_ns: int) -> object:
+        if self._peer_error is not None:
+            raise self._peer_error
+        connection = cast("Connection", self.connection)
+        listener = self.site.listener
+        return listener.admission.admit(connection.peer, listener.name, now_ns)
+
+    def _admit_connection(self) -> None:
+        connection = cast("Connection", self.connection)
+        try:
+            self._admit(self.site.clock())
+        except AsepsisError:
+            # Told in the answer to its first request: a close alone would explain nothing.
+            self.site.counters.refused_identity += 1
+            self.deadline = self.loop.time() + REFUSED_S
+            return
+        limit = self.site.limits.per_identity_max
+        if connection.uri is None:
+            return
+        self.slot.prove()
+        if limit is not None:
+            same = self.site.registry.of_identity(connection.uri, listener=connection.listener)
+            for oldest in same[: max(0, len(same) - limit)]:
+                self.site.counters.evicted += 1
+                oldest.close()
+
+    # -- Bytes in -----------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Judge and parse received bytes."""
+        if self.connection is None:
+            self._early.append(data)
+            return
+        if self._closing:
+            self._drop(data)
+            return
+        try:
+            self._feed(data)
+        except _HeadRefused as error:
+            self._refuse(error.refusal)
+        except httptools.HttpParserUpgrade:
+            # `judge_head` has refused it already; what follows is not HTTP.
+            self._closing = True
+        except httptools.HttpParserError as error:
+            self._refuse(_refusal_of(error))
+
+    def _feed(self, data: bytes) -> None:
+        limit = self.site.limits.head_bytes_max
+        while data and not self._closing:
+            budget = limit - self._head_bytes if self._in_head else PIECE_BYTES
+            piece, data = (data, b"") if len(data) <= budget else (data[:budget], data[budget:])
+            if self._in_head:
+                self._head_bytes += len(piece)
+            self.parser.feed_data(piece)
+            if self._in_head and self._head_bytes >= limit:
+                raise _HeadRefused(
+                    Refusal(LimitExceeded(f"request line and headers are over {limit} bytes"), 431)
+                )
+        if self._begun and self.deadline == NEVER:
+            self.deadline = self.loop.time() + self.site.limits.request_s
+
+    def on_message_begin(self) -> None:
+        """Start a request; called by the parser at its first byte."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self._begun = True
+        if self.cycle:
+            # Idle time ends here; on a new connection the request's deadline is already set.
+            self.deadline = NEVER
+
+    def on_url(self, url: bytes) -> None:
+        """Collect the target."""
+        self.url += url
+        limit = self.site.limits.target_bytes_max
+        if len(self.url) > limit:
+            raise _HeadRefused(Refusal(LimitExceeded(f"target is over {limit} bytes"), 414))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Collect one field; fields after the body (trailers) are refused."""
+        if not self._in_head:
+            raise _HeadRefused(Refusal(FramingError("trailer fields are not taken")))
+        name = name.lower()
+        limit = self.site.limits.header_count_max
+        if len(self.headers) >= limit:
+            raise _HeadRefused(Refusal(LimitExceeded(f"more than {limit} headers"), 431))
+        if name == b"expect":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Judge the head, ask admission, and give the request to the application."""
+        self._in_head = False
+        connection = cast("Connection", self.connection)
+        connection.requests += 1
+        refusal = judge_head(self.parser.get_http_version(), self.headers, limits=self.site.limits)
+        target = read_target(self.url)
+        if isinstance(target, Refusal):
+            refusal = refusal or target
+            target = ("/", b"/", b"")
+        self.scope = cast("Any", self._scope(connection, *target))
+        app: App = self.site.listener.app
+        keep = self.parser.should_keep_alive()
+        if refusal is None:
+            refusal = self._admit_request()
+        if refusal is not None:
+            app, keep = partial(_refused, refusal, self.site.listener.challenge), False
+            self.site.counters.refused_requests += 1
+        self._take_up(self._new_cycle(keep=keep), app)
+        if refusal is not None:
+            self._closing = True
+
+    def on_body(self, body: bytes) -> None:
+        """Collect body bytes within the listener's hard cap."""
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        self._body_bytes += len(body)
+        if self._body_bytes > self.site.limits.body_bytes_max:
+            limit = self.site.limits.body_bytes_max
+            raise _HeadRefused(Refusal(LimitExceeded(f"body is over {limit} bytes")))
+        if len(cycle.body) > PIECE_BYTES:
+            self.flow.pause_reading()
+        cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """End a request; the next byte begins another."""
+        self._in_head = True
+        self._begun = False
+        self._head_bytes = 0
+        self.deadline = NEVER
+        if not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+
+    def _scope(self, connection: Connection, path: str, raw: bytes, query: bytes) -> Scope:
+        return {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": "https",
+            "method": self.parser.get_method().decode("ascii"),
+            "root_path": "",
+            "path": path,
+            "raw_path": raw,
+            "query_string": query,
+            "headers": self.headers,
+            "asepsis.peer": connection.peer,
+            "asepsis.peer_der": connection.peer_der,
+            "asepsis.idevid": connection.idevid,
+            "asepsis.connection": connection,
+            "asepsis.challenge": self.site.listener.challenge,
+        }
+
+    def _admit_request(self) -> Refusal | None:
+        scope = cast("Scope", self.scope)
+        try:
+            scope["asepsis.principal"] = self._admit(self.site.clock())
+        except AsepsisError as error:
+            return Refusal(error)
+        return None
+
+    def _new_cycle(self, *, keep: bool) -> Cycle:
+        self._body_bytes = 0
+        cycle = Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=keep and not self.site.draining,
+            on_response=self.on_response_complete,
+        )
+        cycle.head_lines = self.site.head_lines
+        self.cycle = cycle  # pyright: ignore[reportIncompatibleVariableOverride]
+        return cycle
+
+    def _take_up(self, cycle: Cycle, app: App) -> None:
+        if self._running is None:
+            self._run(cycle, app)
+            return
+        if len(self.pipeline) >= self.site.limits.pipelined_max:
+            self.site.counters.refused_requests += 1
+            self.abort()
+            self._closing = True
+            return
+        self.flow.pause_reading()
+        self.pipeline.appendleft((cycle, cast("Any", app)))
+
+    def _run(self, cycle: Cycle, app: App) -> None:
+        self._running = cycle
+        self._start_asgi_task(cycle, cast("Any", app))
+
+    # -- Refusals and the end -----------------------------------------------------------------
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer bytes that are no request, after everything that was asked before them."""
+        if self._closing:
+            return
+        self._closing = True
+        self.site.counters.refused_requests += 1
+        cycle = self.cycle
+        app = partial(_refused, refusal, self.site.listener.challenge)
+        if cycle and cycle.more_body and not cycle.response_complete:
+            # The body of a request that is running or queued went wrong.
+            self._refuse_body(cycle, refusal, app)
+            return
+        if cycle and not cycle.keep_alive:
+            return
+        self.headers = []
+        connection = cast("Connection", self.connection)
+        self.scope = cast("Any", self._scope(connection, "/", b"/", b""))
+        self._take_up(self._new_cycle(keep=False), app)
+
+    def _refuse_body(self, cycle: Cycle, refusal: Refusal, app: App) -> None:
+        if cycle is self._running:
+            connection = cast("Connection", self.connection)
+            cycle.answer(
+                problem(refusal.error, status=refusal.status, instance=connection.request_id)
+            )
+            cycle.disconnected = True
+            cycle.message_event.set()
+        else:
+            self.pipeline[0] = (cycle, cast("Any", app))
+
+    def _overdue(self) -> None:
+        """End what took too long: tell a slow sender, drop everything else."""
+        self.deadline = NEVER
+        if self._begun and not self._closing:
+            self.site.counters.cut_slow += 1
+            seconds = self.site.limits.request_s
+            self._refuse(Refusal(LimitExceeded(f"request took over {seconds:g} s"), 408))
+        elif self.transport.is_closing():
+            self.abort()
+        elif self._closing:
+            self._end()
+        else:
+            self._close_gently()
+
+    def on_response_complete(self) -> None:
+        """Go on after an answer: the next pipelined request, the idle wait, or the end."""
+        self.site.counters.requests += 1
+        cycle, self._running = cast("Cycle", self._running), None
+        if self.transport.is_closing():
+            return
+        if not cycle.keep_alive:
+            self._close_gently()
+            return
+        self.slot.prove()
+        if self.pipeline:
+            waiting, app = self.pipeline.pop()
+            self._run(cast("Cycle", waiting), cast("App", app))
+        if not self.pipeline:
+            self.flow.resume_reading()
+        if self._running is None and not self._begun:
+            self.deadline = self.loop.time() + self.site.limits.idle_s
+
+    def _close_gently(self) -> None:
+        """Close so that the last answer arrives: what the peer still sends is read and dropped."""
+        self.pipeline.clear()
+        self._closing = True
+        if not self._begun:
+            self._end()
+            return
+        self.deadline = self.loop.time() + self.site.limits.linger_s
+        self.flow.resume_reading()
+
+    def _end(self) -> None:
+        """Close after what is still unsent; a peer that does not take it is cut."""
+        self.deadline = self.loop.time() + self.site.limits.linger_s
+        self.transport.close()
+
+    def _drop(self, data: bytes) -> None:
+        self._dropped_bytes += len(data)
+        if self._dropped_bytes > LINGER_BYTES_MAX:
+            self.abort()
+
+    # -- Bytes out ----------------------------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        """Note that the peer does not read; it has `write_stall_s` to begin."""
+        super().pause_writing()
+        self.stall_deadline = self.loop.time() + self.site.limits.write_stall_s
+
+    def resume_writing(self) -> None:
+        """Note that the peer reads again."""
+        super().resume_writing()
+        self.stall_deadline = NEVER
+
+
+_ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
+
+
+async def _refused(
+    refusal: Refusal, challenge: str, scope: Scope, _receive: Receive, send: Send
+) -> None:
+    """Answer in place of the application."""
+    connection: Connection = scope["asepsis.connection"]
+    result = problem(
+        refusal.error,
+        status=refusal.status,
+        instance=connection.request_id,
+        challenge=challenge,
+    )
+    await send({"type": "http.response.start", "status": result.status, "headers": result.headers})
+    await send({"type": "http.response.body", "body": result.body})
+
+
+def _refusal_of(error: httptools.HttpParserError) -> Refusal:
+    """Find the reason in a parser error: our own one from a callback, or bad syntax."""
+    cause = error.__context__ or error.__cause__
+    if isinstance(cause, _HeadRefused):
+        return cause.refusal
+    return Refusal(FramingError("not an HTTP/1.1 request"))

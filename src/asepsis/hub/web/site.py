@@ -1,0 +1,164 @@
+"""What all connections of one listener share while the server runs."""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from asepsis.hub.web.asgi import Message, Receive, Scope
+from asepsis.hub.web.cycle import HeadLines
+from asepsis.hub.web.listener import Listener
+from asepsis.hub.web.registry import ConnectionRegistry
+
+if TYPE_CHECKING:
+    from asepsis.hub.web.protocol import HttpProtocol
+
+_NS: Final = 1_000_000_000
+Clock = Callable[[], int]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the status page shows of one listener; all counts since the start."""
+
+    accepted: int = 0
+    refused_full: int = 0
+    refused_address: int = 0
+    evicted: int = 0
+    handshakes_failed: int = 0
+    refused_identity: int = 0
+    requests: int = 0
+    refused_requests: int = 0
+    cut_slow: int = 0
+    cut_stalled: int = 0
+
+
+class Slot:
+    """The place of one TCP connection among those that its listener may hold.
+
+    Attributes:
+        address: Peer address without port.
+        abort: Ends the connection at once.
+    """
+
+    __slots__ = ("_site", "abort", "address")
+
+    def __init__(self, site: "Site", address: str, abort: Callable[[], None]) -> None:
+        self._site = site
+        self.address = address
+        self.abort = abort
+
+    def prove(self) -> None:
+        """Note that the connection got past admission: it is no longer evicted for newcomers."""
+        self._site.unproven.pop(self, None)
+
+    def release(self) -> None:
+        """Free the place; harmless twice."""
+        self._site.release(self)
+
+
+class Site:
+    """One running listener.
+
+    Args:
+        listener: Its configuration.
+        registry: The server's registry of open connections.
+        clock: Wall time in nanoseconds since 1970.
+    """
+
+    def __init__(self, listener: Listener, registry: ConnectionRegistry, clock: Clock) -> None:
+        self.listener = listener
+        self.limits = listener.limits
+        self.context: ssl.SSLContext = listener.context
+        self.registry = registry
+        self.clock = clock
+        self.loop = asyncio.get_running_loop()
+        self.counters = Counters()
+        self.head_lines = HeadLines(listener.headers)
+        self.server_state = ServerState()
+        self.config = uvicorn.Config(
+            _no_app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            interface="asgi3",
+        )
+        self.config.load()
+        self.protocols: set[HttpProtocol] = set()
+        self.draining = False
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self.unproven: dict[Slot, None] = {}
+        self._slots: set[Slot] = set()
+        self._per_address: dict[str, int] = {}
+        self.set_date()
+
+    def take(self, address: str, abort: Callable[[], None]) -> Slot | None:
+        """Find a place for a new TCP connection, or None.
+
+        A full listener evicts the oldest connection that has not got past admission, because an
+        honest handshake takes milliseconds and an attacker's waits.
+        """
+        limits = self.limits
+        count = self._per_address.get(address, 0)
+        if limits.per_address_max is not None and count >= limits.per_address_max:
+            self.counters.refused_address += 1
+            return None
+        if len(self._slots) >= limits.connections_max and not self._evict():
+            self.counters.refused_full += 1
+            return None
+        slot = Slot(self, address, abort)
+        self._slots.add(slot)
+        self.idle.clear()
+        self.unproven[slot] = None
+        self._per_address[address] = count + 1
+        self.counters.accepted += 1
+        return slot
+
+    def release(self, slot: Slot) -> None:
+        """Free a place; harmless twice."""
+        if slot not in self._slots:
+            return
+        self._slots.discard(slot)
+        if not self._slots:
+            self.idle.set()
+        self.unproven.pop(slot, None)
+        left = self._per_address[slot.address] - 1
+        if left:
+            self._per_address[slot.address] = left
+        else:
+            del self._per_address[slot.address]
+
+    def __len__(self) -> int:
+        """Return the open TCP connections, handshakes included."""
+        return len(self._slots)
+
+    def set_date(self) -> None:
+        """Render the Date field anew."""
+        self.head_lines.set_date(formatdate(self.clock() / _NS, usegmt=True).encode())
+
+    def close_all(self) -> None:
+        """End every connection at once, handshakes included."""
+        for slot in list(self._slots):
+            slot.abort()
+
+    def _evict(self) -> bool:
+        oldest = next(iter(self.unproven), None)
+        if oldest is None:
+            return False
+        self.counters.evicted += 1
+        oldest.abort()
+        self.release(oldest)
+        return True
+
+
+async def _no_app(_scope: Scope, _receive: Receive, _send: Callable[[Message], object]) -> None:
+    """Satisfy uvicorn's configuration; every request goes to its listener's own application."""
