@@ -141,6 +141,17 @@ class DerReader:
         """
         return DerReader(self.content(tag))
 
+    def any(self) -> tuple[int, bytes]:
+        """Return tag and content of the next element, whatever it is, and step over it.
+
+        Raises:
+            FramingError: A tag of several bytes, or as `content`.
+        """
+        tag = self._data[self._at] if self.more else 0
+        if tag & 0x1F == 0x1F:
+            raise FramingError("DER tag of several bytes")
+        return tag, self.content(tag)
+
     def unsigned(self) -> int:
         """Return the next element, an integer of at least 0, and step over it.
 
