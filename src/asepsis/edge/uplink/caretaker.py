@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Final
 
 from asepsis.core.errors import AsepsisError, Unavailable
-from asepsis.core.model.identity import DeviceId
-from asepsis.core.trust import libcrypto_x509, statements, tls
+from asepsis.core.trust import libcrypto, libcrypto_x509, statements, tls
 from asepsis.edge.uplink import est
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.clock import TrustedClock
 from asepsis.edge.uplink.connection import HubConnection
-from asepsis.edge.uplink.folder import DeviceFolder, Hospital
+from asepsis.edge.uplink.folder import IdentityFolder, Hospital
 
 CHECK_S: Final = 60.0
 """How often certificate and time are looked at, seconds."""
@@ -24,8 +23,8 @@ class Caretaker(threading.Thread):
     """Background thread of the uplink.
 
     Args:
-        folder: The device's folder.
-        device: The device's name.
+        folder: The enrolled identity's folder.
+        name: Its name.
         hospital: Addresses.
         root_der: Pinned root.
         clock: Trusted clock to set.
@@ -36,9 +35,9 @@ class Caretaker(threading.Thread):
 
     def __init__(
         self,
-        folder: DeviceFolder,
+        folder: IdentityFolder,
         *,
-        device: DeviceId,
+        name: str,
         hospital: Hospital,
         root_der: bytes,
         clock: TrustedClock,
@@ -48,7 +47,7 @@ class Caretaker(threading.Thread):
     ) -> None:
         super().__init__(name="uplink-caretaker", daemon=True)
         self._folder = folder
-        self._device = device
+        self._name = name
         self._hospital = hospital
         self._root_der = root_der
         self._clock = clock
@@ -109,24 +108,26 @@ class Caretaker(threading.Thread):
             answer = est.ask_time(hub)
         finally:
             hub.close()
-        signer_spki = libcrypto_x509.verify_chain(
-            answer.chain_der[0],
+        signer_der = answer.chain_der[0]
+        libcrypto_x509.verify_chain(
+            signer_der,
             intermediates=answer.chain_der[1:],
             roots=(self._root_der,),
             purpose=libcrypto_x509.Purpose.TIMESTAMP_SIGN,
         )
-        libcrypto_x509.verify(signer_spki, answer.signature, answer.statement)
+        spki_der = libcrypto_x509.read_certificate(signer_der).spki_der
+        libcrypto.verify(spki_der, answer.signature, answer.statement)
         wall_ns, _ = statements.read_time_statement(answer.statement, nonce=answer.nonce)
         self._clock.accept(wall_ns, asked_monotonic_ns=asked_ns)
         self._time_asked_ns = asked_ns
 
     def _renewal_due(self, name: str) -> bool:
-        not_before_ns, not_after_ns = libcrypto_x509.validity_ns(self._folder.leaf(name))
-        third_ns = (not_after_ns - not_before_ns) // 3
-        return self._clock.now_ns() > not_after_ns - third_ns
+        facts = libcrypto_x509.read_certificate(self._folder.leaf(name))
+        third_ns = (facts.not_after_ns - facts.not_before_ns) // 3
+        return self._clock.now_ns() > facts.not_after_ns - third_ns
 
     def _renew(self, name: str, label: str) -> None:
-        request = self._folder.key(name).csr_der(common_name="device", uri=self._device.uri)
+        request = self._folder.key(name).csr_der(common_name="asepsis", uri=self._name)
         hub = self._connection()
         try:
             self._folder.store_chain(name, est.renew(hub, request, label=label))
@@ -136,7 +137,7 @@ class Caretaker(threading.Thread):
 
 
 def clinical_connection(
-    folder: DeviceFolder,
+    folder: IdentityFolder,
     *,
     hospital: Hospital,
     root_der: bytes,

@@ -4,26 +4,25 @@ import socket
 from dataclasses import dataclass
 
 from asepsis.core.errors import Unavailable
-from asepsis.core.model.identity import DeviceId
 from asepsis.core.trust import tls
 from asepsis.edge.uplink import est
 from asepsis.edge.uplink.connection import TIMEOUT_S, Endpoint, HubConnection
-from asepsis.edge.uplink.folder import DeviceFolder, Hospital
+from asepsis.edge.uplink.folder import IdentityFolder, Hospital
 from asepsis.edge.uplink.token import EnrolmentToken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrolmentOrder:
-    """What a person tells a device.
+    """What a person tells whoever enrols.
 
     Attributes:
-        device: The device's own name.
+        name: The device's, gateway's or consumer's own name.
         hospital: Addresses of the hub.
         token: One-time token.
-        origin: Whether the device has an origin key of its own to enrol.
+        origin: Whether it is a device with an origin key of its own to enrol.
     """
 
-    device: DeviceId
+    name: str
     hospital: Hospital
     token: EnrolmentToken
     origin: bool
@@ -48,7 +47,7 @@ def probe_root(endpoint: Endpoint, *, pin: str) -> bytes:
     return tls.pinned_root(chain, pin=pin)
 
 
-def enrol(folder: DeviceFolder, order: EnrolmentOrder) -> None:
+def enrol(folder: IdentityFolder, order: EnrolmentOrder) -> None:
     """Enrol the device; safe to repeat after any failure, until the token is used up.
 
     The same keys are used at every attempt, so a hub that had answered before the power failed
@@ -68,8 +67,8 @@ def enrol(folder: DeviceFolder, order: EnrolmentOrder) -> None:
         for name, label in (("tls", ""), ("origin", "origin")):
             if label and not order.origin:
                 continue
-            request = folder.key(name).csr_der(common_name="device", uri=order.device.uri)
+            request = folder.key(name).csr_der(common_name="asepsis", uri=order.name)
             folder.store_chain(name, est.enrol(hub, request, token=order.token, label=label))
     finally:
         hub.close()
-    folder.finish(order.device, order.hospital, root_der)
+    folder.finish(order.name, order.hospital, root_der)

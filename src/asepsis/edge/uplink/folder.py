@@ -1,4 +1,4 @@
-"""What a device keeps about itself and its hospital: keys, chains, addresses, boot epoch."""
+"""What an identity keeps about itself and its hospital: keys, chains, addresses, boot epoch."""
 
 import json
 import ssl
@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from asepsis.core.errors import ConfigError, InputError, NotFound
-from asepsis.core.model.identity import DeviceId
+from asepsis.core.errors import ConfigError, NotFound
 from asepsis.core.trust import libcrypto
 from asepsis.core.trust.tls import KeyAndChain
 from asepsis.edge.uplink.connection import Endpoint
@@ -30,8 +29,8 @@ class Hospital:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceFolder:
-    """The folder of one device, mode 0700.
+class IdentityFolder:
+    """The folder of one device, gateway or consumer, mode 0700.
 
     Attributes:
         path: The folder.
@@ -52,7 +51,7 @@ class DeviceFolder:
     @property
     def enrolled(self) -> bool:
         """Whether an enrolment was finished here."""
-        return (self.path / "device.json").exists()
+        return (self.path / "identity.json").exists()
 
     def create(self) -> None:
         """Make the folder.
@@ -63,7 +62,7 @@ class DeviceFolder:
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"cannot make the device's folder {self.path}") from error
+            raise ConfigError(f"cannot make the folder {self.path}") from error
 
     def key(self, name: str) -> libcrypto.PrivateKey:
         """Return the key `tls` or `origin`, made on the device at the first call (REQ-ID-004)."""
@@ -89,34 +88,34 @@ class DeviceFolder:
             raise NotFound(f"no {name} certificate here", hint="enrol the device first") from error
         return ssl.PEM_cert_to_DER_cert(text[: text.index("-----END") + len(_PEM_END)])
 
-    def finish(self, device: DeviceId, hospital: Hospital, root_der: bytes) -> None:
+    def finish(self, name: str, hospital: Hospital, root_der: bytes) -> None:
         """Record a finished enrolment; the last write of it, so that a cut one starts over."""
         write_durably(self.path / "root.der", root_der)
         document = {
-            "device": device.uri,
+            "name": name,
             "clinical": [hospital.clinical.host, hospital.clinical.port],
             "enrolment": [hospital.enrolment.host, hospital.enrolment.port],
         }
-        write_durably(self.path / "device.json", json.dumps(document).encode())
+        write_durably(self.path / "identity.json", json.dumps(document).encode())
 
-    def load(self) -> tuple[DeviceId, Hospital, bytes]:
+    def load(self) -> tuple[str, Hospital, bytes]:
         """Return name, addresses and root of a finished enrolment.
 
         Raises:
             NotFound: Not enrolled, or the record is damaged.
         """
-        state = read_state(self.path / "device.json")
+        state = read_state(self.path / "identity.json")
         try:
             hospital = Hospital(
                 Endpoint(str(state["clinical"][0]), int(state["clinical"][1])),
                 Endpoint(str(state["enrolment"][0]), int(state["enrolment"][1])),
             )
             return (
-                DeviceId.parse(state["device"]),
+                str(state["name"]),
                 hospital,
                 (self.path / "root.der").read_bytes(),
             )
-        except (KeyError, TypeError, ValueError, OSError, InputError) as error:
+        except (KeyError, TypeError, ValueError, OSError) as error:
             raise NotFound("no finished enrolment here", hint="enrol the device first") from error
 
     def next_epoch(self, *, wall_s: int) -> int:

@@ -12,7 +12,7 @@ from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.caretaker import Caretaker, clinical_connection
 from asepsis.edge.uplink.clock import TrustedClock
 from asepsis.edge.uplink.connection import HubConnection
-from asepsis.edge.uplink.folder import DeviceFolder
+from asepsis.edge.uplink.folder import IdentityFolder
 from asepsis.edge.uplink.lanes import Drain, InFlight, LiveLane, Outgoing, Report
 from asepsis.edge.uplink.spool import Spool, Spooled
 
@@ -37,13 +37,14 @@ class Uplink:
 
     Raises:
         NotFound: The folder holds no finished enrolment.
+        InputError: What is enrolled there is not a device.
 
     Resource handling: `start` starts five threads; `close` ends them and spools what is unsent.
     """
 
     def __init__(
         self,
-        folder: DeviceFolder,
+        folder: IdentityFolder,
         *,
         spool: Spool,
         clock: TrustedClock,
@@ -51,8 +52,8 @@ class Uplink:
         rng: random.Random,
         report: Report,
     ) -> None:
-        device, hospital, root_der = folder.load()
-        self.device: DeviceId = device
+        name, hospital, root_der = folder.load()
+        self.device = DeviceId.parse(name)
 
         def connect() -> HubConnection:
             return clinical_connection(
@@ -87,7 +88,7 @@ class Uplink:
         )
         self.caretaker = Caretaker(
             folder,
-            device=device,
+            name=name,
             hospital=hospital,
             root_der=root_der,
             clock=clock,
