@@ -7,12 +7,13 @@ of the record itself. A jump forward is accepted and opens a gap; late records f
 ascending order, and their hash chain must fit at both edges of the gap.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from asepsis.core.errors import AsepsisError
 from asepsis.core.model.lanes import Account, Lane
 
 
@@ -113,9 +114,10 @@ class LaneStatus:
     Attributes:
         first: Lowest position still held, 0 if empty.
         last: Highest position ever given, 0 if none.
-        bytes_held: Payload bytes held.
+        bytes_held: Payload bytes held, as sealed.
         bytes_budget: Watermark in bytes; at it the lane refuses with BackPressure.
-        undelivered: Records that a mandatory consumer has not committed.
+        undelivered: Records that a mandatory consumer has not committed; in the late lane at most
+            so many, because positions of failed groups are skipped there.
     """
 
     first: int
@@ -123,6 +125,14 @@ class LaneStatus:
     bytes_held: int
     bytes_budget: int
     undelivered: int
+
+
+class Sink(Protocol):
+    """Takes the results of a group in the writer's thread, once per group."""
+
+    def settle(self, results: Sequence[tuple[object, Receipt | AsepsisError]]) -> None:
+        """Pass on each result to the one who waits under its token. Must not raise or block."""
+        ...
 
 
 class Journal(Protocol):
@@ -137,8 +147,36 @@ class Journal(Protocol):
         """Queue a record; the future completes once the record is durable or refused."""
         ...
 
+    def submit_to(self, record: Append, sink: Sink, token: object) -> None:
+        """Queue a record like `submit`; its result goes to `sink` under `token`.
+
+        One call of the sink brings all its results of a group, so that an event loop wakes once.
+
+        Raises:
+            AsepsisError: Refused at once; the sink hears nothing.
+        """
+        ...
+
+    def listen(self, grown: Callable[[Mapping[Lane, int]], None]) -> None:
+        """Call `grown` after each group, in the writer's thread, with the new end of each lane."""
+        ...
+
     def account(self, account: Account, producer: str, epoch: int) -> AccountState:
         """Return what was received on an account; zeros if nothing was."""
+        ...
+
+    def abandon(
+        self, account: Account, producer: str, epoch: int, *, through: int
+    ) -> Sequence[tuple[int, int]]:
+        """Give up durably what is missing up to `through`; return the lost ranges, ascending.
+
+        For a source that no longer holds the records of a gap: without this its account would
+        wait for ever, and at the limit of open gaps refuse live records. A lost record that comes
+        after all is acknowledged as a duplicate. The caller records the loss and tells people.
+
+        Raises:
+            NotFound: Nothing was ever received on the account.
+        """
         ...
 
     def read(self, lane: Lane, *, after: int, records_max: int) -> Sequence[Record]:
@@ -154,6 +192,16 @@ class Journal(Protocol):
 
         Raises:
             NotFound: Unknown consumer, or a lane it is not registered for.
+        """
+        ...
+
+    def commit_to(
+        self, consumer: str, lane: Lane, position: int, sink: Sink, token: object
+    ) -> None:
+        """Queue a `commit`; the sink gets a receipt at position 0 once the cursor is durable.
+
+        Raises:
+            AsepsisError: Refused at once; the sink hears nothing.
         """
         ...
 
