@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from asepsis.core.model.identity import Assurance
+
 TEXT_BYTES_MAX: Final = 120
 
 
@@ -72,3 +74,22 @@ class AlarmEvent:
     source_handle: int
     offset_ms: int
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmNotice:
+    """An alarm event as a receiver gets it from the hub.
+
+    Attributes:
+        device: Name of the device (or gateway) it is about.
+        assurance: How far its origin is proven; None for a condition that the hub itself found.
+        device_time_ns: Wall time of the device (of the hub, for its own), nanoseconds since 1970.
+        received_at_ns: Wall time of the hub at arrival, nanoseconds since 1970.
+        event: What happened.
+    """
+
+    device: str
+    assurance: Assurance | None
+    device_time_ns: int
+    received_at_ns: int
+    event: AlarmEvent

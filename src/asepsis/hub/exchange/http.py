@@ -1,0 +1,185 @@
+"""The posting routes of the clinical listener, as bare ASGI: the hot path of the hub.
+
+Parse, authorise, call, render; the checks that need no body come before a byte of it is read.
+
+Source: ADP/1 REQ-SUB, REQ-ERR; docs/reference/lanes.md.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from asepsis.core.journal.ports import Outcome, Receipt
+from asepsis.hub.access.principal import Principal
+from asepsis.hub.access.rules import Action
+from asepsis.hub.exchange import rules
+from asepsis.hub.exchange.alarms import AlarmLane
+from asepsis.hub.exchange.bundles import BundleLane
+from asepsis.hub.exchange.limiter import RateLimiter
+from asepsis.hub.exchange.messages import Answer, MessageLane
+from asepsis.hub.exchange.rules import ROUTE_RULES
+from asepsis.hub.exchange.signed import SignedLane
+from asepsis.hub.exchange.waveforms import WaveformLane
+from asepsis.hub.web.asgi import App, Receive, Scope, Send, answer, header
+from asepsis.hub.web.bodies import bounded_body, require_media
+from asepsis.hub.web.routing import Route
+
+JSON: Final = b"application/json"
+HL7V2: Final = rules.HL7V2.encode()
+FHIR: Final = b"application/fhir+json"
+EPOCH: Final = "Asepsis-Epoch"
+SEQUENCE: Final = "Asepsis-Sequence"
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """The lanes that the routes serve.
+
+    Attributes:
+        signed: Origin batches.
+        waveforms: Waveform packets.
+        alarms: Alarm documents.
+        bundles: FHIR bundles.
+        messages: HL7 v2.
+        limiter: Rates per producer.
+        monotonic: Monotonic clock, nanoseconds.
+        metadata: CapabilityStatement as JSON.
+    """
+
+    signed: SignedLane
+    waveforms: WaveformLane
+    alarms: AlarmLane
+    bundles: BundleLane
+    messages: MessageLane
+    limiter: RateLimiter
+    monotonic: Callable[[], int]
+    metadata: bytes
+
+
+_Take = Callable[[Principal, Scope, str, bytes], Awaitable[Receipt]]
+
+
+def routes(lanes: Lanes) -> Sequence[Route]:
+    """Return the routes of the exchange, for the clinical listener."""
+    takers: Mapping[rules.Route, _Take] = {
+        rules.Route.ORIGIN: _origin(lanes),
+        rules.Route.ALERTS: _alerts(lanes),
+        rules.Route.WAVEFORMS: _waveforms(lanes),
+        rules.Route.LATE: _late(lanes),
+        rules.Route.FHIR: _fhir(lanes),
+    }
+    posts = [
+        Route("POST", route.value, _post(lanes, route, take), ROUTE_RULES[route].action)
+        for route, take in takers.items()
+    ]
+    return (
+        *posts,
+        Route("POST", rules.Route.HL7V2.value, _message(lanes), Action.SUBMIT_HL7V2),
+        Route("GET", "/metadata", _metadata(lanes.metadata), Action.READ_METADATA),
+    )
+
+
+def _post(lanes: Lanes, route: rules.Route, take: _Take) -> App:
+    async def post(scope: Scope, receive: Receive, send: Send) -> None:
+        principal: Principal = scope["asepsis.principal"]
+        media, body = await _admitted_body(lanes, route, scope, receive)
+        receipt = await take(principal, scope, media, body)
+        stored = receipt.outcome is Outcome.STORED
+        await answer(
+            send,
+            201 if stored else 200,
+            b'{"outcome":"%s","position":%d}' % (receipt.outcome.value.encode(), receipt.position),
+            media=JSON,
+        )
+
+    return post
+
+
+async def _admitted_body(
+    lanes: Lanes, route: rules.Route, scope: Scope, receive: Receive
+) -> tuple[str, bytes]:
+    principal: Principal = scope["asepsis.principal"]
+    rule = ROUTE_RULES[route]
+    media = require_media(scope, *rule.media)
+    lanes.limiter.take(
+        route,
+        principal.name,
+        devices=max(1, len(principal.declared)),
+        now_ns=lanes.monotonic(),
+    )
+    return media, await bounded_body(receive, rule.body_bytes_max, scope=scope)
+
+
+def _numbering(scope: Scope) -> tuple[int, int]:
+    epoch = rules.counter(header(scope, b"asepsis-epoch"), name=EPOCH, least=0)
+    return epoch, rules.counter(header(scope, b"asepsis-sequence"), name=SEQUENCE, least=1)
+
+
+def _origin(lanes: Lanes) -> _Take:
+    async def take(principal: Principal, _scope: Scope, _media: str, body: bytes) -> Receipt:
+        return await lanes.signed.receive(principal, Action.SUBMIT_ORIGIN, body, late=False)
+
+    return take
+
+
+def _alerts(lanes: Lanes) -> _Take:
+    async def take(principal: Principal, scope: Scope, media: str, body: bytes) -> Receipt:
+        if media == rules.ORIGIN_BATCH:
+            return await lanes.signed.receive(principal, Action.SUBMIT_ALERT, body, late=False)
+        epoch, sequence = _numbering(scope)
+        return await lanes.alarms.receive(principal, body, epoch=epoch, sequence=sequence)
+
+    return take
+
+
+def _waveforms(lanes: Lanes) -> _Take:
+    async def take(principal: Principal, _scope: Scope, _media: str, body: bytes) -> Receipt:
+        return await lanes.waveforms.receive(principal, Action.SUBMIT_WAVEFORM, body, late=False)
+
+    return take
+
+
+def _late(lanes: Lanes) -> _Take:
+    async def take(principal: Principal, scope: Scope, media: str, body: bytes) -> Receipt:
+        if media == rules.ORIGIN_BATCH:
+            return await lanes.signed.receive(principal, Action.SUBMIT_LATE, body, late=True)
+        if media == rules.WAVEFORM:
+            return await lanes.waveforms.receive(principal, Action.SUBMIT_LATE, body, late=True)
+        return await lanes.bundles.receive(
+            principal, Action.SUBMIT_LATE, body, numbering=_numbering(scope), late=True
+        )
+
+    return take
+
+
+def _fhir(lanes: Lanes) -> _Take:
+    async def take(principal: Principal, scope: Scope, _media: str, body: bytes) -> Receipt:
+        # A bundle that names its signed batch needs no numbers of its own.
+        given = header(scope, b"asepsis-sequence") or header(scope, b"asepsis-epoch")
+        numbering = _numbering(scope) if given else None
+        return await lanes.bundles.receive(
+            principal, Action.SUBMIT_FHIR, body, numbering=numbering, late=False
+        )
+
+    return take
+
+
+def _message(lanes: Lanes) -> App:
+    async def post(scope: Scope, receive: Receive, send: Send) -> None:
+        principal: Principal = scope["asepsis.principal"]
+        rules.require_message_source(principal)
+        _, body = await _admitted_body(lanes, rules.Route.HL7V2, scope, receive)
+        epoch, sequence = _numbering(scope)
+        reply: Answer = await lanes.messages.receive(
+            principal, body, epoch=epoch, sequence=sequence
+        )
+        await answer(send, reply.status, reply.body, media=HL7V2)
+
+    return post
+
+
+def _metadata(document: bytes) -> App:
+    async def get(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await answer(send, 200, document, media=FHIR)
+
+    return get

@@ -1,0 +1,228 @@
+"""Signed batches: from bytes to a durable record, a renewed lease and live numerics.
+
+The order of the checks is the order of their cost to an attacker: structure, name, key and
+signature, units, place in the sequence, journal. Nothing is live before it is durable.
+
+Source: REQ-ORG.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from asepsis.core.errors import AsepsisError, Conflict, SignatureInvalid, TrustError
+from asepsis.core.journal.ports import Append, Link, Receipt
+from asepsis.core.model.identity import Assurance
+from asepsis.core.model.lanes import Account
+from asepsis.core.model.observation import Observation
+from asepsis.core.trust.origin import OriginVerifier
+from asepsis.core.wire.origin import OriginBatch, decode_batch
+from asepsis.hub.access.principal import Principal
+from asepsis.hub.access.rules import Action
+from asepsis.hub.exchange.intake import Accepted, Intake
+from asepsis.hub.exchange.lease import Fact
+from asepsis.hub.exchange.rules import batch_lane
+from asepsis.hub.exchange.window import LAG_NS_MAX, LagMeter, Place
+
+KIND: Final = "origin-batch"
+VERIFIERS_MAX: Final = 20_000
+RECENT_BATCHES: Final = 8
+"""Batches of a device that a FHIR bundle may still name: some seconds."""
+SHAPES_MAX: Final = 65_536
+_NUMERIC_BYTES: Final = 20
+"""A numeric on the wire: handle, two bytes; MDC code, four; unit code, four; the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedNumerics:
+    """The numerics of a verified batch; observations are built when somebody looks.
+
+    Attributes:
+        batch: What was verified.
+        received_at_ns: Wall time of arrival.
+        late: Whether it came on the late lane.
+    """
+
+    batch: OriginBatch
+    received_at_ns: int
+    late: bool = False
+
+    @property
+    def device(self) -> str:
+        """Who signed."""
+        return self.batch.header.device.uri
+
+    def observations(self) -> Sequence[Observation]:
+        """Build the observations."""
+        header = self.batch.header
+        return tuple(
+            Observation(
+                device=header.device,
+                assurance=Assurance.DEVICE_ORIGIN,
+                numeric=numeric,
+                epoch=header.epoch,
+                sequence=header.sequence,
+                device_time_ns=header.instant.wall_ns + numeric.offset_ms * 1_000_000,
+                received_at_ns=self.received_at_ns,
+                late=self.late,
+            )
+            for numeric in self.batch.numerics()
+        )
+
+
+class UnitGuard:
+    """Checks the unit of every numeric; a device's combinations are the same every second.
+
+    Args:
+        check: Given MDC code and unit code, raises ContentMismatch if the unit's dimension does not
+            fit the metric; `core.mapping.nomenclature.check_unit`.
+    """
+
+    def __init__(self, check: Callable[[int, int], object]) -> None:
+        self._check = check
+        self._good: set[bytes] = set()
+
+    def require(self, batch: OriginBatch) -> None:
+        """Check a batch.
+
+        Raises:
+            ContentMismatch: A unit of the wrong dimension.
+
+        Source: REQ-OBS-004.
+        """
+        block = batch.numeric_block
+        for at in range(0, len(block), _NUMERIC_BYTES):
+            codes = block[at + 2 : at + 10]
+            if codes not in self._good:
+                self._check(int.from_bytes(codes[:4], "big"), int.from_bytes(codes[4:], "big"))
+                if len(self._good) < SHAPES_MAX:
+                    self._good.add(codes)
+
+
+@dataclass(slots=True)
+class SignedLane:
+    """Takes origin batches on `/origin`, `/alerts` and `/late`.
+
+    Attributes:
+        intake: What the lanes share.
+        units: Unit dimensions.
+    """
+
+    intake: Intake
+    units: UnitGuard
+    _verifiers: OrderedDict[bytes, OriginVerifier] = field(
+        default_factory=OrderedDict[bytes, OriginVerifier]
+    )
+    _recent: dict[str, deque[OriginBatch]] = field(default_factory=dict[str, deque[OriginBatch]])
+
+    async def receive(
+        self, principal: Principal, action: Action, body: bytes, *, late: bool
+    ) -> Receipt:
+        """Take one batch.
+
+        Args:
+            principal: Who sends it: the device, or a gateway that declares it.
+            action: What the access table calls it.
+            body: The batch with its signature.
+            late: Whether it came on the late lane.
+
+        Raises:
+            InputError: Malformed, too large, a unit that does not fit, not live.
+            TrustError: Not the sender's to send, unknown key, bad signature, a fork.
+            TransientError: The journal is full or busy; nothing was stored.
+        """
+        batch = decode_batch(body)
+        device = batch.header.device.uri
+        self.intake.may_speak(principal, action, device)
+        await self._require_genuine(principal, device, batch)
+        self.units.require(batch)
+        received_at_ns = self.intake.clocks.wall()
+        try:
+            accepted = await self.intake.store(
+                Append(
+                    lane=batch_lane(late=late, has_alarms=bool(batch.alarm_events)),
+                    account=Account.ORIGIN,
+                    producer=device,
+                    epoch=batch.header.epoch,
+                    sequence=batch.header.sequence,
+                    kind=KIND,
+                    body=body,
+                    received_at_ns=received_at_ns,
+                    link=Link(batch.digest, batch.header.previous),
+                ),
+                late=late,
+            )
+        except TrustError as error:
+            await self.intake.refused(principal, device, error)
+            raise
+        if accepted.place is not None:  # A repeated one too: its first answer may have failed here.
+            await self.intake.heard(device, batch.header.epoch)
+        if accepted.live:
+            self._show(device, batch, accepted, received_at_ns)
+        return accepted.receipt
+
+    def recent(self, device: str, epoch: int, sequence: int) -> OriginBatch:
+        """Return a verified live batch of the last seconds.
+
+        Raises:
+            Conflict: Not received yet, or too long ago.
+        """
+        for batch in self._recent.get(device, ()):
+            if batch.header.epoch == epoch and batch.header.sequence == sequence:
+                return batch
+        raise Conflict(
+            "the signed batch that the bundle names is not here",
+            hint="send the batch first, then the bundle within a few seconds",
+        )
+
+    def forget(self, device: str) -> None:
+        """Drop what is remembered of a revoked device."""
+        self._recent.pop(device, None)
+
+    async def _require_genuine(self, principal: Principal, device: str, batch: OriginBatch) -> None:
+        try:
+            spki = self.intake.directory.origin_key(device, batch.header.key_id)
+            self._verifier(spki).verify(batch)
+        except AsepsisError as error:
+            refusal = SignatureInvalid("the batch is not signed by this device's origin key")
+            await self.intake.forged(principal, device, refusal)
+            raise refusal from error
+
+    def _verifier(self, spki: bytes) -> OriginVerifier:
+        found = self._verifiers.get(spki)
+        if found is None:
+            found = self._verifiers[spki] = OriginVerifier(spki)
+            if len(self._verifiers) > VERIFIERS_MAX:
+                self._verifiers.popitem(last=False)
+        return found
+
+    def _show(
+        self, device: str, batch: OriginBatch, accepted: Accepted, received_at_ns: int
+    ) -> None:
+        intake = self.intake
+        now_ns = intake.clocks.monotonic()
+        if accepted.epoch_started:
+            intake.supervisor.fact(device, Fact.EPOCH_STARTED)
+        lag = intake.lags.get(device)
+        if lag is None:
+            lag = intake.lags[device] = LagMeter()
+        header = batch.header
+        if lag.lag_ns(header.epoch, header.instant.monotonic_ns, now_ns=now_ns) > LAG_NS_MAX:
+            return  # Somebody held it back: it is history, it renews no lease.
+        intake.supervisor.batch_accepted(device, state=header.clinical_state)
+        self._remember(device, batch)
+        if batch.digest_block:
+            proven = intake.digests.promise(
+                device, [d.sha256 for d in batch.waveform_digests()], now_ns=now_ns
+            )
+            if proven:
+                intake.feed.waveforms(device, proven, Assurance.DEVICE_ORIGIN)
+        if accepted.place is Place.NEWER:
+            intake.feed.numerics(SignedNumerics(batch, received_at_ns))
+
+    def _remember(self, device: str, batch: OriginBatch) -> None:
+        recent = self._recent.get(device)
+        if recent is None:
+            recent = self._recent[device] = deque(maxlen=RECENT_BATCHES)
+        recent.append(batch)

@@ -1,0 +1,209 @@
+"""The hub's one configuration file: TOML, one frozen struct, unknown keys refused.
+
+Every feature owns a struct; this module composes them. Secrets never stand here, only the paths of
+files that hold them. `docs/reference/settings.md` lists every key.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from asepsis.core.errors import ConfigError
+from asepsis.core.journal.limits import MIB, LaneBudget
+from asepsis.core.model.lanes import Lane
+
+FILE_BYTES_MAX: Final = 262_144
+DAY_S: Final = 86_400
+GIB: Final = 1_024 * MIB
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Host = Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every section: frozen, named fields, nothing unknown."""
+
+
+class Address(_Section, frozen=True):
+    """Where a listener listens; port 0 lets the kernel choose and `run/ready.json` says which."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 0
+
+
+class Listeners(_Section, frozen=True):
+    """The three listeners."""
+
+    clinical: Address = Address(port=8443)
+    enrolment: Address = Address(port=8444)
+    people: Address = Address(port=8445)
+
+
+class Sealing(_Section, frozen=True):
+    """Where the key above all keys comes from.
+
+    Attributes:
+        source: `credential` (systemd, may be bound to a TPM), `passphrase` or `throw-away` (demo).
+        passphrase_file: File outside the data folder, readable by its owner only.
+    """
+
+    source: Literal["credential", "passphrase", "throw-away"] = "credential"
+    passphrase_file: str = ""
+
+
+class Budget(_Section, frozen=True):
+    """What one lane of the journal may hold.
+
+    Attributes:
+        bytes_max: Watermark in bytes; at it the lane answers 503.
+        age_s: Seconds after which a delivered record expires.
+    """
+
+    bytes_max: Annotated[int, msgspec.Meta(ge=65_536)]
+    age_s: Annotated[int, msgspec.Meta(ge=60)]
+
+
+class Lanes(_Section, frozen=True):
+    """One budget for each lane; the defaults hold a day of 1,000 beds."""
+
+    alert: Budget = Budget(bytes_max=2 * GIB, age_s=30 * DAY_S)
+    vitals: Budget = Budget(bytes_max=200 * GIB, age_s=2 * DAY_S)
+    waveform: Budget = Budget(bytes_max=400 * GIB, age_s=DAY_S)
+    late: Budget = Budget(bytes_max=50 * GIB, age_s=7 * DAY_S)
+    message: Budget = Budget(bytes_max=20 * GIB, age_s=7 * DAY_S)
+    image_index: Budget = Budget(bytes_max=2 * GIB, age_s=7 * DAY_S)
+    event: Budget = Budget(bytes_max=2 * GIB, age_s=30 * DAY_S)
+
+
+class JournalSettings(_Section, frozen=True):
+    """The durable log.
+
+    Attributes:
+        lanes: Budgets.
+        reserve_bytes: Disk space kept back so that alerts go on when the disk is full.
+        expire_every_s: Pause between two rounds of expiry.
+    """
+
+    lanes: Lanes = Lanes()
+    reserve_bytes: Annotated[int, msgspec.Meta(ge=0)] = 16 * MIB
+    expire_every_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+
+
+class Consumer(_Section, frozen=True):
+    """A consumer's lanes.
+
+    Attributes:
+        name: Its `urn:uuid:` name, as in its certificate.
+        lanes: Streams it may read.
+        mandatory: Streams from which nothing may expire before this consumer committed it.
+    """
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
+    lanes: Annotated[tuple[Lane, ...], msgspec.Meta(min_length=1)]
+    mandatory: tuple[Lane, ...] = ()
+
+
+class ExchangeSettings(_Section, frozen=True):
+    """The lanes.
+
+    Attributes:
+        rate_factor: Multiplies every rate of `docs/reference/lanes.md`.
+    """
+
+    rate_factor: Annotated[float, msgspec.Meta(gt=0, le=1_000)] = 1.0
+
+
+class SignerSettings(_Section, frozen=True):
+    """The key-holding process.
+
+    Attributes:
+        start: Whether the hub starts it; false if systemd does.
+    """
+
+    start: bool = True
+
+
+class LogSettings(_Section, frozen=True):
+    """Logs: JSON lines on standard error, without patient data."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(_Section, frozen=True):
+    """Everything.
+
+    Attributes:
+        data: Data folder; relative to the file's folder.
+        names: DNS names and addresses of the hub, as fixed at `asepsis hub init`.
+        state_url: `sqlite:///<file>` or `postgresql+psycopg://...`; empty for a file in `data`.
+        listeners: Where it listens.
+        sealing: Where the top key comes from.
+        journal: The durable log.
+        exchange: The lanes.
+        consumers: Who reads durable lanes.
+        signer: The key-holding process.
+        log: Logs.
+        drain_s: Seconds that running requests get at the end.
+    """
+
+    data: str = "."
+    names: tuple[str, ...] = ("localhost", "127.0.0.1")
+    state_url: str = ""
+    listeners: Listeners = Listeners()
+    sealing: Sealing = Sealing()
+    journal: JournalSettings = JournalSettings()
+    exchange: ExchangeSettings = ExchangeSettings()
+    consumers: tuple[Consumer, ...] = ()
+    signer: SignerSettings = SignerSettings()
+    log: LogSettings = LogSettings()
+    drain_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0
+
+    def folder(self) -> Path:
+        """Return the data folder."""
+        return Path(self.data)
+
+    def state(self) -> str:
+        """Return the URL of the state database."""
+        return self.state_url or f"sqlite:///{self.folder() / 'hub' / 'state.db'}"
+
+
+def read_settings(file: Path) -> Settings:
+    """Read the configuration file.
+
+    Args:
+        file: `hub.toml`; a relative data folder is taken from the folder it stands in.
+
+    Raises:
+        ConfigError: Absent, too long, no TOML, an unknown key or a value out of range; names the
+            file and the path of the key.
+    """
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}", hint="run `asepsis hub init`") from error
+    if len(raw) > FILE_BYTES_MAX:
+        raise ConfigError(f"{file}: longer than {FILE_BYTES_MAX} bytes")
+    try:
+        settings = msgspec.convert(tomllib.loads(raw.decode()), Settings, str_keys=True)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{file}: {error}", hint="see docs/reference/settings.md") from error
+    return msgspec.structs.replace(settings, data=str((file.parent / settings.data).resolve()))
+
+
+def lane_budgets(lanes: Lanes) -> dict[Lane, LaneBudget]:
+    """Return the budgets as the journal takes them."""
+    given: dict[Lane, Budget] = {
+        Lane.ALERT: lanes.alert,
+        Lane.VITALS: lanes.vitals,
+        Lane.WAVEFORM: lanes.waveform,
+        Lane.LATE: lanes.late,
+        Lane.MESSAGE: lanes.message,
+        Lane.IMAGE_INDEX: lanes.image_index,
+        Lane.EVENT: lanes.event,
+    }
+    return {
+        lane: LaneBudget(bytes_max=budget.bytes_max, age_s=budget.age_s)
+        for lane, budget in given.items()
+    }
