@@ -182,9 +182,7 @@ class Bench:
         session: ssl.SSLSession | None = None,
         context: ssl.SSLContext | None = None,
     ) -> ssl.SSLSocket:
-        context = context or client_context(
-            self.authority.root_der, identity, version=version
-        )
+        context = context or client_context(self.authority.root_der, identity, version=version)
         raw = socket.create_connection(self.running.server.addresses[listener], timeout=5)
         try:
             return context.wrap_socket(raw, server_hostname="localhost", session=session)

@@ -10,7 +10,9 @@ from conftest import VERSIONS, Bench, read_answer, request, wait_closed
 from web_pki import Identity, client_context
 
 
-def resumable(bench: Bench, who: Identity, version: ssl.TLSVersion) -> tuple[ssl.SSLContext, ssl.SSLSession]:
+def resumable(
+    bench: Bench, who: Identity, version: ssl.TLSVersion
+) -> tuple[ssl.SSLContext, ssl.SSLSession]:
     """Make one good request and return what a client needs to resume."""
     context = client_context(bench.authority.root_der, who, version=version)
     with bench.connect(who, context=context) as sock:
@@ -41,7 +43,7 @@ def test_a_resumed_session_of_an_expired_certificate_is_refused(
     bench: Bench, device: Identity, version: ssl.TLSVersion
 ) -> None:
     context, session = resumable(bench, device, version)
-    bench.book.now_ns = 1 << 62
+    bench.book.now_ns = 1 << 63
     with bench.connect(device, context=context, session=session) as sock:
         assert sock.session_reused
         sock.sendall(request())

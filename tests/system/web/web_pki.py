@@ -101,11 +101,11 @@ class Authority:
     ) -> Identity:
         pem = serialization.Encoding.PEM
         chain_path, key_path = self.folder / f"{label}.pem", self.folder / f"{label}.key"
-        chain_path.write_bytes(b"".join(c.public_bytes(pem) for c in (cert, self.issuing, self.root)))
+        chain_path.write_bytes(
+            b"".join(c.public_bytes(pem) for c in (cert, self.issuing, self.root))
+        )
         key_path.write_bytes(
-            key.private_bytes(
-                pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         )
         der = cert.public_bytes(serialization.Encoding.DER)
         return Identity(uri=uri, chain=chain_path, key=key_path, der=der)

@@ -6,15 +6,24 @@ of established connections instead of stopping them for seconds.
 """
 
 import asyncio
+import contextlib
+import logging
+import socket
+import struct
 from asyncio import sslproto
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final, cast
 
 from asepsis.hub.web.protocol import HttpProtocol
 from asepsis.hub.web.site import Site, Slot
 
-_BUFFER_BYTES: Final = 32_768
+ACCEPTED_PER_TURN: Final = 64
+"""Connections accepted in one turn of the event loop."""
+PAUSE_S: Final = 0.2
+"""Pause when the process is out of file descriptors."""
+_log: Final = logging.getLogger("asepsis.hub.web")
 
 
 class Pacer:
@@ -46,86 +55,104 @@ class Pacer:
             self._loop.call_soon(self._turn)
 
 
-class Gate(asyncio.Protocol):
-    """One accepted TCP connection until its handshake has ended.
+class Gate:
+    """Accepts the connections of one listener.
+
+    The loops' own servers would build the TLS layer before the address can be judged; here a
+    connection that waits is nothing but a socket, whose bytes stay in the kernel.
 
     Args:
-        site: The listener that accepted it.
-        pacer: Shared by all connections of the listener.
+        site: The listener.
+        bound: Its listening socket, non-blocking; closed by `close`.
     """
 
-    def __init__(self, site: Site, pacer: Pacer) -> None:
+    def __init__(self, site: Site, bound: socket.socket) -> None:
         self._site = site
-        self._pacer = pacer
-        self._slot: Slot | None = None
-        self._lost = False
+        self._bound = bound
+        self._pacer = Pacer(site.loop, per_turn=site.limits.handshakes_per_turn)
+        site.loop.add_reader(bound, self._accept)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Find a place and queue the handshake, or end the connection."""
-        self._transport = cast("asyncio.Transport", transport)
-        address = _address(self._transport)
-        slot = None if self._site.draining else self._site.take(address, self._transport.abort)
+    def close(self) -> None:
+        """Stop accepting; harmless twice."""
+        if self._bound.fileno() >= 0:
+            self._site.loop.remove_reader(self._bound)
+            self._bound.close()
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTED_PER_TURN):
+            try:
+                sock, peer = self._bound.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._pause(error)
+                return
+            self._admit(sock, str(peer[0]))
+
+    def _pause(self, error: OSError) -> None:
+        """Wait for file descriptors or memory: the kernel keeps who knocks."""
+        _log.error("listener %s cannot accept: %s", self._site.listener.name, error.strerror)
+        self._site.loop.remove_reader(self._bound)
+        self._site.loop.call_later(PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        if self._bound.fileno() >= 0:
+            self._site.loop.add_reader(self._bound, self._accept)
+
+    def _admit(self, sock: socket.socket, address: str) -> None:
+        slot = self._site.take(address, partial(_hang_up, sock))
         if slot is None:
-            self._transport.abort()
+            _reset(sock)
             return
-        self._slot = slot
-        self._accepted_at = self._site.loop.time()
-        self._transport.pause_reading()
-        self._pacer.submit(self._begin)
+        sock.setblocking(False)
+        self._pacer.submit(partial(self._begin, sock, slot, self._site.loop.time()))
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """Free the place of a connection that ended before its handshake began."""
-        self._lost = True
-        if self._slot is not None:
-            self._slot.release()
+    def _begin(self, sock: socket.socket, slot: Slot, accepted_at: float) -> None:
+        left_s = self._site.limits.handshake_s - (self._site.loop.time() - accepted_at)
+        if self._site.draining or not slot.held or left_s <= 0:
+            slot.release()
+            sock.close()
+            return
+        task = self._site.loop.create_task(self._secure(sock, slot, left_s))
+        self._site.server_state.tasks.add(task)
+        task.add_done_callback(self._site.server_state.tasks.discard)
 
-    def _begin(self) -> None:
-        if not self._lost and not self._transport.is_closing():
-            task = self._site.loop.create_task(self._secure())
-            self._site.server_state.tasks.add(task)
-            task.add_done_callback(self._site.server_state.tasks.discard)
-
-    async def _secure(self) -> None:
-        site, slot = self._site, cast("Slot", self._slot)
+    async def _secure(self, sock: socket.socket, slot: Slot, handshake_s: float) -> None:
+        site = self._site
         protocol = HttpProtocol(site, slot)
-        waited_s = site.loop.time() - self._accepted_at
-        try:
-            tls = await _start_tls(
-                site,
-                self._transport,
-                protocol,
-                handshake_s=max(0.1, site.limits.handshake_s - waited_s),
-            )
-        except (OSError, ValueError, RuntimeError):
-            # Garbage, a refused certificate, the deadline, or a peer that went away meanwhile
-            # (uvloop says RuntimeError when the transport has closed under it).
+        # Garbage, a refused certificate, the deadline, or a peer that went away meanwhile
+        # (uvloop says RuntimeError when the transport has closed under it).
+        with contextlib.suppress(OSError, RuntimeError):
+            await _handshake(site, sock, protocol, handshake_s=handshake_s)
+        if protocol.connection is None:
             site.counters.handshakes_failed += 1
             slot.release()
-            self._transport.abort()
-            return
-        protocol.connection_made(tls)
 
 
 class _SmallBufferTls(sslproto.SSLProtocol):
     """asyncio's TLS with a read buffer of 32 KB: its own 256 KB would be 512 MB for 2,000 peers."""
 
-    max_size = _BUFFER_BYTES
+    max_size = 32_768
 
 
-async def _start_tls(
-    site: Site, transport: asyncio.Transport, protocol: asyncio.Protocol, *, handshake_s: float
-) -> asyncio.BaseTransport:
-    loop = site.loop
+async def _handshake(
+    site: Site, sock: socket.socket, protocol: HttpProtocol, *, handshake_s: float
+) -> None:
+    """Finish when TLS stands and `protocol.connection_made` was called.
+
+    Raises:
+        OSError: The handshake failed, took too long, or the peer went away.
+    """
+    loop, linger_s = site.loop, site.limits.linger_s
     if not isinstance(loop, asyncio.BaseEventLoop):
-        tls = await loop.start_tls(
-            transport,
-            protocol,
-            site.context,
-            server_side=True,
+        await loop.connect_accepted_socket(
+            lambda: protocol,
+            sock,
+            ssl=site.context,
             ssl_handshake_timeout=handshake_s,
-            ssl_shutdown_timeout=site.limits.linger_s,
+            ssl_shutdown_timeout=linger_s,
         )
-        return cast("asyncio.BaseTransport", tls)
+        return
     waiter: asyncio.Future[None] = loop.create_future()
     layer = _SmallBufferTls(
         loop,
@@ -133,17 +160,25 @@ async def _start_tls(
         site.context,
         waiter,
         server_side=True,
-        call_connection_made=False,
         ssl_handshake_timeout=cast("int", handshake_s),
-        ssl_shutdown_timeout=site.limits.linger_s,
+        ssl_shutdown_timeout=cast("int", linger_s),
     )
-    transport.set_protocol(layer)
-    layer.connection_made(transport)
-    transport.resume_reading()
-    await waiter
-    return cast("asyncio.BaseTransport", layer._app_transport)  # type: ignore[attr-defined]  # noqa: SLF001 - as asyncio's own start_tls
+    transport, _ = await loop.connect_accepted_socket(lambda: layer, sock)
+    try:
+        await waiter
+    except BaseException:
+        transport.abort()
+        raise
 
 
-def _address(transport: asyncio.Transport) -> str:
-    peer = transport.get_extra_info("peername")
-    return cast("tuple[str, int]", peer)[0] if isinstance(peer, tuple) and peer else ""
+def _hang_up(sock: socket.socket) -> None:
+    """End a connection whose socket somebody else reads: its reader sees the end."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def _reset(sock: socket.socket) -> None:
+    """Close without keeping the kernel's state of a connection that nobody wanted."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()

@@ -67,8 +67,6 @@ class HttpProtocol(HttpToolsProtocol):
         self.deadline = NEVER
         self.stall_deadline = NEVER
         self._peer_error: AsepsisError | None = None
-        self._early: list[bytes] = []
-        self._lost = False
         self._in_head = True
         self._begun = False
         self._head_bytes = 0
@@ -81,8 +79,6 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # type: ignore[override]
         """Begin after the TLS handshake: read the peer's identity and ask admission."""
-        if self._lost:
-            return
         super().connection_made(cast("asyncio.Transport", transport))
         limits = self.site.limits
         self.transport.set_write_buffer_limits(high=limits.write_buffer_bytes_max)
@@ -90,14 +86,11 @@ class HttpProtocol(HttpToolsProtocol):
         self.site.protocols.add(self)
         self.site.registry.add(self.connection)
         self.deadline = self.loop.time() + limits.request_s
+        self.slot.abort = self.abort
         self._admit_connection()
-        early, self._early = self._early, []
-        for data in early:
-            self.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: free the place, tell the application and whoever waits for the end."""
-        self._lost = True
         self.deadline = self.stall_deadline = NEVER
         self.slot.release()
         if self.connection is None:
@@ -204,9 +197,6 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Judge and parse received bytes."""
-        if self.connection is None:
-            self._early.append(data)
-            return
         if self._closing:
             self._drop(data)
             return

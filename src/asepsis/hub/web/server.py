@@ -11,7 +11,7 @@ from typing import Final, Literal
 import uvloop
 
 from asepsis.core.errors import ConfigError, Unavailable
-from asepsis.hub.web.gate import Gate, Pacer
+from asepsis.hub.web.gate import Gate
 from asepsis.hub.web.listener import Listener
 from asepsis.hub.web.registry import ConnectionRegistry
 from asepsis.hub.web.site import Clock, Site
@@ -46,7 +46,7 @@ class Server:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._sites = {each.name: Site(each, self.registry, clock) for each in listeners}
-        self._servers: list[asyncio.Server] = []
+        self._gates: list[Gate] = []
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -65,7 +65,7 @@ class Server:
             raise Unavailable("a listener's address can not be bound", hint=str(error)) from error
         for site, bound in sockets:
             self.addresses[site.listener.name] = bound.getsockname()[:2]
-            await self._accept_on(site, bound)
+            self._gates.append(Gate(site, bound))
         self._timer = self._loop.call_later(TICK_S, self._tick)
 
     def reload_context(self, name: str, context: ssl.SSLContext) -> None:
@@ -90,8 +90,8 @@ class Server:
         Args:
             drain_s: Time for running requests, in seconds; 0 ends them at once.
         """
-        for server in self._servers:
-            server.close()
+        for gate in self._gates:
+            gate.close()
         protocols = [each for site in self._sites.values() for each in site.protocols]
         for site in self._sites.values():
             site.draining = True
@@ -113,15 +113,6 @@ class Server:
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._timer is not None:
             self._timer.cancel()
-        for server in self._servers:
-            await server.wait_closed()
-
-    async def _accept_on(self, site: Site, bound: socket.socket) -> None:
-        pacer = Pacer(self._loop, per_turn=site.limits.handshakes_per_turn)
-        server = await self._loop.create_server(
-            lambda: Gate(site, pacer), sock=bound, backlog=site.listener.backlog
-        )
-        self._servers.append(server)
 
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_S, self._tick)

@@ -53,6 +53,11 @@ class Slot:
         self.address = address
         self.abort = abort
 
+    @property
+    def held(self) -> bool:
+        """False once the place was freed or given to a newcomer."""
+        return self._site.holds(self)
+
     def prove(self) -> None:
         """Note that the connection got past admission: it is no longer evicted for newcomers."""
         self._site.unproven.pop(self, None)
@@ -122,6 +127,10 @@ class Site:
         self._per_address[address] = count + 1
         self.counters.accepted += 1
         return slot
+
+    def holds(self, slot: Slot) -> bool:
+        """Say whether a place is still taken."""
+        return slot in self._slots
 
     def release(self, slot: Slot) -> None:
         """Free a place; harmless twice."""
