@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from asepsis.core.errors import FramingError, IdentityInvalid, InputError, LimitExceeded
+from asepsis.core.errors import FramingError, IdentityInvalid, InputError, LimitExceeded, TrustError
 from asepsis.core.trust import der
 from asepsis.core.trust.libcrypto_binding import check, failure, library, owned, parsed
 
@@ -185,7 +185,7 @@ def _loaded(certificate_der: bytes, stack: contextlib.ExitStack) -> int:
     lib = library()
     try:
         pointer = parsed(lib.d2i_X509, certificate_der, "not a certificate")
-    except InputError as error:
+    except (InputError, TrustError) as error:
         raise IdentityInvalid("not one whole certificate in DER") from error
     return stack.enter_context(owned(pointer, lib.X509_free, "not a certificate"))
 
