@@ -11,7 +11,7 @@ from asepsis.edge.uplink import est
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.clock import TrustedClock
 from asepsis.edge.uplink.connection import HubConnection
-from asepsis.edge.uplink.folder import IdentityFolder, Hospital
+from asepsis.edge.uplink.folder import Hospital, IdentityFolder
 
 CHECK_S: Final = 60.0
 """How often certificate and time are looked at, seconds."""

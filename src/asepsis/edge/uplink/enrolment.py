@@ -7,7 +7,7 @@ from asepsis.core.errors import Unavailable
 from asepsis.core.trust import tls
 from asepsis.edge.uplink import est
 from asepsis.edge.uplink.connection import TIMEOUT_S, Endpoint, HubConnection
-from asepsis.edge.uplink.folder import IdentityFolder, Hospital
+from asepsis.edge.uplink.folder import Hospital, IdentityFolder
 from asepsis.edge.uplink.token import EnrolmentToken
 
 

@@ -1,0 +1,216 @@
+"""A scripted device as a process: `python -m asepsis.tools.simulator.bed_process ORDER`.
+
+Reads commands from standard input, one a line: `onset`, `end`, `stop`. Writes what happens to
+standard output, one JSON object a line, for the story that started it.
+"""
+
+import argparse
+import json
+import queue
+import random
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+from asepsis.core.errors import AsepsisError, TransientError
+from asepsis.core.journal.limits import MIB, JournalLimits, LaneBudget
+from asepsis.core.journal.sqlite import SqliteJournal
+from asepsis.core.model.alarm import AlarmPhase
+from asepsis.core.model.lanes import Lane
+from asepsis.core.trust.sealing import kek_from_passphrase
+from asepsis.core.trust.sealing_days import DayKeys
+from asepsis.core.trust.sealing_libcrypto import LibcryptoAead
+from asepsis.core.wire import frames, origin
+from asepsis.edge.uplink import uplink as uplink_module
+from asepsis.edge.uplink.backoff import Backoff
+from asepsis.edge.uplink.clock import TrustedClock
+from asepsis.edge.uplink.enrolment import EnrolmentOrder, enrol
+from asepsis.edge.uplink.folder import IdentityFolder
+from asepsis.edge.uplink.lanes import Fate, Outgoing
+from asepsis.edge.uplink.spool import Spool
+from asepsis.edge.uplink.token import EnrolmentToken
+from asepsis.edge.uplink.uplink import Uplink
+from asepsis.tools.simulator import ledger
+from asepsis.tools.simulator.bed import Bed, new_boot_id, sleep_until
+from asepsis.tools.simulator.orders import Order
+
+ATTEMPTS_MAX: Final = 20
+ORIGIN: Final = "origin"
+WAVEFORM: Final = "waveform"
+SPOOL_BUDGET: Final = LaneBudget(bytes_max=64 * MIB, age_s=72 * 3_600)
+BUILD_NS: Final = 1_767_225_600 * 10**9
+"""2026-01-01: no signed time can be older than the software."""
+_MARKS: Final = {
+    Fate.ACKNOWLEDGED: ledger.ACKED,
+    Fate.ACKNOWLEDGED_LATE: ledger.ACKED_LATE,
+    Fate.REFUSED: ledger.REFUSED,
+}
+
+
+class BedProcess:
+    """The life of one scripted device.
+
+    Args:
+        order: What to be and where to go.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._folder = IdentityFolder(Path(order.folder))
+        self._ledger = ledger.LedgerWriter(Path(order.ledger))
+        self._ledger_lock = threading.Lock()
+        self._commands: queue.Queue[str] = queue.Queue()
+        self._rng = random.Random(order.seed)  # noqa: S311 - jitter and simulation
+        self._alarm_sent_ns: dict[int, int] = {}
+        self._seen = {"reachable": False, "refused": False}
+
+    def run(self) -> None:
+        """Enrol if needed, then measure and send until told to stop."""
+        if not self._folder.enrolled:
+            self._enrol()
+        say("enrolled")
+        clock = TrustedClock(
+            self._folder.path / "time.json",
+            boot_id=new_boot_id(),
+            monotonic=time.monotonic_ns,
+            build_ns=BUILD_NS,
+        )
+        journal = self._open_spool(clock)
+        uplink = Uplink(
+            self._folder,
+            spool=Spool(journal, now_ns=clock.now_ns),
+            clock=clock,
+            monotonic=time.monotonic_ns,
+            rng=self._rng,
+            report=self._report,
+        )
+        bed = Bed(
+            uplink.device,
+            key=self._folder.key("origin"),
+            epoch=self._folder.next_epoch(wall_s=clock.now_ns() // 10**9),
+            clock=clock,
+            seed=self._order.seed,
+        )
+        threading.Thread(target=self._listen, name="commands", daemon=True).start()
+        uplink.start()
+        try:
+            self._measure(bed, uplink)
+            uplink.drained.wait(5.0)
+        finally:
+            uplink.close()
+            journal.close()
+            self._ledger.close()
+
+    def _enrol(self) -> None:
+        backoff = Backoff(rng=self._rng)
+        order = EnrolmentOrder(
+            name=self._order.name,
+            hospital=self._order.hospital,
+            token=EnrolmentToken.parse(self._order.token),
+            origin=True,
+        )
+        for attempt in range(ATTEMPTS_MAX):
+            try:
+                enrol(self._folder, order)
+            except TransientError:
+                if attempt == ATTEMPTS_MAX - 1:
+                    raise
+                time.sleep(backoff.failed())
+            else:
+                return
+
+    def _open_spool(self, clock: TrustedClock) -> SqliteJournal:
+        folder = self._folder.path / "spool"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        kek = kek_from_passphrase(
+            Path(self._order.passphrase_file), salt_file=self._folder.path / "spool.salt"
+        )
+        return SqliteJournal(
+            folder / "journal",
+            cipher=DayKeys(folder / "keys", kek=kek, aead=LibcryptoAead()),
+            lanes={Lane.LATE: SPOOL_BUDGET},
+            clock=clock.now_ns,
+            limits=JournalLimits(reserve_bytes=0),
+        )
+
+    def _measure(self, bed: Bed, uplink: Uplink) -> None:
+        due_s = time.monotonic() + self._rng.uniform(0, 1)
+        while True:
+            command = self._next_command(due_s)
+            if command == "stop":
+                return
+            if command:
+                self._alarm(bed, uplink, command)
+                continue
+            due_s += 1.0
+            batch, packet = bed.second()
+            self._made(ORIGIN, batch)
+            self._made(WAVEFORM, packet)
+            uplink.send_batch(batch, has_alarm_event=False)
+            uplink.send_waveforms(packet)
+            self._tell("reachable", now=uplink.reachable)
+            self._tell("refused", now=uplink.refused)
+
+    def _next_command(self, due_s: float) -> str:
+        try:
+            return self._commands.get(timeout=max(0.0, due_s - time.monotonic()))
+        except queue.Empty:
+            sleep_until(due_s)
+            return ""
+
+    def _alarm(self, bed: Bed, uplink: Uplink, command: str) -> None:
+        phase = AlarmPhase.ONSET if command == "onset" else AlarmPhase.END
+        batch = bed.alarm(phase)
+        self._alarm_sent_ns[self._made(ORIGIN, batch)] = time.monotonic_ns()
+        uplink.send_batch(batch, has_alarm_event=True)
+
+    def _made(self, kind: str, body: bytes) -> int:
+        header = (origin if kind == ORIGIN else frames).peek_header(body)
+        self._write(ledger.MADE, kind, header.epoch, header.sequence, body)
+        return header.sequence
+
+    def _report(self, record: Outgoing, fate: Fate) -> None:
+        kind = WAVEFORM if record.media_type == uplink_module.WAVEFORM else ORIGIN
+        if fate in _MARKS:
+            self._write(_MARKS[fate], kind, record.epoch, record.sequence, record.body)
+        sent_ns = self._alarm_sent_ns.pop(record.sequence, None) if kind == ORIGIN else None
+        if sent_ns and fate is Fate.ACKNOWLEDGED:
+            say("alarm-acknowledged", ms=(time.monotonic_ns() - sent_ns) / 1e6)
+
+    def _write(self, mark: str, kind: str, epoch: int, sequence: int, body: bytes) -> None:
+        with self._ledger_lock:
+            self._ledger.write(mark, ledger.key_of(kind, self._order.name, epoch, sequence, body))
+
+    def _tell(self, what: str, *, now: bool) -> None:
+        if self._seen[what] != now:
+            self._seen[what] = now
+            say(what, now=now)
+
+    def _listen(self) -> None:
+        for line in sys.stdin:
+            self._commands.put(line.strip())
+        self._commands.put("stop")
+
+
+def say(event: str, **details: object) -> None:
+    """Tell the story what happened."""
+    sys.stdout.write(json.dumps({"event": event, **details}) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Run one scripted device; 1 if it could not go on."""
+    parser = argparse.ArgumentParser(description="A scripted device; its patient is simulated.")
+    parser.add_argument("order", type=Path, help="JSON file written by the story")
+    try:
+        BedProcess(Order.load(parser.parse_args().order)).run()
+    except AsepsisError as error:
+        say("failed", code=error.code, text=str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

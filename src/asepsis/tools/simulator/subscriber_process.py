@@ -1,0 +1,138 @@
+"""A subscriber as a process: pulls the lanes it is registered for, commits, and keeps a ledger.
+
+`python -m asepsis.tools.simulator.subscriber_process ORDER`; stops when standard input ends.
+"""
+
+import argparse
+import base64
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from asepsis.core.errors import AsepsisError, TransientError
+from asepsis.core.model.lanes import Lane
+from asepsis.core.trust import tls
+from asepsis.edge.uplink.backoff import Backoff
+from asepsis.edge.uplink.connection import HubConnection
+from asepsis.edge.uplink.enrolment import EnrolmentOrder, enrol
+from asepsis.edge.uplink.folder import IdentityFolder
+from asepsis.edge.uplink.token import EnrolmentToken
+from asepsis.tools.simulator import ledger
+from asepsis.tools.simulator.bed_process import say
+from asepsis.tools.simulator.orders import Order
+
+LANES: Final = (Lane.ALERT, Lane.VITALS, Lane.WAVEFORM, Lane.LATE)
+RECORDS: Final = 200
+WAIT_S: Final = 1
+TIMEOUT_S: Final = 10.0
+HUB_PRODUCER: Final = "hub:"
+
+
+class Subscriber:
+    """Pulls every lane in a thread of its own.
+
+    Args:
+        order: What to be and where to go.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._folder = IdentityFolder(Path(order.folder))
+        self._ledger = ledger.LedgerWriter(Path(order.ledger))
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._to_drop = order.drop
+        self._kept = dict.fromkeys(LANES, 0)
+
+    def run(self) -> None:
+        """Enrol, then pull until standard input ends and every lane is empty."""
+        enrol(
+            self._folder,
+            EnrolmentOrder(
+                name=self._order.name,
+                hospital=self._order.hospital,
+                token=EnrolmentToken.parse(self._order.token),
+                origin=False,
+            ),
+        )
+        say("enrolled")
+        threads = [threading.Thread(target=self._follow, args=(lane,)) for lane in LANES]
+        for thread in threads:
+            thread.start()
+        for _ in sys.stdin:
+            pass
+        self._stopping.set()
+        for thread in threads:
+            thread.join()
+        self._ledger.close()
+
+    def _follow(self, lane: Lane) -> None:
+        _, hospital, root_der = self._folder.load()
+        context = tls.client_context(root_der=root_der, identity=self._folder.identity)
+        hub = HubConnection(hospital.clinical, context, now_ns=time.time_ns, timeout_s=TIMEOUT_S)
+        backoff = Backoff(rng=Random(self._order.seed), cap_s=1.0)  # noqa: S311 - jitter
+        while True:
+            try:
+                found = self._pull(hub, lane)
+                backoff.succeeded()
+            except TransientError:
+                hub.close()
+                time.sleep(backoff.failed())
+                continue
+            if self._stopping.is_set() and not found:
+                hub.close()
+                return
+
+    def _pull(self, hub: HubConnection, lane: Lane) -> int:
+        path = f"/consumers/{self._order.name}"
+        answer = hub.request("GET", f"{path}/batch?lane={lane}&max={RECORDS}&wait_s={WAIT_S}")
+        records = json.loads(answer.body)["records"]
+        if not records:
+            return 0
+        for record in records:
+            # A commit whose answer was lost brings records again; their position tells.
+            fresh = record["position"] > self._kept[lane]
+            if fresh and not record["producer"].startswith(HUB_PRODUCER):
+                self._got(record)
+        # Kept first, committed second: a crash between the two repeats records, never loses one.
+        self._kept[lane] = max(self._kept[lane], records[-1]["position"])
+        body = json.dumps({"lane": lane, "position": records[-1]["position"]}).encode()
+        hub.request(
+            "POST", f"{path}/commit", body=body, headers={"Content-Type": "application/json"}
+        )
+        return len(records)
+
+    def _got(self, record: dict[str, str | int]) -> None:
+        body = base64.b64decode(str(record["body"]))
+        key = ledger.key_of(
+            str(record["account"]),
+            str(record["producer"]),
+            int(record["epoch"]),
+            int(record["sequence"]),
+            body,
+        )
+        with self._lock:
+            if self._to_drop:
+                self._to_drop -= 1
+                return
+            self._ledger.write(ledger.GOT, key)
+
+
+def main() -> int:
+    """Run one subscriber; 1 if it could not go on."""
+    parser = argparse.ArgumentParser(description="A subscriber that keeps a ledger.")
+    parser.add_argument("order", type=Path, help="JSON file written by the story")
+    try:
+        Subscriber(Order.load(parser.parse_args().order)).run()
+    except AsepsisError as error:
+        say("failed", code=error.code, text=str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
