@@ -1,17 +1,14 @@
 """Every test here runs twice: on SQLite and on a real PostgreSQL cluster of its own."""
 
-import hmac
 import importlib.util
-import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from asepsis.core.errors import SignatureInvalid
+from asepsis.core.trust.sealing import ColumnSealer, throw_away_kek
+from asepsis.core.trust.sealing_cryptography import CryptographyAead
 from asepsis.hub.store.migrate import migrate
 from asepsis.hub.store.store import Store
 
@@ -69,38 +66,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
     cluster.drop_database(url)
 
 
-class TestSealer:
-    """AES-256-GCM under one random key."""
-
-    __test__ = False
-
-    def __init__(self) -> None:
-        self._key = os.urandom(32)
-
-    def seal_value(self, table_column: str, plaintext: bytes) -> bytes:
-        """Seal."""
-        nonce = os.urandom(12)
-        return nonce + AESGCM(self._key).encrypt(nonce, plaintext, table_column.encode())
-
-    def open_value(self, table_column: str, sealed: bytes) -> bytes:
-        """Open."""
-        try:
-            return AESGCM(self._key).decrypt(sealed[:12], sealed[12:], table_column.encode())
-        except InvalidTag as error:
-            raise SignatureInvalid("the value does not open") from error
-
-    def lookup_hash(self, table_column: str, plaintext: bytes) -> bytes:
-        """Hash."""
-        return hmac.digest(self._key, table_column.encode() + b"\0" + plaintext, "sha256")
+@pytest.fixture
+def sealer() -> ColumnSealer:
+    return ColumnSealer(throw_away_kek(), aead=CryptographyAead())
 
 
 @pytest.fixture
-def sealer() -> TestSealer:
-    return TestSealer()
-
-
-@pytest.fixture
-def open_store(url: str, sealer: TestSealer, clock: ManualClock) -> Generator[Callable[[], Store]]:
+def open_store(
+    url: str, sealer: ColumnSealer, clock: ManualClock
+) -> Generator[Callable[[], Store]]:
     """Return a function that opens one more store on the same database, as a second hub does."""
     stores: list[Store] = []
 

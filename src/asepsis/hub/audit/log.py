@@ -81,6 +81,13 @@ class AuditLog:
         )
         return index
 
+    def note(
+        self, connection: Connection, *, actor: str, action: str, subject: str, **detail: object
+    ) -> int:
+        """Write an act that was done, for callers who know no `Act` (see `access/ports.py`)."""
+        act = Act(actor=actor, action=action, subject=subject, detail=detail)
+        return self.record(connection, act)
+
 
 def size(connection: Connection) -> int:
     """Return the number of entries."""

@@ -17,15 +17,15 @@ from asepsis.core.errors import ConfigError
 class ColumnSealer(Protocol):
     """What the store asks of `core/trust/sealing.py`."""
 
-    def seal_value(self, table_column: str, plaintext: bytes) -> bytes:
+    def seal_value(self, table_column: str, plaintext: bytes, /) -> bytes:
         """Encrypt and authenticate a value for the column `table.column`."""
         ...
 
-    def open_value(self, table_column: str, sealed: bytes) -> bytes:
+    def open_value(self, table_column: str, sealed: bytes, /) -> bytes:
         """Return the value, or raise SignatureInvalid."""
         ...
 
-    def lookup_hash(self, table_column: str, plaintext: bytes) -> bytes:
+    def lookup_hash(self, table_column: str, plaintext: bytes, /) -> bytes:
         """Return a keyed hash, the same for the same value and column."""
         ...
 
