@@ -65,6 +65,14 @@ class Work:
     closing: bool = False
 
 
+class Left(NamedTuple):
+    """What was still queued when the writer stopped."""
+
+    tickets: list[Ticket]
+    moves: list[Move]
+    tasks: list[Callable[[], None]]
+
+
 class _LaneQueue:
     __slots__ = ("byte_count", "tickets")
 
@@ -176,18 +184,19 @@ class Intake:
             closing = self._closed and not (tickets or moves or task)
         return Work(tickets, moves, task, closing)
 
-    def drain(self) -> tuple[list[Ticket], list[Move]]:
-        """Close and hand out everything at once, for a writer that cannot go on."""
+    def drain(self) -> Left:
+        """Close and hand out everything at once, for a writer that stops."""
         with self._changed:
             self._closed = True
             tickets = [ticket for queue in self._queues.values() for ticket in queue.tickets]
-            moves = list(self._moves)
+            left = Left(tickets, list(self._moves), list(self._tasks))
             for queue in self._queues.values():
                 queue.tickets.clear()
                 queue.byte_count = 0
             self._moves.clear()
+            self._tasks.clear()
             self._waiting = 0
-        return tickets, moves
+        return left
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -227,7 +236,7 @@ class FutureSink:
         """Complete each future; one that its owner cancelled is left alone."""
         for token, result in results:
             future = cast("Future[Receipt]", token)
-            if future.set_running_or_notify_cancel():
+            if not future.done() and future.set_running_or_notify_cancel():
                 if isinstance(result, Receipt):
                     future.set_result(result)
                 else:

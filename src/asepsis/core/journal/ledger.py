@@ -71,7 +71,7 @@ class Ledger:
         self.streams: dict[Lane, Stream] = {}
         self.cursors: dict[tuple[str, Lane], Cursor] = {}
         self.next_row = 1
-        self._load()
+        self.reload()
 
     def account(self, key: AccountKey) -> Entry | None:
         """Return an account as it is durable, None if nothing was ever received on it."""
@@ -134,7 +134,14 @@ class Ledger:
         while len(accounts) > self._cached_max:
             del accounts[next(iter(accounts))]
 
-    def _load(self) -> None:
+    def reload(self) -> None:
+        """Forget everything and read again what is durable.
+
+        Raises:
+            sqlite3.Error: The file cannot be read; the ledger must not be used until it can.
+        """
+        self._accounts.clear()
+        self._newest.clear()
         self.streams = {
             Lane(lane): Stream(last, records, byte_count)
             for lane, last, records, byte_count in self._connection.execute(

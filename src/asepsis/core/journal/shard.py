@@ -146,8 +146,8 @@ class Shard:
         """Run a job in the writer's thread; housekeeping may use the reserve, it makes space."""
         try:
             return self._attempt(job)
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_FULL:
                 raise translate(error) from error
         self._reserve.release()
         try:

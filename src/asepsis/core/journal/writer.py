@@ -14,7 +14,7 @@ from typing import Final
 from asepsis.core.errors import AsepsisError, BackPressure, TransientError, Unavailable
 from asepsis.core.journal.checkpoints import Checkpointer
 from asepsis.core.journal.group import Group, Result, Rules
-from asepsis.core.journal.intake import Intake, Move, Ticket
+from asepsis.core.journal.intake import Intake, Move, Ticket, Work
 from asepsis.core.journal.ledger import Ledger
 from asepsis.core.journal.limits import RETRY_DISK_S
 from asepsis.core.journal.ports import Receipt, Sink
@@ -58,6 +58,7 @@ class Writer:
         self._grown = grown
         self.ledger = Ledger(connection, accounts_cached_max=rules.limits.accounts_cached_max)
         self._checkpoints = checkpoints
+        self._stale = False
         self._thread = threading.Thread(target=self._run, name=f"journal-{rules.part}", daemon=True)
 
     def start(self) -> None:
@@ -70,6 +71,7 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
+        work = Work()
         try:
             while not (work := self._intake.take()).closing:
                 if work.task is not None:
@@ -77,16 +79,20 @@ class Writer:
                 if work.tickets or work.moves:
                     self._commit(work.tickets, work.moves)
         finally:
-            # Also after a bug of our own: whoever waits is told, and nothing more is taken.
-            tickets, moves = self._intake.drain()
-            lost: list[Result] = [
-                (waiting, Unavailable("the journal has stopped")) for waiting in (*tickets, *moves)
-            ]
-            _settle(lost)
-            self._checkpoints.close()
-            with suppress(sqlite3.Error):  # What stays in the log is read from there next time.
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._connection.close()
+            self._stop(work)
+
+    def _stop(self, work: Work) -> None:
+        """Close the file; after a bug of our own, first tell whoever waits."""
+        left = self._intake.drain()
+        stopped = Unavailable("the journal has stopped")
+        _settle([(waiting, stopped) for waiting in (*work.tickets, *work.moves)])
+        _settle([(waiting, stopped) for waiting in (*left.tickets, *left.moves)])
+        self._checkpoints.close()
+        with suppress(sqlite3.Error):  # What stays in the log is read from there next time.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._connection.close()
+        for task in left.tasks:
+            task()  # Fails on the closed file, and its caller hears so.
 
     def _commit(self, tickets: list[Ticket], moves: list[Move]) -> None:
         others: list[Ticket] = []
@@ -107,18 +113,13 @@ class Writer:
 
     def _try(self, tickets: list[Ticket], moves: list[Move]) -> AsepsisError | None:
         """Write one group and tell its senders; on failure tell nobody and return why."""
-        group = Group(self.ledger, self._rules)
         try:
-            for ticket in tickets:
-                group.add(ticket)
-            for move in moves:
-                group.move(move)
-            if group.disk_full is not None:
-                raise group.disk_full
+            group = self._judge(tickets, moves)
             if not group.empty:
                 group.write(self._connection)
         except sqlite3.Error as error:
             self._roll_back()
+            self._stale = True
             return translate(error)
         except BackPressure as error:
             return error
@@ -130,6 +131,20 @@ class Writer:
         _settle(group.results)
         self._checkpoints.after_group(self._connection, group.written_bytes)
         return None
+
+    def _judge(self, tickets: list[Ticket], moves: list[Move]) -> Group:
+        if self._stale:
+            # Whatever a failed commit left on the disk, from here on it is what we know.
+            self.ledger.reload()
+            self._stale = False
+        group = Group(self.ledger, self._rules)
+        for ticket in tickets:
+            group.add(ticket)
+        for move in moves:
+            group.move(move)
+        if group.disk_full is not None:
+            raise group.disk_full
+        return group
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
