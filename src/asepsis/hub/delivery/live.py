@@ -6,7 +6,7 @@ that a view can resume at, and none that is durable can be missed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -97,7 +97,7 @@ class LiveHub:
                 log.warning("the alert lane cannot be read; trying again")
                 await asyncio.sleep(RETRY_S)
 
-    async def stream(self, query: LiveQuery) -> AsyncIterator[bytes]:
+    async def stream(self, query: LiveQuery) -> AsyncGenerator[bytes]:
         """Yield the bytes of one view until the caller stops or the view is cut.
 
         Args:
@@ -133,7 +133,7 @@ class LiveHub:
         finally:
             self._remove(subscriber)
 
-    async def _replay(self, query: LiveQuery, after: int, *, through: int) -> AsyncIterator[bytes]:
+    async def _replay(self, query: LiveQuery, after: int, *, through: int) -> AsyncGenerator[bytes]:
         """Yield the alarm events of the watched devices in (after, through]."""
         after = max(after, through - REPLAY_RECORDS_MAX)
         while after < through:

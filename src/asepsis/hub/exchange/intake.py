@@ -5,7 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from asepsis.core.errors import ChainBroken, NotFound, NotPermitted, TrustError
+from asepsis.core.errors import (
+    AsepsisError,
+    ChainBroken,
+    NotFound,
+    NotPermitted,
+)
 from asepsis.core.journal.ports import Append, Outcome, Receipt
 from asepsis.core.model.lanes import Account
 from asepsis.hub.access.principal import Principal
@@ -151,23 +156,26 @@ class Intake:
         if self.supervisor.epoch(device) < epoch:
             await self.supervisor.watch(device, epoch)
 
-    async def forged(self, principal: Principal, device: str, error: TrustError) -> None:
+    async def forged(self, principal: Principal, device: str, error: AsepsisError) -> None:
         """Alarm and audit data that is not what it says it is; the caller raises the error."""
         self.supervisor.fact(device, Fact.FORGERY_FOUND)
         await self.refused(principal, device, error)
 
-    async def refused(self, principal: Principal, device: str, error: Exception) -> None:
-        """Audit a refusal, at most once in ten seconds per device and kind of error."""
-        kind = type(error).__name__
+    async def refused(self, principal: Principal, device: str, error: AsepsisError) -> None:
+        """Audit a refusal, at most once in ten seconds per device and code."""
+        code = error.code
         now_ns = self.clocks.monotonic()
-        last_ns = self._audited.get((device, kind))
+        last_ns = self._audited.get((device, code))
         if last_ns is not None and now_ns - last_ns < AUDIT_EVERY_NS:
             return
         if len(self._audited) >= AUDIT_KEYS_MAX:
             self._audited.clear()
-        self._audited[device, kind] = now_ns
+        self._audited[device, code] = now_ns
         await self.audit.record(
-            actor=principal.name, action="exchange.refused", subject=device, detail=kind
+            actor=f"{principal.kind.value}:{principal.name}",
+            action="submit",
+            subject=device,
+            outcome=code,
         )
 
     def tick(self) -> None:

@@ -6,21 +6,18 @@ Source: HL7 v2.5.1 chapter 2.9 (acknowledgement); REQ-MSG.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from asepsis.core.errors import InputError
 from asepsis.core.journal.ports import Append
 from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.wire.hl7 import Message
+from asepsis.core.wire.hl7_ack import AckCode, acknowledge, reaction
 from asepsis.core.wire.hl7_header import Header
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.exchange.intake import Intake
 
 KIND: Final = "hl7-v2"
-_ACCEPT: Final = b"AA"
-_ERROR: Final = b"AE"
-_CR: Final = b"\r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,37 +31,6 @@ class Answer:
 
     status: int
     body: bytes
-
-
-def acknowledge(header: Header, code: bytes, *, control_id: bytes, now: bytes) -> bytes:
-    """Write an ACK in the delimiters of the message it answers.
-
-    Args:
-        header: MSH of the message.
-        code: MSA-1: AA or AE.
-        control_id: MSH-10 of the ACK itself.
-        now: MSH-7, `YYYYMMDDHHMMSS`.
-
-    Source: HL7 v2.5.1 sections 2.9.2 and 2.14.8.
-    """
-    bar = header.delimiters.field
-    msh = bar.join(
-        (
-            b"MSH",
-            header.raw(2),
-            header.raw(5),
-            header.raw(6),
-            header.raw(3),
-            header.raw(4),
-            now,
-            b"",
-            b"ACK",
-            control_id,
-            header.raw(11),
-            header.raw(12),
-        )
-    )
-    return msh + _CR + bar.join((b"MSA", code, header.raw(10))) + _CR
 
 
 @dataclass(slots=True)
@@ -87,14 +53,11 @@ class MessageLane:
             TransientError: The journal is full or busy; nothing was stored and nothing is
                 acknowledged, so the sender tries again.
         """
-        received_at_ns = self.intake.clocks.wall()
-        stamp = _timestamp(received_at_ns)
-        own_id = b"%d-%d" % (epoch, sequence)
+        control_id = f"{epoch}-{sequence}"
         try:
             header = Message.parse(body).header
-        except InputError:
-            broken = Header.salvage(body)
-            return Answer(400, acknowledge(broken, _ERROR, control_id=own_id, now=stamp))
+        except InputError as error:
+            return self._refusal(body, error, control_id)
         await self.intake.journal.append(
             Append(
                 lane=Lane.MESSAGE,
@@ -104,13 +67,19 @@ class MessageLane:
                 sequence=sequence,
                 kind=KIND,
                 body=body,
-                received_at_ns=received_at_ns,
+                received_at_ns=self.intake.clocks.wall(),
             )
         )
-        return Answer(200, acknowledge(header, _ACCEPT, control_id=own_id, now=stamp))
+        code = AckCode.COMMIT_ACCEPT if header.enhanced else AckCode.APPLICATION_ACCEPT
+        clock = self.intake.clocks.wall
+        return Answer(200, acknowledge(header, code, control_id=control_id, clock=clock))
 
-
-def _timestamp(wall_ns: int) -> bytes:
-    """Return UTC as HL7 writes it, `YYYYMMDDHHMMSS+0000`."""
-    moment = datetime.fromtimestamp(wall_ns // 1_000_000_000, tz=UTC)
-    return moment.strftime("%Y%m%d%H%M%S+0000").encode()
+    def _refusal(self, body: bytes, error: InputError, control_id: str) -> Answer:
+        header = Header.salvage(body)
+        answer = reaction(error, commit=header.enhanced)
+        if answer is None:
+            raise error
+        code, reason = answer
+        clock = self.intake.clocks.wall
+        ack = acknowledge(header, code, control_id=control_id, clock=clock, error=reason)
+        return Answer(400, ack)

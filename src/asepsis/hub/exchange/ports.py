@@ -122,6 +122,6 @@ class LiveFeed(Protocol):
 class Audit(Protocol):
     """The one audit log as the lanes use it."""
 
-    async def record(self, *, actor: str, action: str, subject: str, detail: str) -> None:
-        """Write one refused attempt; `detail` holds no patient data."""
+    async def record(self, *, actor: str, action: str, subject: str, outcome: str) -> None:
+        """Write one refused attempt; `outcome` is the code of the error."""
         ...

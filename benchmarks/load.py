@@ -1,0 +1,241 @@
+"""Load generator of the lane benchmarks: many beds, each with a certificate and TLS connections.
+
+Raw protocols on uvloop, because the generator shares a machine with what it measures. Every bed
+signs a batch and makes a waveform packet a second; every acknowledgement goes into a ledger that is
+compared with the server's durable record afterwards.
+"""
+
+import asyncio
+import hashlib
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asepsis.core.model.clinical import ClinicalState
+from asepsis.core.model.identity import DeviceId
+from asepsis.core.model.observation import MeasurementStatus, Numeric
+from asepsis.core.model.time import Instant
+from asepsis.core.trust.libcrypto import PrivateKey
+from asepsis.core.trust.origin import key_id, sign_batch
+from asepsis.core.wire import origin
+from asepsis.core.wire.frames import WaveformMetric, encode_frame, encode_packet
+from asepsis.core.wire.origin import NO_PREVIOUS, BatchHeader, WaveformDigest, encode_batch
+
+NUMERICS = 28
+WAVEFORMS = 4
+SAMPLES = 422  # Four frames of 50 + 844 + 4 bytes and a head: 3.6 KB.
+HEART_RATE = 2 << 16 | 0x4182
+BEATS_PER_MINUTE = 4 << 16 | 0x0AA0
+ECG = 2 << 16 | 0x0102
+MILLIVOLT = 4 << 16 | 0x10B2
+EPOCH = 1
+
+
+@dataclass
+class Ack:
+    """One answer: which record, its status, and how long it took in seconds."""
+
+    lane: str
+    device: str
+    sequence: int
+    status: int
+    seconds: float
+
+
+@dataclass
+class Bed:
+    """One device: its identity, its chain and its counters."""
+
+    name: str
+    chain: Path
+    key: Path
+    origin_key: PrivateKey
+    context: ssl.SSLContext | None = None
+    sequence: int = 0
+    previous: bytes = NO_PREVIOUS
+    boot_id: bytes = bytes(16)
+    numerics: Sequence[Numeric] = field(default_factory=list)
+    samples: Sequence[int] = field(default_factory=list)
+    key_id: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.key_id = key_id(self.origin_key.spki_der)
+        self.samples = [(i * 37) % 4000 - 2000 for i in range(SAMPLES)]
+        self.numerics = [
+            Numeric(
+                handle=h + 1,
+                mdc_code=HEART_RATE,
+                unit_code=BEATS_PER_MINUTE,
+                value=60 + h,
+                status=MeasurementStatus.VALID,
+                offset_ms=0,
+            )
+            for h in range(NUMERICS)
+        ]
+
+    def measure(self, wall_ns: int, monotonic_ns: int) -> tuple[bytes, bytes]:
+        """Return the next signed batch and its waveform packet."""
+        self.sequence += 1
+        metrics = [
+            WaveformMetric(
+                handle=100 + n,
+                mdc_code=ECG,
+                unit_code=MILLIVOLT,
+                period_ns=2_370_000,
+                scale=0xFD000001,
+                offset=0,
+            )
+            for n in range(WAVEFORMS)
+        ]
+        frames = [
+            encode_frame(m, frame_sequence=self.sequence, wall_ns=wall_ns, samples=self.samples)
+            for m in metrics
+        ]
+        digests = [
+            WaveformDigest(m.handle, self.sequence, hashlib.sha256(f).digest())
+            for m, f in zip(metrics, frames, strict=True)
+        ]
+        header = BatchHeader(
+            device=DeviceId(self.name),
+            key_id=self.key_id,
+            epoch=EPOCH,
+            sequence=self.sequence,
+            ring_first=self.sequence * 10 - 9,
+            ring_last=self.sequence * 10,
+            previous=self.previous,
+            clinical_state=ClinicalState.IN_USE,
+            instant=Instant(self.boot_id, monotonic_ns, wall_ns, 10),
+            interval_ms=1_000,
+        )
+        part = encode_batch(header, numerics=self.numerics, digests=digests)
+        self.previous = hashlib.sha256(part).digest()
+        packet = encode_packet(frames, device=header.device, epoch=EPOCH, sequence=self.sequence)
+        return sign_batch(self.origin_key, part), packet
+
+
+class Lane(asyncio.Protocol):
+    """One kept TLS connection that posts to one path; requests are answered in order."""
+
+    def __init__(self, bed: Bed, path: str, media: str, ledger: Callable[[Ack], None]) -> None:
+        self.bed = bed
+        self.path = path
+        self.head = (
+            f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media}\r\nContent-Length: "
+        ).encode()
+        self._ledger = ledger
+        self._waiting: list[tuple[int, float]] = []
+        self._buffer = b""
+        self.transport: asyncio.Transport | None = None
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def post(self, sequence: int, body: bytes) -> None:
+        """Send one record now."""
+        self._waiting.append((sequence, time.perf_counter()))
+        assert self.transport is not None
+        self.transport.write(b"%b%d\r\n\r\n%b" % (self.head, len(body), body))
+
+    def data_received(self, data: bytes) -> None:
+        """Note every complete answer."""
+        self._buffer += data
+        while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            head = self._buffer[:end].lower()
+            at = head.find(b"content-length: ")
+            length = int(head[at + 16 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+            if len(self._buffer) < end + 4 + length:
+                return
+            self._buffer = self._buffer[end + 4 + length :]
+            sequence, started = self._waiting.pop(0)
+            status = int(head[9:12])
+            took = time.perf_counter() - started
+            self._ledger(Ack(self.path, self.bed.name, sequence, status, took))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Say so to whoever waits."""
+        if not self.lost.done():
+            self.lost.set_result(exc)
+
+    @property
+    def unanswered(self) -> int:
+        """Records that were sent and not answered."""
+        return len(self._waiting)
+
+
+async def connect(
+    bed: Bed, port: int, path: str, media: str, ledger: Callable[[Ack], None]
+) -> Lane:
+    """Open one lane of a bed."""
+    loop = asyncio.get_running_loop()
+    _, lane = await loop.create_connection(
+        lambda: Lane(bed, path, media, ledger),
+        "127.0.0.1",
+        port,
+        ssl=bed.context,
+        server_hostname="localhost",
+        ssl_handshake_timeout=60,
+    )
+    return lane
+
+
+async def connect_all(
+    beds: Sequence[Bed], port: int, ledger: Callable[[Ack], None], *, at_once: int = 16
+) -> list[tuple[Bed, Lane, Lane]]:
+    """Open both lanes of every bed, a few handshakes at a time."""
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(bed: Bed) -> tuple[Bed, Lane, Lane]:
+        async with gate:
+            vitals = await connect(bed, port, "/origin", origin.MEDIA_TYPE, ledger)
+            waves = await connect(
+                bed, port, "/waveforms", "application/vnd.asepsis.waveform", ledger
+            )
+        return bed, vitals, waves
+
+    return await asyncio.gather(*(one(bed) for bed in beds))
+
+
+async def run_beds(
+    links: Sequence[tuple[Bed, Lane, Lane]], *, seconds: int, late: Callable[[float], None]
+) -> None:
+    """Let every bed send once a second, evenly spread, for some seconds.
+
+    Args:
+        links: What `connect_all` returned.
+        seconds: How long.
+        late: Told how late the generator itself was for each bed, in seconds.
+    """
+    start = time.perf_counter() + 0.2
+    for second in range(seconds):
+        for index, (bed, vitals, waves) in enumerate(links):
+            due = start + second + index / len(links)
+            wait = due - time.perf_counter()
+            if wait > 0.0005:
+                await asyncio.sleep(wait)
+            elif index % 8 == 0:
+                await asyncio.sleep(0)
+            late(time.perf_counter() - due)
+            batch, packet = bed.measure(time.time_ns(), time.monotonic_ns())
+            vitals.post(bed.sequence, batch)
+            waves.post(bed.sequence, packet)
+    deadline = time.perf_counter() + 15
+    while any(v.unanswered or w.unanswered for _, v, w in links):
+        if time.perf_counter() > deadline:
+            return
+        await asyncio.sleep(0.05)
+
+
+def quantile(values: Sequence[float], part: float) -> float:
+    """Return a quantile of unsorted values; 0 for none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
+
+
+def pack_ledger(acks: Sequence[Ack]) -> set[tuple[str, str, int]]:
+    """Return what was acknowledged as stored: lane, device, sequence."""
+    return {(a.lane, a.device, a.sequence) for a in acks if a.status in {200, 201}}

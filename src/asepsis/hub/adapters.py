@@ -1,0 +1,73 @@
+"""Fills the ports of the features from one another; only the composition root knows both sides."""
+
+from dataclasses import dataclass
+
+from asepsis.core.errors import IdentityRevoked, NotFound
+from asepsis.hub.audit.log import AuditLog
+from asepsis.hub.audit.rules import Act
+from asepsis.hub.exchange.ports import DeviceFacts
+from asepsis.hub.registry.book import IdentityBook
+from asepsis.hub.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class BookDirectory:
+    """The identity book as the exchange's `Directory`.
+
+    Attributes:
+        book: Who may enter and what is known of them.
+    """
+
+    book: IdentityBook
+
+    def device(self, name: str) -> DeviceFacts:
+        """Return the facts of an admitted device.
+
+        Raises:
+            NotFound: Unknown or revoked.
+        """
+        try:
+            entry = self.book.device(name)
+        except IdentityRevoked as error:
+            raise NotFound("not an admitted device") from error
+        return DeviceFacts(
+            name=name,
+            lease_ms=entry.lease_ms,
+            has_origin_key=entry.origin_spki is not None,
+            origin_required=entry.origin_required,
+        )
+
+    def origin_key(self, name: str, key_id: bytes) -> bytes:
+        """Return the SPKI DER of a registered origin key.
+
+        Raises:
+            NotFound: No such key.
+            IdentityRevoked: The device is revoked.
+        """
+        return self.book.origin_key(name, key_id)
+
+    def observed(self, gateway: str, device: str) -> bool:  # noqa: ARG002 - see below
+        """Whether the gateway has network evidence of a device.
+
+        A declared list does not say so yet: until gateways watch the devices' own traffic, what
+        they bring is claimed by its source.
+        """
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAudit:
+    """The audit log as the exchange's `Audit`.
+
+    Attributes:
+        store: Where it stands.
+        log: Writes entries.
+    """
+
+    store: Store
+    log: AuditLog
+
+    async def record(self, *, actor: str, action: str, subject: str, outcome: str) -> None:
+        """Write one refused attempt."""
+        act = Act(actor=actor, action=action, subject=subject, outcome=outcome)
+        await self.store.write(lambda connection: self.log.record(connection, act))

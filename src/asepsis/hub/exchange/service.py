@@ -1,0 +1,93 @@
+"""The exchange as one object: its lanes, its supervision, its background work."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from asepsis.hub.exchange.alarms import AlarmLane
+from asepsis.hub.exchange.bundles import BundleLane
+from asepsis.hub.exchange.http import Lanes, routes
+from asepsis.hub.exchange.intake import Clocks, Intake
+from asepsis.hub.exchange.limiter import RateLimiter
+from asepsis.hub.exchange.messages import MessageLane
+from asepsis.hub.exchange.metadata import capability_statement
+from asepsis.hub.exchange.ports import Audit, Directory, ExchangeJournal, LiveFeed
+from asepsis.hub.exchange.signed import SignedLane, UnitGuard
+from asepsis.hub.exchange.supervisor import Supervisor
+from asepsis.hub.exchange.waveforms import WaveformLane
+from asepsis.hub.web.routing import Route
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The receiving side of the hub.
+
+    Attributes:
+        intake: What the lanes share.
+        supervisor: Leases and technical conditions.
+        lanes: The lanes.
+    """
+
+    intake: Intake
+    supervisor: Supervisor
+    lanes: Lanes
+
+    def routes(self) -> Sequence[Route]:
+        """Return the routes for the clinical listener."""
+        return routes(self.lanes)
+
+    async def restore(self) -> None:
+        """Read back open conditions and watched devices; call before the listeners open."""
+        await self.supervisor.restore()
+
+    async def run(self) -> None:
+        """Watch leases and gaps until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.supervisor.run())
+            tasks.create_task(self.intake.run())
+
+    async def removed(self, device: str) -> None:
+        """Forget a revoked device and end its conditions."""
+        self.lanes.signed.forget(device)
+        await self.intake.removed(device)
+
+
+def build_exchange(
+    *,
+    journal: ExchangeJournal,
+    directory: Directory,
+    feed: LiveFeed,
+    audit: Audit,
+    clocks: Clocks,
+    fresh_id: Callable[[], str],
+    check_unit: Callable[[int, int], object],
+    rate_factor: float = 1.0,
+) -> Exchange:
+    """Put the exchange together.
+
+    Args:
+        journal: The durable log.
+        directory: The registry in memory.
+        feed: Where live data goes.
+        audit: Where refusals are written.
+        clocks: Wall and monotonic time.
+        fresh_id: Makes a condition id, 32 hexadecimal digits.
+        check_unit: Raises ContentMismatch if a unit does not fit its metric.
+        rate_factor: Multiplies every rate.
+    """
+    supervisor = Supervisor(
+        journal, directory, wall=clocks.wall, monotonic=clocks.monotonic, fresh_id=fresh_id
+    )
+    intake = Intake(journal, directory, supervisor, feed, audit, clocks)
+    signed = SignedLane(intake, UnitGuard(check_unit))
+    lanes = Lanes(
+        signed=signed,
+        waveforms=WaveformLane(intake),
+        alarms=AlarmLane(intake),
+        bundles=BundleLane(intake, signed),
+        messages=MessageLane(intake),
+        limiter=RateLimiter(factor=rate_factor),
+        monotonic=clocks.monotonic,
+        metadata=capability_statement(),
+    )
+    return Exchange(intake, supervisor, lanes)
