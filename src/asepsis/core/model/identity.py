@@ -18,7 +18,7 @@ from asepsis.core.errors import InputError
 
 NAME_CHARS_MAX: Final = 120
 _EUI64: Final = re.compile(r"urn:dev:mac:[0-9a-f]{16}")
-_UDI: Final = re.compile(r"https://id\.gs1\.org/01/(\d{14})/21/([A-Za-z0-9._-]{1,20})")
+_UDI: Final = re.compile(r"https://id\.gs1\.org/01/([0-9]{14})/21/([A-Za-z0-9._-]{1,20})")
 _UUID: Final = re.compile(r"urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
