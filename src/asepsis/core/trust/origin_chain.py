@@ -4,7 +4,7 @@ The batches of an epoch form a chain: sequence 1, 2, 3, ... and each names the S
 part before it. The hash chain makes a hole visible at both of its edges.
 
 Source: REQ-ORG-002 to REQ-ORG-005, REQ-ORG-013, REQ-ORG-014, REQ-ORG-017; standard/frames.md
-section 3.4.
+section 3.5.
 """
 
 import hashlib
