@@ -34,6 +34,7 @@ _ERRORS: Final[Mapping[str, type[errors.AsepsisError]]] = {
         errors.NotPermitted,
         errors.IssuanceRefused,
         errors.NotAuthenticated,
+        errors.Unavailable,
     )
 }
 
