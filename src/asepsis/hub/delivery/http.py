@@ -33,7 +33,7 @@ class CommitDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """
 
     lane: str
-    position: Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
+    position: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 
 def consumer_routes(consumers: Consumers) -> Sequence[Route]:

@@ -51,7 +51,7 @@ class AlarmEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     priority: str
     latching: bool
     mdc_code: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
-    at_ns: Annotated[int, msgspec.Meta(ge=0, lt=1 << 63)]
+    at_ns: Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
     inactivation: str = "none"
     source_handle: Annotated[int, msgspec.Meta(ge=0, lt=1 << 16)] = 0
     text: Annotated[str, msgspec.Meta(max_length=TEXT_BYTES_MAX)] = ""

@@ -1,0 +1,262 @@
+"""The composition root: settings in, a running hub out.
+
+Order of starting: top key, journal, state, identity book, signer, open conditions, listeners. Order
+of stopping: listeners drain, background work ends, journal and state close. Vitals flow without the
+signer: it is needed to enrol, to renew and to sign time, and never for a lane.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from asepsis.core.errors import ConfigError, TransientError
+from asepsis.core.journal.aio import AsyncJournal
+from asepsis.core.mapping.nomenclature import check_unit
+from asepsis.core.model.lanes import Lane
+from asepsis.core.trust import tls
+from asepsis.hub.access.rules import decide
+from asepsis.hub.adapters import BookDirectory, StoreAudit
+from asepsis.hub.audit.log import AuditLog
+from asepsis.hub.audit.service import AuditService
+from asepsis.hub.delivery.consumers import Consumers
+from asepsis.hub.delivery.http import consumer_routes, live_route
+from asepsis.hub.delivery.live import LiveHub
+from asepsis.hub.exchange.intake import Clocks
+from asepsis.hub.exchange.projection import AlarmProjection
+from asepsis.hub.exchange.service import Exchange, build_exchange
+from asepsis.hub.keys import SignerClient
+from asepsis.hub.opening import (
+    identity_files,
+    identity_is_due,
+    open_journal,
+    open_kek,
+    open_store,
+    read_certificate,
+    renew_identity,
+)
+from asepsis.hub.registry.book import IdentityBook
+from asepsis.hub.registry.records import read_all
+from asepsis.hub.settings import Settings
+from asepsis.hub.store.relay import OutboxRelay
+from asepsis.hub.store.store import Store
+from asepsis.hub.web import limits
+from asepsis.hub.web.listener import Listener
+from asepsis.hub.web.routing import Router
+from asepsis.hub.web.server import Server, serve
+
+IDENTITY_EVERY_S: Final = 3_600.0
+RETRY_S: Final = 5.0
+READY_FILE: Final = "ready.json"
+
+log = structlog.get_logger("hub")
+
+
+@dataclass(slots=True)
+class _Parts:
+    """Everything that stands between start and stop."""
+
+    store: Store
+    journal: AsyncJournal
+    book: IdentityBook
+    signer: SignerClient
+    live: LiveHub
+    exchange: Exchange
+    audit: AuditService
+    relay: OutboxRelay
+    kek: str
+
+
+class Hub:
+    """One hub in this process.
+
+    Args:
+        settings: Its configuration.
+        clocks: Wall and monotonic time.
+
+    Resource handling:
+        `start` opens everything, `stop` closes everything; both once.
+    """
+
+    def __init__(self, settings: Settings, *, clocks: Clocks) -> None:
+        self.settings = settings
+        self.clocks = clocks
+        self.server: Server | None = None
+        self._parts: _Parts | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failed = asyncio.Event()
+
+    async def start(self) -> None:
+        """Open everything and listen.
+
+        Raises:
+            ConfigError: An operator's mistake; nothing runs then.
+            Unavailable: State, signer or an address cannot be reached.
+        """
+        parts = self._parts = await self._open()
+        await self._register_consumers(parts)
+        await parts.live.restore()
+        await parts.exchange.restore()
+        self._background(parts)
+        self.server = await serve(await self._listeners(parts), clock=self.clocks.wall)
+        self._write_ready(self.server, parts)
+        log.info("hub is ready", addresses=self.server.addresses, sealing=parts.kek)
+
+    async def stop(self) -> None:
+        """Drain, then close everything; what was acknowledged is durable all along."""
+        parts = self._parts
+        if parts is None:
+            return
+        with contextlib.suppress(FileNotFoundError):
+            self._ready_file().unlink()
+        parts.live.end_all("hub stops")
+        if self.server is not None:
+            await self.server.close(drain_s=self.settings.drain_s)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await parts.signer.close()
+        await parts.journal.close()
+        await asyncio.to_thread(parts.store.close)
+        log.info("hub stopped")
+
+    def revoked(self, name: str) -> int:
+        """End the streams of a revoked identity and its supervision; return how many ended."""
+        if self.server is None or self._parts is None:
+            return 0
+        ended = self.server.registry.close_identity(name)
+        self._parts.live.removed(name)
+        self._spawn("removal", self._parts.exchange.removed(name))
+        return ended
+
+    async def _open(self) -> _Parts:
+        settings, wall = self.settings, self.clocks.wall
+        for folder in ("hub", "run"):
+            (settings.folder() / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        kek = open_kek(settings.sealing, hub_folder=settings.folder() / "hub")
+        store = await asyncio.to_thread(open_store, settings, kek, clock=wall)
+        journal = AsyncJournal(
+            await asyncio.to_thread(open_journal, settings, kek, clock=wall),
+            asyncio.get_running_loop(),
+        )
+        book = IdentityBook()
+        book.load(await store.read(read_all), now_ns=wall())
+        signer = SignerClient(settings.folder() / "run" / "signer.sock")
+        directory = BookDirectory(book)
+        live = LiveHub(journal, AlarmProjection(directory), monotonic=self.clocks.monotonic)
+        exchange = build_exchange(
+            journal=journal,
+            directory=directory,
+            feed=live,
+            audit=StoreAudit(store, AuditLog(wall)),
+            clocks=self.clocks,
+            fresh_id=lambda: secrets.token_hex(16),
+            check_unit=check_unit,
+            rate_factor=settings.exchange.rate_factor,
+        )
+        holder = f"hub-{os.getpid()}-{secrets.token_hex(4)}"
+        return _Parts(
+            store=store,
+            journal=journal,
+            book=book,
+            signer=signer,
+            live=live,
+            exchange=exchange,
+            audit=AuditService(store, signer, holder=holder),
+            relay=OutboxRelay(store, journal.append, holder=holder),
+            kek=kek.describe(),
+        )
+
+    async def _register_consumers(self, parts: _Parts) -> None:
+        for consumer in self.settings.consumers:
+            unknown = set(consumer.mandatory) - set(consumer.lanes)
+            if unknown:
+                raise ConfigError(
+                    f"consumer {consumer.name}: a mandatory lane is not among its lanes"
+                )
+            lanes: dict[Lane, bool] = {c: c in consumer.mandatory for c in consumer.lanes}
+            await parts.journal.register(consumer.name, lanes)
+
+    async def _listeners(self, parts: _Parts) -> list[Listener]:
+        folder = self.settings.folder() / "ca"
+        issuing = read_certificate(folder / "issuing.crt")
+        files = identity_files(self.settings)
+        if identity_is_due(files, now_ns=self.clocks.wall()):
+            await renew_identity(self.settings, parts.signer, files)
+        addresses = self.settings.listeners
+        clinical = Router(
+            [
+                *parts.exchange.routes(),
+                *consumer_routes(Consumers(parts.journal)),
+                live_route(parts.live),
+            ],
+            check=decide,  # pyright: ignore[reportArgumentType]
+        )
+        return [
+            Listener(
+                name="clinical",
+                host=addresses.clinical.host,
+                port=addresses.clinical.port,
+                context=tls.server_context(
+                    tls.Listener.CLINICAL, identity=files, issuing_der=[issuing]
+                ),
+                app=clinical,
+                admission=parts.book,
+                limits=limits.CLINICAL,
+            )
+        ]
+
+    def _background(self, parts: _Parts) -> None:
+        self._spawn("exchange", parts.exchange.run())
+        self._spawn("live views", parts.live.run())
+        self._spawn("outbox relay", parts.relay.run())
+        self._spawn("audit heads", parts.audit.run())
+        self._spawn("expiry", self._expire(parts.journal))
+
+    async def _expire(self, journal: AsyncJournal) -> None:
+        while True:
+            await asyncio.sleep(self.settings.journal.expire_every_s)
+            try:
+                removed = await journal.expire(self.clocks.wall())
+            except TransientError as error:
+                log.warning("expiry waits", code=error.code)
+                continue
+            if any(removed.values()):
+                log.info("expired", records={lane.value: n for lane, n in removed.items()})
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.append(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.remove(task)
+        if task.cancelled() or task.exception() is None:
+            return
+        # Half a hub is worse than none: the supervisor of this process starts a whole one.
+        log.error("background work ended", work=task.get_name(), exc_info=task.exception())
+        self.failed.set()
+
+    def _ready_file(self) -> Path:
+        return self.settings.folder() / "run" / READY_FILE
+
+    def _write_ready(self, server: Server, parts: _Parts) -> None:
+        document = {
+            "pid": os.getpid(),
+            "listeners": {
+                name: {"host": host, "port": port}
+                for name, (host, port) in server.addresses.items()
+            },
+            "sealing": parts.kek,
+        }
+        path = self._ready_file()
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(msgspec.json.encode(document))
+        partial.replace(path)

@@ -1,0 +1,91 @@
+"""The hub as a process: `python -m asepsis.hub.run <hub.toml>`.
+
+Writes `run/ready.json` when it listens, logs JSON lines to standard error, ends on SIGTERM after a
+drain, and exits with 5 for an operator's mistake.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from asepsis.core.errors import AsepsisError
+from asepsis.hub.app import Hub
+from asepsis.hub.exchange.intake import Clocks
+from asepsis.hub.settings import LogSettings, Settings, read_settings
+from asepsis.hub.web.server import new_loop
+
+EXIT_FAILED: Final = 1
+EXIT_CONFIG: Final = 5
+_LEVELS: Final = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+
+
+def configure_logs(settings: LogSettings) -> None:
+    """Write JSON lines to standard error.
+
+    Messages and fields are our own words, names of machines and numbers; bodies, texts and names
+    of people are never given to the log, so there is nothing to filter out.
+    """
+    level = _LEVELS[settings.level]
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr)
+
+
+async def run_hub(settings: Settings) -> int:
+    """Run a hub until SIGTERM or SIGINT; returns the exit code.
+
+    Raises:
+        ConfigError: An operator's mistake.
+        Unavailable: State, signer or an address cannot be reached.
+    """
+    hub = Hub(settings, clocks=Clocks(wall=time.time_ns, monotonic=time.monotonic_ns))
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    try:
+        await hub.start()
+        waits = [asyncio.ensure_future(told.wait()), asyncio.ensure_future(hub.failed.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+    finally:
+        await hub.stop()
+    return EXIT_FAILED if hub.failed.is_set() else 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the hub of a configuration file; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    try:
+        settings = read_settings(Path(given[0] if given else "hub.toml"))
+        configure_logs(settings.log)
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(run_hub(settings))
+    except AsepsisError as error:
+        sys.stderr.write(f"asepsis hub: {error.code} {error} {error.hint}\n")
+        return EXIT_CONFIG
+
+
+if __name__ == "__main__":
+    sys.exit(main())
