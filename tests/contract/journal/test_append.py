@@ -1,5 +1,7 @@
 """Appending: idempotent for ever, gaps, forks, limits."""
 
+from typing import Any
+
 import pytest
 
 from asepsis.core.errors import BackPressure, ChainBroken, InputError, LimitExceeded, Unavailable
@@ -11,7 +13,7 @@ STORED = Outcome.STORED
 DUPLICATE = Receipt(Outcome.DUPLICATE, 0)
 
 
-def test_records_come_back_as_they_were(desk) -> None:
+def test_records_come_back_as_they_were(desk: Any) -> None:
     sent = [desk.record(n) for n in (1, 2, 3)]
     receipts = [desk.journal.submit(record).result(20) for record in sent]
     assert receipts == [Receipt(STORED, n) for n in (1, 2, 3)]
@@ -21,7 +23,7 @@ def test_records_come_back_as_they_were(desk) -> None:
     assert [record.position for record in held] == [1, 2, 3]
 
 
-def test_a_repeated_record_is_acknowledged_and_stored_once(desk) -> None:
+def test_a_repeated_record_is_acknowledged_and_stored_once(desk: Any) -> None:
     desk.append(1)
     assert desk.append(1) == DUPLICATE
     desk.reopen()
@@ -31,7 +33,7 @@ def test_a_repeated_record_is_acknowledged_and_stored_once(desk) -> None:
     assert desk.sequences(Lane.LATE) == []
 
 
-def test_a_repeated_record_is_a_duplicate_even_after_it_expired(desk) -> None:
+def test_a_repeated_record_is_a_duplicate_even_after_it_expired(desk: Any) -> None:
     """Goal: what was received is remembered for ever, not only as long as the record."""
     desk.append(1)
     desk.append(2)
@@ -43,7 +45,7 @@ def test_a_repeated_record_is_a_duplicate_even_after_it_expired(desk) -> None:
     assert desk.append(3).position == 3, "positions are never used twice"
 
 
-def test_two_records_with_one_sequence_are_a_fork(desk) -> None:
+def test_two_records_with_one_sequence_are_a_fork(desk: Any) -> None:
     for n in (1, 2, 3):
         desk.append(n)
     desk.reopen()
@@ -53,7 +55,7 @@ def test_two_records_with_one_sequence_are_a_fork(desk) -> None:
     assert desk.sequences(Lane.VITALS) == [1, 2, 3]
 
 
-def test_a_record_that_does_not_follow_is_refused(desk) -> None:
+def test_a_record_that_does_not_follow_is_refused(desk: Any) -> None:
     desk.append(1)
     with pytest.raises(ChainBroken):
         desk.append(2, link=Link(b"y" * 32, b"x" * 32))
@@ -63,7 +65,7 @@ def test_a_record_that_does_not_follow_is_refused(desk) -> None:
     assert desk.state() == (2, ())
 
 
-def test_lanes_of_one_chain_share_an_account(desk) -> None:
+def test_lanes_of_one_chain_share_an_account(desk: Any) -> None:
     desk.append(1, Lane.VITALS)
     desk.append(2, Lane.ALERT)
     desk.append(3, Lane.VITALS)
@@ -72,7 +74,7 @@ def test_lanes_of_one_chain_share_an_account(desk) -> None:
     assert desk.state() == (3, ())
 
 
-def test_a_jump_forward_opens_a_gap_that_any_lane_may_fill(desk) -> None:
+def test_a_jump_forward_opens_a_gap_that_any_lane_may_fill(desk: Any) -> None:
     desk.append(1)
     assert desk.append(4) == Receipt(STORED, 2, (2, 3))
     desk.reopen()
@@ -82,7 +84,7 @@ def test_a_jump_forward_opens_a_gap_that_any_lane_may_fill(desk) -> None:
     assert desk.state() == (4, ())
 
 
-def test_gaps_are_bounded_and_can_be_given_up(desk) -> None:
+def test_gaps_are_bounded_and_can_be_given_up(desk: Any) -> None:
     for n in (2, 4, 6, 8):
         desk.append(n)
     with pytest.raises(LimitExceeded):
@@ -96,7 +98,7 @@ def test_gaps_are_bounded_and_can_be_given_up(desk) -> None:
     assert desk.append(3, Lane.LATE) == DUPLICATE
 
 
-def test_epochs_grow_and_an_old_one_comes_late_only(desk) -> None:
+def test_epochs_grow_and_an_old_one_comes_late_only(desk: Any) -> None:
     desk.append(1, epoch=2)
     with pytest.raises(InputError, match="is over"):
         desk.append(1, epoch=1)
@@ -124,20 +126,20 @@ def test_epochs_grow_and_an_old_one_comes_late_only(desk) -> None:
         {"account": Account.WAVEFORM},
     ],
 )
-def test_fields_out_of_range_are_refused(desk, fields) -> None:
+def test_fields_out_of_range_are_refused(desk: Any, fields: dict[str, Any]) -> None:
     sequence = fields.pop("sequence", 1)
     with pytest.raises(InputError):
         desk.append(sequence, **fields)
     assert desk.state() == (0, ())
 
 
-def test_a_record_over_the_limit_is_refused(desk) -> None:
+def test_a_record_over_the_limit_is_refused(desk: Any) -> None:
     with pytest.raises(LimitExceeded):
         desk.append(1, body=bytes(4097))
     assert desk.append(1, body=bytes(4096)).outcome is STORED
 
 
-def test_a_lane_that_is_not_kept_is_refused(desk) -> None:
+def test_a_lane_that_is_not_kept_is_refused(desk: Any) -> None:
     desk.lanes = {Lane.VITALS: desk.lanes[Lane.VITALS]}
     with pytest.raises(InputError):
         desk.append(1, Lane.ALERT)
@@ -145,7 +147,7 @@ def test_a_lane_that_is_not_kept_is_refused(desk) -> None:
         desk.journal.read(Lane.ALERT, after=0, records_max=1)
 
 
-def test_at_the_watermark_only_that_lane_refuses_and_nothing_is_stored(desk) -> None:
+def test_at_the_watermark_only_that_lane_refuses_and_nothing_is_stored(desk: Any) -> None:
     small = LaneBudget(bytes_max=3000, age_s=3600)
     desk.lanes = {**desk.lanes, Lane.VITALS: small}
     desk.append(1, body=bytes(2000))
@@ -159,7 +161,7 @@ def test_at_the_watermark_only_that_lane_refuses_and_nothing_is_stored(desk) -> 
     assert desk.append(3, body=bytes(2000)).outcome is STORED
 
 
-def test_after_close_nothing_is_taken(desk) -> None:
+def test_after_close_nothing_is_taken(desk: Any) -> None:
     journal = desk.journal
     journal.close()
     with pytest.raises(Unavailable):
@@ -167,7 +169,7 @@ def test_after_close_nothing_is_taken(desk) -> None:
     journal.close()
 
 
-def test_what_is_queued_at_close_is_durable(desk) -> None:
+def test_what_is_queued_at_close_is_durable(desk: Any) -> None:
     futures = [desk.journal.submit(desk.record(n)) for n in range(1, 200)]
     desk.reopen()
     assert all(future.result(20).outcome is STORED for future in futures)

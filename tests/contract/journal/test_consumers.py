@@ -1,5 +1,7 @@
 """Consumers: pull, commit, replay; expiry never takes what a mandatory one has not seen."""
 
+from typing import Any
+
 import pytest
 
 from asepsis.core.errors import InputError, LimitExceeded, NotFound
@@ -10,11 +12,11 @@ HOUR_NS = 3600 * 10**9
 DAY_NS = 24 * HOUR_NS
 
 
-def pulled(desk, who: str, lane: Lane = Lane.VITALS) -> list[int]:
+def pulled(desk: Any, who: str, lane: Lane = Lane.VITALS) -> list[int]:
     return [r.append.sequence for r in desk.journal.pull(who, lane, records_max=3)]
 
 
-def test_pull_repeats_until_commit_and_the_cursor_survives(desk) -> None:
+def test_pull_repeats_until_commit_and_the_cursor_survives(desk: Any) -> None:
     desk.journal.register("charts", {Lane.VITALS: True, Lane.WAVEFORM: False})
     for n in range(1, 6):
         desk.append(n)
@@ -30,7 +32,7 @@ def test_pull_repeats_until_commit_and_the_cursor_survives(desk) -> None:
     assert desk.sequences(Lane.VITALS) == [1, 2, 3, 4, 5], "replay is a matter of reading"
 
 
-def test_wrong_cursors_are_refused(desk) -> None:
+def test_wrong_cursors_are_refused(desk: Any) -> None:
     desk.append(1)
     desk.journal.register("charts", {Lane.VITALS: True})
     with pytest.raises(NotFound):
@@ -43,7 +45,7 @@ def test_wrong_cursors_are_refused(desk) -> None:
         desk.journal.register("", {Lane.VITALS: True})
 
 
-def test_registering_again_keeps_the_place_and_drops_lanes(desk) -> None:
+def test_registering_again_keeps_the_place_and_drops_lanes(desk: Any) -> None:
     desk.append(1)
     desk.append(2, Lane.ALERT)
     desk.journal.register("charts", {Lane.VITALS: True, Lane.ALERT: True})
@@ -56,7 +58,7 @@ def test_registering_again_keeps_the_place_and_drops_lanes(desk) -> None:
     assert desk.journal.status()[Lane.ALERT].undelivered == 0
 
 
-def test_consumers_are_bounded(desk) -> None:
+def test_consumers_are_bounded(desk: Any) -> None:
     desk.limits = JournalLimits(consumers_max=2, reserve_bytes=0)
     desk.journal.register("one", {Lane.VITALS: True})
     desk.journal.register("two", {Lane.VITALS: True})
@@ -65,7 +67,7 @@ def test_consumers_are_bounded(desk) -> None:
     desk.journal.register("two", {Lane.VITALS: False})
 
 
-def test_what_a_mandatory_consumer_has_not_seen_never_expires(desk) -> None:
+def test_what_a_mandatory_consumer_has_not_seen_never_expires(desk: Any) -> None:
     desk.journal.register("charts", {Lane.VITALS: True})
     desk.journal.register("live", {Lane.VITALS: False})
     for n in (1, 2, 3):
@@ -81,7 +83,7 @@ def test_what_a_mandatory_consumer_has_not_seen_never_expires(desk) -> None:
     assert (status.first, status.last, status.bytes_held) == (0, 3, 0)
 
 
-def test_only_what_is_old_enough_expires(desk) -> None:
+def test_only_what_is_old_enough_expires(desk: Any) -> None:
     for n in range(1, 1201):
         desk.journal.submit(desk.record(n))
     desk.append(1201)
@@ -93,7 +95,7 @@ def test_only_what_is_old_enough_expires(desk) -> None:
     assert desk.journal.status()[Lane.VITALS].first == 1202
 
 
-def test_late_records_of_both_accounts_expire_behind_one_cursor(desk) -> None:
+def test_late_records_of_both_accounts_expire_behind_one_cursor(desk: Any) -> None:
     desk.journal.register("charts", {Lane.LATE: True})
     desk.append(1, Lane.LATE, account=Account.WAVEFORM, link=None)
     desk.append(1, Lane.LATE)
@@ -105,7 +107,7 @@ def test_late_records_of_both_accounts_expire_behind_one_cursor(desk) -> None:
     assert desk.sequences(Lane.LATE) == [2]
 
 
-def test_keys_die_with_the_last_record_of_their_day_and_not_before(desk) -> None:
+def test_keys_die_with_the_last_record_of_their_day_and_not_before(desk: Any) -> None:
     keys = desk.folder / "keys"
     desk.append(1)
     desk.now_ns += DAY_NS

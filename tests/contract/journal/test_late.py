@@ -1,5 +1,7 @@
 """The late lane: gaps are filled in ascending order and both edges must fit."""
 
+from typing import Any
+
 import pytest
 
 from asepsis.core.errors import ChainBroken, InputError
@@ -9,7 +11,7 @@ from asepsis.core.model.lanes import Account, Lane
 LATE = Lane.LATE
 
 
-def test_late_records_fill_a_gap_in_ascending_order(desk) -> None:
+def test_late_records_fill_a_gap_in_ascending_order(desk: Any) -> None:
     desk.append(1)
     desk.append(5)
     with pytest.raises(InputError, match="2 comes next"):
@@ -22,7 +24,7 @@ def test_late_records_fill_a_gap_in_ascending_order(desk) -> None:
     assert desk.sequences(LATE) == [2, 3, 4]
 
 
-def test_the_chain_is_checked_at_the_lower_edge(desk) -> None:
+def test_the_chain_is_checked_at_the_lower_edge(desk: Any) -> None:
     desk.append(1)
     desk.append(4)
     with pytest.raises(ChainBroken):
@@ -34,7 +36,7 @@ def test_the_chain_is_checked_at_the_lower_edge(desk) -> None:
     assert desk.state() == (4, ((3, 3),))
 
 
-def test_the_chain_is_checked_at_the_upper_edge(desk) -> None:
+def test_the_chain_is_checked_at_the_upper_edge(desk: Any) -> None:
     desk.append(1)
     desk.append(4)
     desk.append(2, LATE)
@@ -44,13 +46,15 @@ def test_the_chain_is_checked_at_the_upper_edge(desk) -> None:
     assert desk.append(3, LATE).gap_closed
 
 
-def test_an_epoch_may_come_late_as_a_whole(desk) -> None:
+def test_an_epoch_may_come_late_as_a_whole(desk: Any) -> None:
     for n in (1, 2, 3):
         assert desk.append(n, LATE).outcome is Outcome.STORED
     assert desk.append(6, LATE).gap_opened == (4, 5)
 
 
-def test_late_waveforms_share_the_account_of_live_ones_and_the_lane_of_late_batches(desk) -> None:
+def test_late_waveforms_share_the_account_of_live_ones_and_the_lane_of_late_batches(
+    desk: Any,
+) -> None:
     """Goal: one account across two lanes, one order across two accounts."""
     wave = {"account": Account.WAVEFORM, "link": None}
     desk.append(1, Lane.WAVEFORM)
@@ -76,7 +80,7 @@ def test_late_waveforms_share_the_account_of_live_ones_and_the_lane_of_late_batc
     assert desk.append(3, LATE).position == 5
 
 
-def test_a_late_reader_never_finds_a_lower_position_later(desk) -> None:
+def test_a_late_reader_never_finds_a_lower_position_later(desk: Any) -> None:
     """Goal: two writers at once; whoever follows the lane by position misses nothing."""
     futures = []
     seen: list[tuple[str, int]] = []

@@ -1,6 +1,7 @@
 """Any order of live, late, repeated and forked records, crashes between: journal against model."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,7 +30,7 @@ class Model:
 
     def gaps(self, key: tuple[Account, str, int]) -> tuple[tuple[int, int], ...]:
         have = sorted({0} | self.received.get(key, set()))
-        pairs = zip(have, have[1:], strict=False)
+        pairs = pairwise(have)
         return tuple((low + 1, high - 1) for low, high in pairs if high > low + 1)
 
     def judge(self, record: Any) -> str:
@@ -142,7 +143,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-def test_journal_equals_its_model(desk) -> None:
+def test_journal_equals_its_model(desk: Any) -> None:
     """Goal: no order of events makes journal and model differ."""
 
     class Machine(JournalMachine):

@@ -219,7 +219,7 @@ class Intake:
         for lane, queue in self._queues.items():
             quota = (records_left, bytes_left)
             if lane is not Lane.ALERT:
-                quota = (share_records, share_bytes)
+                quota = (min(share_records, records_left), min(share_bytes, bytes_left))
             records, byte_count = queue.take(*quota, chosen)
             records_left, bytes_left = records_left - records, bytes_left - byte_count
         for queue in self._queues.values():
