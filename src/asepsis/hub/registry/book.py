@@ -183,26 +183,40 @@ class IdentityBook:
         self._overlap_ns = overlap_ns
         self._known: dict[bytes, _Known] = {}
         self._identities: dict[str, _Identity] = {}
-        self._void: frozenset[bytes] = frozenset()
-        self._revoked: frozenset[str] = frozenset()
-        self._declared: Mapping[str, Mapping[str, int]] = {}
+        self._void: set[bytes] = set()
+        self._revoked: set[str] = set()
+        self._declared: dict[str, dict[str, int]] = {}
         self._told: set[bytes] = set()
 
-    def load(self, state: BookState, *, now_ns: int) -> frozenset[str]:
-        """Replace everything; return the names that are revoked now and were not before."""
-        used = {k: v.last_used_ns for k, v in self._known.items()}
-        newly = frozenset(state.revoked) - self._revoked
+    def load(self, state: BookState, *, now_ns: int) -> None:
+        """Replace everything, at the start."""
         self.version = state.version
-        self._revoked = frozenset(state.revoked)
-        self._void = frozenset(state.void)
-        declared: dict[str, dict[str, int]] = {}
-        for line in state.declarations:
-            declared.setdefault(line.holder, {})[line.device] = line.expires_at_ns
-        self._declared = declared
-        self._identities = {d.name: _Identity(d) for d in state.devices}
-        self._known = {}
-        for entry in sorted(state.certificates, key=lambda c: (c.issued_at_ns, c.serial)):
-            self._add(entry, now_ns=now_ns, last_used_ns=used.get(entry.fingerprint, 0))
+        self._known, self._identities, self._declared = {}, {}, {}
+        self._void, self._revoked = set(), set()
+        self._put(state, now_ns=now_ns)
+
+    def update(self, names: Iterable[str], state: BookState, *, now_ns: int) -> frozenset[str]:
+        """Replace what is known of some names after a change was committed.
+
+        Args:
+            names: Whom `state` is about, wholly.
+            state: Read in or after the transaction of the change.
+            now_ns: Wall time of the hub, nanoseconds since 1970.
+
+        Returns:
+            The names that are revoked now and were not before.
+        """
+        changed = frozenset(names)
+        newly = (frozenset(state.revoked) & changed) - self._revoked
+        self._revoked -= changed
+        used: dict[bytes, int] = {}
+        for name in changed:
+            self._declared.pop(name, None)
+            identity = self._identities.pop(name, None)
+            for known in identity.known if identity else ():
+                used[known.entry.fingerprint] = known.last_used_ns
+                del self._known[known.entry.fingerprint]
+        self._put(state, now_ns=now_ns, used=used)
         return newly
 
     def admit(self, peer: PeerCertificate | None, listener: str, now_ns: int) -> Principal:
@@ -266,6 +280,19 @@ class IdentityBook:
     def is_revoked(self, name: str) -> bool:
         """Whether the identity is revoked."""
         return name in self._revoked
+
+    def _put(
+        self, state: BookState, *, now_ns: int, used: Mapping[bytes, int] | None = None
+    ) -> None:
+        self._void |= frozenset(state.void)
+        self._revoked |= frozenset(state.revoked)
+        for line in state.declarations:
+            self._declared.setdefault(line.holder, {})[line.device] = line.expires_at_ns
+        for device in state.devices:
+            self._identities[device.name] = _Identity(device)
+        for entry in sorted(state.certificates, key=lambda c: (c.issued_at_ns, c.serial)):
+            last_used_ns = (used or {}).get(entry.fingerprint, 0)
+            self._add(entry, now_ns=now_ns, last_used_ns=last_used_ns)
 
     def _add(self, entry: CertificateEntry, *, now_ns: int, last_used_ns: int) -> None:
         identity = self._identities.get(entry.name)

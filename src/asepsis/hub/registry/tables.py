@@ -30,6 +30,8 @@ class DeviceColumns(TypedColumns):
     renewal_window_days: Named[int] = Column(Integer, nullable=False)
     enrolled_at_ns: Named[int] = Column(BigInteger, nullable=False)
     renewed_at_ns: Named[int] = Column(BigInteger, nullable=False)
+    # Number of the registry's last change about this name: how other hubs find it.
+    version: Named[int] = Column(BigInteger, nullable=False, index=True)
 
 
 class CertificateColumns(TypedColumns):
@@ -54,6 +56,7 @@ class RevocationColumns(TypedColumns):
     at_ns: Named[int] = Column(BigInteger, nullable=False)
     person: Named[str] = Column(String(120), nullable=False)
     reason: Named[str] = Column(String(256), nullable=False)
+    signer_told: Named[bool] = Column(Boolean, nullable=False)
 
 
 class DelegationColumns(TypedColumns):

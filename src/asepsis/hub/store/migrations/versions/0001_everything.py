@@ -101,8 +101,10 @@ def _create_registry() -> None:
         sa.Column("renewal_window_days", sa.Integer(), nullable=False),
         sa.Column("enrolled_at_ns", sa.BigInteger(), nullable=False),
         sa.Column("renewed_at_ns", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_devices"),
     )
+    op.create_index("ix_devices_version", "devices", ["version"])
     op.create_table(
         "certificates",
         sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
@@ -124,6 +126,7 @@ def _create_registry() -> None:
         sa.Column("at_ns", sa.BigInteger(), nullable=False),
         sa.Column("person", sa.String(length=120), nullable=False),
         sa.Column("reason", sa.String(length=256), nullable=False),
+        sa.Column("signer_told", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_revocations"),
     )
     op.create_table(

@@ -1,0 +1,427 @@
+"""Enrol, renew, revoke, declare: state, audit entry and event in one transaction, then the book.
+
+The signer decides what is issued and remembers it durably before it answers. If this hub dies
+between its answer and our commit, the device asks again with the same request, gets the same
+certificate, and it is recorded then.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from asepsis.core.errors import AsepsisError, Conflict, InputError, NotFound, TransientError
+from asepsis.core.model.identity import DeviceId, PrincipalKind
+from asepsis.core.trust.identity import OriginCertificate, PeerCertificate, Profile
+from asepsis.core.trust.requests import Issued, IssueRequest, Proof, RenewalProof
+from asepsis.hub.audit.log import AuditLog
+from asepsis.hub.audit.rules import Act
+from asepsis.hub.registry import records
+from asepsis.hub.registry.book import IdentityBook, TwoInUse
+from asepsis.hub.registry.ports import CountConnections, OnRevoked, Signer
+from asepsis.hub.registry.rules import (
+    DAY_NS,
+    DECLARATION_DAYS_DEFAULT,
+    DECLARATION_DAYS_MAX,
+    DECLARED_MAX,
+    Handed,
+    check_lift,
+    check_origin_binding,
+    check_reason,
+    read_handed,
+)
+from asepsis.hub.store.outbox import Event, publish
+from asepsis.hub.store.store import Store
+
+PAGE_MAX: Final = 500
+REFUSALS_PER_MINUTE: Final = 60
+"""Refused enrolments that get an audit entry of their own; the next entry counts the others."""
+FINDINGS_MAX: Final = 1_000
+"""Pairs of certificates in use at once that wait to be written."""
+FOLLOW_EVERY_S: Final = 0.25
+"""Pause between looks at what other hubs changed; half a second within a revocation's second."""
+MINUTE_NS: Final = 60_000_000_000
+TOPICS: Final = {"enrol": "device.enrolled", "renew": "device.renewed"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationPreview:
+    """What revoking a name would do.
+
+    Attributes:
+        device: Whom it is about.
+        connections: How many connections of it would be closed now.
+    """
+
+    device: records.DeviceSummary
+    connections: int
+
+
+class RegistryService:
+    """The use cases of the registry; belongs to one event loop.
+
+    Args:
+        store: Where the state stands.
+        signer: Issues and ends certificates.
+        audit: Gets an entry for each change and each refusal.
+        book: What admission asks; this service keeps it up to date.
+        wake_relay: Called after a commit that wrote an event, such as `OutboxRelay.wake`.
+        count_connections: Says how many connections a name has open.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        signer: Signer,
+        *,
+        audit: AuditLog,
+        book: IdentityBook,
+        wake_relay: Callable[[], None] = lambda: None,
+        count_connections: CountConnections = lambda _name: 0,
+    ) -> None:
+        self._store = store
+        self._signer = signer
+        self._audit = audit
+        self._book = book
+        self._wake_relay = wake_relay
+        self._count_connections = count_connections
+        self._on_revoked: list[OnRevoked] = []
+        self._due = asyncio.Event()
+        self._found: deque[TwoInUse] = deque(maxlen=FINDINGS_MAX)
+        self._untold = True
+        self._refusals_since_ns = 0
+        self._refusals = 0
+        self._unwritten = 0
+        book.on_two_in_use = self._notice_two_in_use
+
+    def on_revoked(self, callback: OnRevoked) -> None:
+        """Call back with each name that was revoked, here or by another hub."""
+        self._on_revoked.append(callback)
+
+    async def load(self) -> None:
+        """Fill the book; call it before the first listener opens."""
+        state = await self._store.read(records.read_all)
+        self._book.load(state, now_ns=self._store.clock())
+
+    async def issue(
+        self, csr_der: bytes, *, profile: Profile, proof: Proof, actor: str
+    ) -> Sequence[bytes]:
+        """Enrol or renew: have a certificate issued, recorded and announced.
+
+        Args:
+            csr_der: PKCS#10 request in DER.
+            profile: What the certificate is for.
+            proof: Token, IDevID chain or current certificate.
+            actor: Who asks, for the audit log.
+
+        Returns:
+            Leaf, issuing certificate, root; DER.
+
+        Raises:
+            IssuanceRefused: Profile, name, key, listing or CSR is not as it must be.
+            NotAuthenticated: Unknown token, or a wrong secret.
+            IdentityRevoked: The name is revoked.
+            IdentityExpired: Expired for longer than the renewal window.
+            Conflict: An origin key without its device, or instead of another by renewal.
+            RateLimited: Too many certificates; says when to ask again.
+            InputError: The CSR is malformed.
+            Unavailable: Signer or store does not answer; asking again is safe.
+        """
+        request = IssueRequest(csr_der=csr_der, profile=profile.value, proof=proof)
+        renewal = isinstance(proof, RenewalProof)
+        try:
+            issued = await self._signer.issue(request)
+            handed = read_handed(issued.chain_der[0], profile)
+            await self._store.write(
+                lambda c: self._record(c, issued, handed, renewal=renewal, actor=actor)
+            )
+        except TransientError:
+            raise
+        except AsepsisError as error:
+            await self._note_refusal(error, profile=profile, actor=actor)
+            raise
+        await self._refresh(handed.name)
+        self._wake_relay()
+        return issued.chain_der
+
+    async def preview_revocation(self, name: str) -> RevocationPreview:
+        """Say what revoking a name would do.
+
+        Raises:
+            NotFound: No such machine.
+        """
+        device = await self.device(name)
+        return RevocationPreview(device=device, connections=self._count_connections(name))
+
+    async def revoke(self, name: str, *, person: str, reason: str) -> int:
+        """Revoke an identity: every serial, renewal and token of it; ends its streams at once.
+
+        The signer is told afterwards; if it does not answer, it is told as soon as it does.
+
+        Args:
+            name: Whom.
+            person: Who decided it.
+            reason: Why, 1 to 256 characters.
+
+        Returns:
+            How many connections of this hub were closed.
+
+        Raises:
+            NotFound: No such machine.
+            Conflict: It is revoked already.
+            InputError: No reason.
+        """
+        check_reason(reason)
+        await self._store.write(lambda c: self._put_revocation(c, name, person, reason))
+        closed = await self._refresh(name)
+        self._untold = True
+        self._due.set()
+        self._wake_relay()
+        return closed
+
+    async def declare(
+        self,
+        holder: str,
+        devices: Sequence[str],
+        *,
+        person: str,
+        days: int = DECLARATION_DAYS_DEFAULT,
+    ) -> None:
+        """Let a gateway or vendor's server speak for devices.
+
+        Raises:
+            NotFound: No such gateway.
+            InputError: Not a gateway, not device names, too many, or not 1 to 1 096 days.
+        """
+        if not 1 <= days <= DECLARATION_DAYS_MAX or len(devices) > DECLARED_MAX:
+            raise InputError("a declaration names up to 1000 devices for 1 to 1096 days")
+        names = [DeviceId.parse(device).uri for device in devices]
+        if (await self.device(holder)).kind != PrincipalKind.GATEWAY.value:
+            raise InputError("only a gateway or vendor's server speaks for others")
+
+        def work(connection: Connection) -> None:
+            now_ns = self._store.clock()
+            records.put_declarations(
+                connection,
+                holder,
+                names,
+                person=person,
+                now_ns=now_ns,
+                expires_at_ns=now_ns + days * DAY_NS,
+            )
+            self._note(
+                connection, f"person:{person}", "declare-source", holder, devices=names, days=days
+            )
+
+        await self._store.write(work)
+        await self._refresh(holder)
+
+    async def withdraw(self, holder: str, devices: Sequence[str], *, person: str) -> None:
+        """End that a gateway speaks for devices, at its next request.
+
+        Raises:
+            NotFound: None of them was declared.
+        """
+
+        def work(connection: Connection) -> None:
+            if not records.withdraw_declarations(connection, holder, devices):
+                raise NotFound("none of these devices is declared")
+            self._note(
+                connection, f"person:{person}", "withdraw-source", holder, devices=list(devices)
+            )
+
+        await self._store.write(work)
+        await self._refresh(holder)
+
+    async def device(self, name: str) -> records.DeviceSummary:
+        """Return one line of the list of devices.
+
+        Raises:
+            NotFound: No such machine.
+        """
+        found = await self._store.read(lambda c: records.summaries(c, name=name))
+        if not found:
+            raise NotFound("there is no such device")
+        return found[0]
+
+    async def devices(
+        self, *, after: str = "", limit: int = PAGE_MAX
+    ) -> list[records.DeviceSummary]:
+        """Return machines by name, those after `after`, at most `PAGE_MAX`."""
+        size = min(max(limit, 1), PAGE_MAX)
+        return await self._store.read(lambda c: records.summaries(c, after=after, limit=size))
+
+    async def run(self) -> None:
+        """Do what the registry does by itself, until cancelled."""
+        while True:
+            self._due.clear()
+            with suppress(TransientError):  # The store or the signer is busy: in the next step.
+                await self.step()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._due.wait(), FOLLOW_EVERY_S)
+
+    async def step(self) -> None:
+        """Follow other hubs, write alarms that admission found, tell the signer what it missed.
+
+        Raises:
+            Unavailable: Store or signer does not answer; nothing is lost.
+        """
+        await self._follow()
+        while self._found:
+            await self._alarm_two_in_use(self._found[0])
+            self._found.popleft()
+        if self._untold:
+            await self._tell_signer()
+
+    async def raise_alarm(self, subject: str, *, code: str, text: str, **detail: Any) -> None:
+        """Put a technical alarm into the outbox and the audit log."""
+
+        def work(connection: Connection) -> None:
+            self._publish(connection, "alarm.technical", subject, code=code, text=text, **detail)
+            act = Act(actor="hub", action="raise-alarm", subject=subject, detail={"code": code})
+            self._audit.record(connection, act)
+
+        await self._store.write(work)
+        self._wake_relay()
+
+    def _record(
+        self,
+        connection: Connection,
+        issued: Issued,
+        handed: Handed,
+        *,
+        renewal: bool,
+        actor: str,
+    ) -> None:
+        certificate, name = handed.certificate, handed.name
+        if records.is_recorded(connection, certificate.fingerprint):
+            return  # Asked again because our answer was lost.
+        told = records.revocation_told(connection, name)
+        if check_lift(told=told, renewal=renewal):
+            records.lift_revocation(connection, name)
+        now_ns = self._store.clock()
+        if isinstance(certificate, OriginCertificate):
+            _bind_origin(connection, certificate, renewal=renewal)
+        else:
+            self._put_machine(connection, certificate, issued, renewal=renewal)
+        records.put_certificate(connection, certificate, handed.profile, now_ns=now_ns)
+        records.void_serials(connection, issued.superseded_serials())
+        what = "renew" if renewal else "enrol"
+        detail = {"serial": f"{handed.serial:x}", "profile": handed.profile.value}
+        self._note(connection, actor, what, name, **detail)
+        self._publish(connection, TOPICS[what], name, **detail)
+
+    def _put_machine(
+        self, connection: Connection, peer: PeerCertificate, issued: Issued, *, renewal: bool
+    ) -> None:
+        if issued.expectation is None:
+            raise Conflict("the signer does not say what was listed")
+        now_ns = self._store.clock()
+        records.put_device(connection, peer, issued.expectation, now_ns=now_ns)
+        if not renewal and peer.kind is PrincipalKind.GATEWAY:
+            # A person listed them with the gateway; a renewal does not bring withdrawn ones back.
+            records.put_declarations(
+                connection,
+                peer.uri,
+                issued.expectation.declared,
+                person="listed with the gateway",
+                now_ns=now_ns,
+                expires_at_ns=now_ns + DECLARATION_DAYS_DEFAULT * DAY_NS,
+            )
+
+    def _put_revocation(self, connection: Connection, name: str, person: str, reason: str) -> None:
+        found = records.summaries(connection, name=name)
+        if not found:
+            raise NotFound("there is no such device")
+        if found[0].revoked_at_ns is not None:
+            raise Conflict("the identity is revoked already")
+        now_ns = self._store.clock()
+        records.put_revocation(connection, name, person=person, reason=reason, now_ns=now_ns)
+        self._note(connection, f"person:{person}", "revoke-device", name, reason=reason)
+        self._publish(connection, "device.revoked", name, person=person, reason=reason)
+
+    def _note(
+        self, connection: Connection, actor: str, action: str, name: str, **detail: object
+    ) -> None:
+        """Write the audit entry of a change and note it for the other hubs."""
+        self._audit.note(connection, actor=actor, action=action, subject=name, **detail)
+        records.touch(connection, name)
+
+    def _publish(self, connection: Connection, topic: str, subject: str, **data: Any) -> None:
+        at_ns = self._store.clock()
+        publish(connection, Event(topic=topic, version=1, at_ns=at_ns, subject=subject, data=data))
+
+    async def _refresh(self, *names: str) -> int:
+        """Bring the book up to date about names; return how many connections were closed."""
+        state = await self._store.read(lambda c: records.read_names(c, names))
+        newly = self._book.update(names, state, now_ns=self._store.clock())
+        return sum(callback(name) for name in newly for callback in self._on_revoked)
+
+    async def _note_refusal(self, error: AsepsisError, *, profile: Profile, actor: str) -> None:
+        """Log a refusal; a flood of them must not fill the log that it wants to hide in."""
+        now_ns = self._store.clock()
+        if now_ns - self._refusals_since_ns >= MINUTE_NS:
+            self._refusals_since_ns, self._refusals = now_ns, 0
+        self._refusals += 1
+        if self._refusals > REFUSALS_PER_MINUTE:
+            self._unwritten += 1
+            return
+        detail = {"profile": profile.value, "why": str(error), "unwritten": self._unwritten}
+        self._unwritten = 0
+        act = Act(actor=actor, action="enrol", subject="", outcome=error.code, detail=detail)
+        await self._store.write(lambda c: self._audit.record(c, act))
+
+    async def _follow(self) -> None:
+        """Bring the book to what other hubs committed; end streams of what they revoked."""
+        while True:
+            seen = self._book.version
+
+            def look(connection: Connection, seen: int = seen) -> tuple[int, list[str]]:
+                return records.changed_since(connection, seen)
+
+            version, names = await self._store.read(look)
+            if not names:
+                return
+            await self._refresh(*names)
+            self._book.version = version
+
+    async def _tell_signer(self) -> None:
+        """Tell the signer of every revocation that it does not know of."""
+        self._untold = False
+        try:
+            for name, reason in await self._store.read(records.untold):
+                await self._signer.revoke(name, reason)
+
+                def mark(connection: Connection, name: str = name) -> None:
+                    records.mark_told(connection, name)
+
+                await self._store.write(mark)
+        except TransientError:
+            self._untold = True
+            raise
+
+    def _notice_two_in_use(self, found: TwoInUse) -> None:
+        self._found.append(found)
+        self._due.set()
+
+    async def _alarm_two_in_use(self, found: TwoInUse) -> None:
+        await self.raise_alarm(
+            found.name,
+            code="identity-in-use-twice",
+            text="two certificates of one identity are in use: its key may have been copied",
+            newer=f"{found.newer_serial:x}",
+            older=f"{found.older_serial:x}",
+        )
+
+
+def _bind_origin(connection: Connection, certificate: OriginCertificate, *, renewal: bool) -> None:
+    name = certificate.device.uri
+    enrolled, bound = records.origin_spki(connection, name)
+    check_origin_binding(
+        enrolled=enrolled, bound=bound, offered=certificate.spki_der, renewal=renewal
+    )
+    records.bind_origin(connection, name, certificate.spki_der)
