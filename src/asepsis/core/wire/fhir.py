@@ -16,6 +16,7 @@ from asepsis.core.wire.fhir_types import (
     Count,
     DateTime,
     Extension,
+    FhirDecimal,
     FhirStruct,
     Id,
     Identifier,
@@ -191,6 +192,21 @@ class Calibration(FhirStruct, frozen=True, kw_only=True):
     time: Instant | None = None
 
 
+class TimingRepeat(FhirStruct, frozen=True, kw_only=True):
+    """How often something happens (Timing.repeat)."""
+
+    frequency: Count | None = None
+    period: FhirDecimal | None = None
+    period_unit: Literal["s", "min", "h", "d", "wk", "mo", "a"] | None = None
+
+
+class Timing(FhirStruct, frozen=True, kw_only=True):
+    """When something happens (datatypes, Timing); what a device says of its own rhythm."""
+
+    repeat: TimingRepeat | None = None
+    code: CodeableConcept | None = None
+
+
 class DeviceMetric(Resource, frozen=True, kw_only=True, tag="DeviceMetric"):
     """What a device can measure, set or compute (FHIR R4 DeviceMetric; PoCD metrics)."""
 
@@ -203,6 +219,7 @@ class DeviceMetric(Resource, frozen=True, kw_only=True, tag="DeviceMetric"):
         None
     )
     category: Literal["measurement", "setting", "calculation", "unspecified"]
+    measurement_period: Timing | None = None
     calibration: tuple[Calibration, ...] = ()
 
 

@@ -19,6 +19,12 @@ MEDIA_TYPE: Final = "application/vnd.asepsis.alarm+json"
 BYTES_MAX: Final = 65_536
 EVENTS_MAX: Final = 64
 
+PhaseWord = Literal["onset", "change", "end"]
+KindWord = Literal["physiological", "technical"]
+PriorityWord = Literal["high", "medium", "low"]
+InactivationWord = Literal[
+    "none", "audio-paused", "audio-off", "alarm-paused", "alarm-off", "acknowledged"
+]
 ConditionId = Annotated[
     str, msgspec.Meta(pattern="^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")
 ]
@@ -44,13 +50,11 @@ class AlarmEntry(
     """
 
     condition_id: ConditionId
-    phase: Literal["onset", "change", "end"]
-    kind: Literal["physiological", "technical"]
-    priority: Literal["high", "medium", "low"]
+    phase: PhaseWord
+    kind: KindWord
+    priority: PriorityWord
     latching: bool
-    inactivation: Literal[
-        "none", "audio-paused", "audio-off", "alarm-paused", "alarm-off", "acknowledged"
-    ]
+    inactivation: InactivationWord
     mdc_code: Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFFFF)]
     source_handle: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     at: Instant
