@@ -129,10 +129,24 @@ class Gate:
             slot.release()
 
 
-class _SmallBufferTls(sslproto.SSLProtocol):
-    """asyncio's TLS with a read buffer of 32 KB: its own 256 KB would be 512 MB for 2,000 peers."""
+class _SharedBufferTls(sslproto.SSLProtocol):
+    """asyncio's TLS with one read buffer for all connections.
 
-    max_size = 32_768
+    asyncio clears 256 KB for each, which is 512 MB for 2,000 peers. A buffer is filled and emptied
+    within one callback, so one is enough for an event loop.
+    """
+
+    max_size = 65_536
+    _shared = memoryview(bytearray(max_size))
+
+    def get_buffer(self, n: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """Return the shared buffer for the next read."""
+        return self._shared
+
+    def drop_own_buffer(self) -> None:
+        """Free the buffer that asyncio made; `buffer_updated` then reads the shared one."""
+        self._ssl_buffer = bytearray()
+        self._ssl_buffer_view = self._shared
 
 
 async def _handshake(
@@ -154,7 +168,7 @@ async def _handshake(
         )
         return
     waiter: asyncio.Future[None] = loop.create_future()
-    layer = _SmallBufferTls(
+    layer = _SharedBufferTls(
         loop,
         protocol,
         site.context,
@@ -163,6 +177,7 @@ async def _handshake(
         ssl_handshake_timeout=cast("int", handshake_s),
         ssl_shutdown_timeout=cast("int", linger_s),
     )
+    layer.drop_own_buffer()
     transport, _ = await loop.connect_accepted_socket(lambda: layer, sock)
     try:
         await waiter

@@ -26,6 +26,9 @@ class Limits:
         linger_s: From the last answer to the forced end of the connection.
         pipelined_max: Requests that wait behind the one being answered.
         connections_max: Connections of the listener, handshakes included.
+        unfinished_max: Connections past the handshake whose request is not complete; beyond it
+            the oldest is cut. An honest request arrives within milliseconds, so slow peers take
+            turns among themselves and their memory is bounded.
         per_address_max: Connections of one peer address; None where identities are counted.
         per_identity_max: Connections of one identity; at the limit the oldest is closed, so that
             a device whose old connections died unseen is never locked out.
@@ -45,6 +48,7 @@ class Limits:
     linger_s: float = 1.0
     pipelined_max: int = 8
     connections_max: int = 4_096
+    unfinished_max: int = 512
     per_address_max: int | None = None
     per_identity_max: int | None = 8
     handshakes_per_turn: int = 4
@@ -65,9 +69,10 @@ BEFORE_IDENTITY: Final = Limits(
     request_s=10.0,
     idle_s=15.0,
     connections_max=1_024,
+    unfinished_max=256,
     per_address_max=64,
 )
 """Enrolment and time: peers without a hospital identity, counted per address."""
 
-PEOPLE: Final = Limits(body_bytes_max=1_048_576, connections_max=1_024, per_address_max=128)
+PEOPLE: Final = Limits(body_bytes_max=1_048_576, connections_max=1_024, unfinished_max=256, per_address_max=128)
 """Browsers and people's tools: no client certificate, counted per address."""

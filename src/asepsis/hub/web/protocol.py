@@ -87,12 +87,14 @@ class HttpProtocol(HttpToolsProtocol):
         self.site.registry.add(self.connection)
         self.deadline = self.loop.time() + limits.request_s
         self.slot.abort = self.abort
+        self.site.begin_request(self)
         self._admit_connection()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: free the place, tell the application and whoever waits for the end."""
         self.deadline = self.stall_deadline = NEVER
         self.slot.release()
+        self.site.finish_request(self)
         if self.connection is None:
             return
         if self._running is not None and not self._running.response_complete:
@@ -224,6 +226,7 @@ class HttpProtocol(HttpToolsProtocol):
                 )
         if self._begun and self.deadline == NEVER:
             self.deadline = self.loop.time() + self.site.limits.request_s
+            self.site.begin_request(self)
 
     def on_message_begin(self) -> None:
         """Start a request; called by the parser at its first byte."""
@@ -295,7 +298,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._begun = False
         self._head_bytes = 0
-        self.deadline = NEVER
+        if self.deadline != NEVER:
+            self.deadline = NEVER
+            self.site.finish_request(self)
         if not self.cycle.response_complete:
             self.cycle.more_body = False
             self.cycle.message_event.set()

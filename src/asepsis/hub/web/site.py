@@ -102,6 +102,7 @@ class Site:
         self.idle = asyncio.Event()
         self.idle.set()
         self.unproven: dict[Slot, None] = {}
+        self._unfinished: dict[HttpProtocol, None] = {}
         self._slots: set[Slot] = set()
         self._per_address: dict[str, int] = {}
         self.set_date()
@@ -127,6 +128,19 @@ class Site:
         self._per_address[address] = count + 1
         self.counters.accepted += 1
         return slot
+
+    def begin_request(self, protocol: "HttpProtocol") -> None:
+        """Note a connection whose request is not complete; too many, and the oldest is cut."""
+        self._unfinished[protocol] = None
+        if len(self._unfinished) > self.limits.unfinished_max:
+            oldest = next(iter(self._unfinished))
+            del self._unfinished[oldest]
+            self.counters.cut_slow += 1
+            oldest.abort()
+
+    def finish_request(self, protocol: "HttpProtocol") -> None:
+        """Note that the request is complete, or the connection at its end; harmless twice."""
+        self._unfinished.pop(protocol, None)
 
     def holds(self, slot: Slot) -> bool:
         """Say whether a place is still taken."""
