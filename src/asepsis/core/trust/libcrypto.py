@@ -18,7 +18,7 @@ from ctypes import byref, c_int, c_size_t, c_void_p
 from pathlib import Path
 from typing import Final
 
-from asepsis.core.errors import InputError, LimitExceeded, SignatureInvalid, TrustError
+from asepsis.core.errors import InputError, LimitExceeded, SignatureInvalid
 from asepsis.core.trust import der
 from asepsis.core.trust.libcrypto_binding import check, failure, library, owned, parsed, written
 
@@ -167,9 +167,7 @@ def generate_key() -> PrivateKey:
         check(lib.EVP_PKEY_keygen_init(context), "cannot start to make a key")
         check(lib.EVP_PKEY_CTX_set_group_name(context, b"P-256"), "no curve P-256")
         check(lib.EVP_PKEY_generate(context, byref(key)), "cannot make a key")
-    if not key.value:
-        raise failure(TrustError, "cannot make a key")
-    return PrivateKey(key.value)
+    return PrivateKey(key.value or 0)  # Null cannot be; if it were, the constructor refuses it.
 
 
 def load_key(pem: bytes) -> PrivateKey:

@@ -92,10 +92,13 @@ def read_certificate(certificate_der: bytes) -> CertificateFacts:
     certificate = outer.inner(der.SEQUENCE)
     outer.end()
     body = certificate.inner(der.SEQUENCE)
+    certificate.content(der.SEQUENCE)  # Signature algorithm; OpenSSL judges it and the signature.
+    certificate.content(der.BIT_STRING)
+    certificate.end()
     if body.content(der.context(0)) != der.integer(2):
         raise FramingError("not an X.509 version 3 certificate")
     serial = body.unsigned()
-    body.content(der.SEQUENCE)  # Signature algorithm; OpenSSL judges it.
+    body.content(der.SEQUENCE)  # Signature algorithm, again.
     body.content(der.SEQUENCE)  # Issuer.
     validity = body.inner(der.SEQUENCE)
     not_before_ns, not_after_ns = _time_ns(validity), _time_ns(validity)
@@ -170,6 +173,8 @@ def _judge(
     )
     check(lib.X509_STORE_CTX_init(context, store, leaf, between), "cannot start to verify")
     parameters = lib.X509_STORE_CTX_get0_param(context)
+    if not parameters:
+        raise failure(TrustError, "cannot set what is verified")
     check(lib.X509_VERIFY_PARAM_set_flags(parameters, _FLAGS), "cannot set flags")
     check(lib.X509_VERIFY_PARAM_set_purpose(parameters, int(purpose)), "cannot set the purpose")
     lib.X509_VERIFY_PARAM_set_depth(parameters, DEPTH_MAX)

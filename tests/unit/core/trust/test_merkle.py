@@ -200,6 +200,19 @@ def test_questions_outside_the_tree_are_refused() -> None:
         merkle.verify_inclusion(ROOTS[1], index=1, size=1, proof=(), root=ROOTS[1])
 
 
+def test_proofs_of_the_wrong_length_are_refused() -> None:
+    states, nodes = grown(entries_of(8))
+    heads = {"first_root": states[3].root(), "second_root": states[8].root()}
+    proof = merkle.consistency_proof(3, second=8, node=nodes)
+    for wrong in ((), proof[:-1], (*proof, bytes(32))):
+        with pytest.raises(ChainBroken):
+            merkle.verify_consistency(first=3, second=8, proof=wrong, **heads)
+    with pytest.raises(ChainBroken):
+        merkle.verify_consistency(
+            first=8, first_root=ROOTS[1], second=8, second_root=ROOTS[2], proof=()
+        )
+
+
 def test_proofs_are_bounded() -> None:
     with pytest.raises(LimitExceeded):
         merkle.verify_inclusion(

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import math
 import struct
+import sys
 import zlib
 from decimal import Decimal
 
@@ -221,3 +222,10 @@ def test_samples_become_values() -> None:
     first, second, missing = frame.values()
     assert (first, second) == (1.5, 2.5)
     assert math.isnan(missing)
+
+
+def test_machines_of_either_byte_order_write_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.byteorder", "big" if sys.byteorder == "little" else "little")
+    frame = decode_frame(encode_frame(ECG, frame_sequence=1, wall_ns=0, samples=[1]))
+    assert frame.sample_bytes == b"\1\0"  # This machine, told that it is the other kind.
+    assert frame.samples().tolist() == [1]
