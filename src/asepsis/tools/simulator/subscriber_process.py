@@ -46,7 +46,7 @@ class Subscriber:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._to_drop = order.drop
-        self._kept = dict.fromkeys(LANES, 0)
+        self._kept: dict[Lane, int] = dict.fromkeys(LANES, 0)
 
     def run(self) -> None:
         """Enrol, then pull until standard input ends and every lane is empty."""

@@ -1,0 +1,88 @@
+"""`asepsis hub`: set up and run the hospital's server."""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import App, Parameter
+
+from asepsis.cli.output import console, show_json
+from asepsis.core.errors import ConfigError
+from asepsis.hub import initialise, run
+from asepsis.hub.keyholder import separation
+
+app: Final = App(name="hub", help="Set up and run the hospital's server.")
+DATA: Final = Path("/var/lib/asepsis")
+Data = Annotated[Path, Parameter(help="Data folder, made by `asepsis hub init`.")]
+SETTINGS: Final = """\
+# Asepsis hub. Every key is explained in docs/reference/settings.md.
+names = [{names}]
+
+[sealing]
+# `credential` (systemd, may be bound to a TPM) or `passphrase`.
+source = "passphrase"
+passphrase_file = "{passphrase}"
+"""
+
+
+@app.default
+def hub(*, data: Data = DATA) -> int:
+    """Run the hub until it is told to stop; it starts its signer by itself."""
+    return run.main([str(data / "hub.toml")])
+
+
+@app.command
+def init(
+    *,
+    root_key: Annotated[Path, Parameter(help="New file for the root key; lock it away after.")],
+    root_passphrase_file: Annotated[Path, Parameter(help="Passphrase for that file.")],
+    sealing_passphrase_file: Annotated[
+        Path, Parameter(help="Passphrase that seals what the hub stores; outside the data folder.")
+    ],
+    hospital: Annotated[str, Parameter(help="Name of the hospital, for people.")],
+    name: Annotated[list[str], Parameter(help="DNS name or address of the hub; repeat it.")],
+    data: Data = DATA,
+    json: bool = False,
+) -> None:
+    """Make a hospital: CA, keys of the signer, folders, users (as root) and hub.toml.
+
+    Done once. The root key leaves this computer afterwards.
+    """
+    try:
+        passphrase = root_passphrase_file.read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(f"cannot read {root_passphrase_file}") from error
+    outcome = initialise.initialise(
+        initialise.InitOptions(
+            data=data,
+            hospital=hospital,
+            host_names=tuple(name),
+            root_key=initialise.RootKeyFile(path=root_key, passphrase=passphrase),
+        ),
+        clock=time.time_ns,
+    )
+    names = ", ".join(f'"{one}"' for one in name)
+    (data / "hub.toml").write_text(
+        SETTINGS.format(names=names, passphrase=sealing_passphrase_file.resolve()), "utf-8"
+    )
+    if json:
+        show_json({"pin": outcome.pin, "root_key": str(root_key), "data": str(data)})
+        return
+    console.print(f"Hospital made in {data}. {outcome.separation.describe()}.")
+    console.print(f"Root key: {root_key}. Take it off this computer now.")
+    console.print(f"Pin of the root, part of every token: {outcome.pin}")
+    console.print(f"Next: asepsis hub --data {data}")
+
+
+@app.command
+def status(*, data: Data = DATA, json: bool = False) -> None:
+    """Show who holds the keys and whether a hub runs in this data folder."""
+    who = separation(data)
+    ready = (data / "run" / "ready.json").exists()
+    facts = {"separation": who.describe(), "running": ready, "user": os.geteuid()}
+    if json:
+        show_json(facts)
+        return
+    console.print(who.describe())
+    console.print("running" if ready else "not running")

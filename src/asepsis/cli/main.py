@@ -1,0 +1,39 @@
+"""The command `asepsis`."""
+
+import sys
+from importlib.metadata import version
+from typing import Final
+
+from cyclopts import App
+
+from asepsis.cli import devices, enrol, hub
+from asepsis.cli.demo import demo
+from asepsis.cli.output import problems, show_error
+from asepsis.core.errors import AsepsisError
+
+app: Final = App(
+    name="asepsis",
+    help="Secure, connected medical devices: one authenticated protocol for every device.",
+    version=version("asepsis"),
+)
+app.command(demo)
+app.command(hub.app)
+app.command(enrol.app)
+app.command(devices.app)
+
+
+def main() -> None:
+    """Run one command; the exit code says what the caller should do (docs/reference/errors)."""
+    if sys.flags.optimize:
+        problems.print("asepsis does not run with python -O: its own checks would be off")
+        sys.exit(5)
+    try:
+        sys.exit(app())
+    except AsepsisError as error:
+        sys.exit(show_error(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Client of the hub's people listener, for commands and stories."""
+
+import ssl
+from pathlib import Path
+from typing import Any, Final, cast
+from urllib.parse import quote
+
+import httpx
+
+from asepsis.core.errors import ConfigError, InputError, NotPermitted, Unavailable
+from asepsis.core.trust import tls
+
+TIMEOUT_S: Final = 10.0
+
+
+class PeopleClient:
+    """Speaks for one person, with a bearer token and the hospital's root pinned.
+
+    Args:
+        base_url: `https://host:port` of the people listener.
+        root_path: The hospital root, PEM.
+        token_path: File with the person's token, mode 0600.
+
+    Raises:
+        ConfigError: A file is absent.
+
+    Resource handling: keeps one connection; `close` releases it.
+    """
+
+    def __init__(self, base_url: str, *, root_path: Path, token_path: Path) -> None:
+        try:
+            token = token_path.read_text("ascii").strip()
+            root = root_path.read_text("ascii")
+        except OSError as error:
+            raise ConfigError(
+                f"cannot read {error.filename}", hint="run this on the hub, as its administrator"
+            ) from error
+        context = tls.client_context(root_der=ssl.PEM_cert_to_DER_cert(root))
+        self._http = httpx.Client(
+            base_url=base_url,
+            verify=context,
+            timeout=TIMEOUT_S,
+            headers={"Authorization": f"Bearer {token}"},
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def get(self, path: str, **query: str | int) -> Any:
+        """Return the JSON of a route; errors as `_ask`."""
+        return self._ask("GET", path, params=query)
+
+    def status(self) -> dict[str, Any]:
+        """Return what the hub says of itself."""
+        return cast("dict[str, Any]", self.get("/api/status"))
+
+    def devices(self) -> list[dict[str, Any]]:
+        """Return every device that the hub knows."""
+        return cast("list[dict[str, Any]]", self.get("/api/devices")["devices"])
+
+    def device(self, name: str) -> dict[str, Any]:
+        """Return one device."""
+        return cast("dict[str, Any]", self.get(f"/api/devices/{quote(name, safe='')}"))
+
+    def revoke(self, name: str, *, reason: str, confirm: bool) -> dict[str, Any]:
+        """Revoke an identity; without `confirm` return what would happen."""
+        path = f"/api/devices/{quote(name, safe='')}/revoke"
+        body = {"reason": reason, "confirm": confirm}
+        return cast("dict[str, Any]", self._ask("POST", path, json=body))
+
+    def _ask(self, method: str, path: str, **content: Any) -> Any:
+        """Send one request.
+
+        Raises:
+            InputError: The hub says the request is wrong.
+            NotPermitted: This person may not do that.
+            Unavailable: No answer.
+        """
+        try:
+            answer = self._http.request(method, path, **content)
+            document: Any = answer.json() if answer.content else {}
+        except (httpx.HTTPError, ValueError) as error:
+            raise Unavailable(
+                f"no answer from the hub ({type(error).__name__})", hint="does `asepsis hub` run?"
+            ) from error
+        if answer.is_success:
+            return document
+        text = f"{document.get('title', answer.status_code)}: {document.get('detail', '')}"
+        kind = NotPermitted if answer.status_code in (401, 403) else InputError
+        raise kind(text, hint=str(document.get("hint", "")))

@@ -1,0 +1,142 @@
+"""Child processes of a story: started, listened to, stopped, never left behind."""
+
+import json
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+from asepsis.core.errors import Unavailable
+
+STOP_S: Final = 15.0
+
+
+class Actor:
+    """A process that takes commands on standard input and tells JSON lines on standard output.
+
+    Args:
+        name: For messages to people.
+        module: Python module to run.
+        arguments: Its arguments.
+        log: File for its standard error.
+
+    Resource handling: owns the process and a thread; `stop` ends both.
+    """
+
+    def __init__(self, name: str, module: str, arguments: Sequence[str], *, log: Path) -> None:
+        self.name = name
+        self._log = log.open("ab")
+        self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+        )
+        self.events: queue.Queue[dict[str, Any]] = queue.Queue()
+        threading.Thread(target=self._listen, name=f"listen-{name}", daemon=True).start()
+
+    def command(self, text: str) -> None:
+        """Send one command line; a process that has ended is not an error here."""
+        pipe = cast("IO[bytes]", self.process.stdin)
+        try:
+            pipe.write(text.encode() + b"\n")
+            pipe.flush()
+        except BrokenPipeError:
+            return
+
+    def wait_for(self, event: str, *, timeout_s: float) -> dict[str, Any]:
+        """Return the next event of that name; events before it are dropped.
+
+        Raises:
+            Unavailable: It did not come in time, or the process ended.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            try:
+                found = self.events.get(timeout=max(0.01, deadline_s - time.monotonic()))
+            except queue.Empty:
+                raise Unavailable(f"{self.name} did not say {event!r} in time") from None
+            if found["event"] == event:
+                return found
+            if found["event"] in ("failed", "ended"):
+                raise Unavailable(f"{self.name} stopped: {found.get('text', 'see its log')}")
+
+    def stop(self, *, timeout_s: float = STOP_S) -> int:
+        """Close standard input, wait, and return the exit status; kill it if it does not end."""
+        cast("IO[bytes]", self.process.stdin).close()
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+        finally:
+            self._log.close()
+
+    def _listen(self) -> None:
+        for line in cast("IO[bytes]", self.process.stdout):
+            try:
+                self.events.put(json.loads(line))
+            except ValueError:
+                continue  # A stray line of a library; the process's own events are JSON.
+        self.events.put({"event": "ended"})
+
+
+class HubProcess:
+    """The real hub as its own process, with its signer.
+
+    Args:
+        data: Data folder, made by `asepsis hub init`.
+        ready: File that the hub writes when it listens.
+        log: File for its output.
+    """
+
+    def __init__(self, data: Path, *, ready: Path, log: Path) -> None:
+        self._data = data
+        self._ready = ready
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, timeout_s: float) -> dict[str, Any]:
+        """Start it and return what it says when it is ready.
+
+        Raises:
+            Unavailable: It ended, or was not ready in time.
+        """
+        self._ready.unlink(missing_ok=True)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+                [sys.executable, "-m", "asepsis.cli.main", "hub", "--data", str(self._data)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            if self._process.poll() is not None:
+                break
+            if self._ready.exists():
+                return cast("dict[str, Any]", json.loads(self._ready.read_text("utf-8")))
+            time.sleep(0.05)
+        raise Unavailable("the hub did not start", hint=f"its log is {self._log}")
+
+    def kill(self) -> None:
+        """End the hub without warning, as a crash would."""
+        if self._process:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+
+    def stop(self) -> None:
+        """Ask it to drain and end."""
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
