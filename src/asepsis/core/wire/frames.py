@@ -14,6 +14,7 @@ import zlib
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from asepsis.core.errors import FramingError, InputError
@@ -41,6 +42,7 @@ _PEEK: Final = struct.Struct(">QQ")
 _LENGTH: Final = struct.Struct(">I")
 _FRAME: Final = struct.Struct(">HQIIQIIIH")
 _CRC: Final = struct.Struct(">I")
+_METRICS_CACHED: Final = 16_384  # Four waveforms of 4,096 devices; small, and bounded.
 _FRAME_BYTES_MIN: Final = _FRAME.size + 2 + _CRC.size
 
 
@@ -216,23 +218,31 @@ def decode_frame(frame: bytes, *, limits: PacketLimits = STANDARD_LIMITS) -> Wav
         raise FramingError("wrong CRC-32 of a frame")
     check_counter(sequence, "frame sequence", least=1)
     check_counter(wall_ns, "wall time")
-    if not (handle and period_ns and float_type.is_number(scale) and float_type.is_number(offset)):
-        raise FramingError("frame with handle 0, period 0, or a scale or offset that is no number")
-    if not scale & 0xFFFFFF:
-        raise FramingError("frame with scale 0")
     return WaveformFrame(
-        metric=WaveformMetric(
-            handle=handle,
-            mdc_code=mdc,
-            unit_code=unit,
-            period_ns=period_ns,
-            scale=scale,
-            offset=offset,
-        ),
+        metric=_metric(handle, mdc, unit, period_ns, scale, offset),
         frame_sequence=sequence,
         wall_ns=wall_ns,
         sample_bytes=frame[_FRAME.size : end],
         digest=hashlib.sha256(frame).digest(),
+    )
+
+
+@lru_cache(maxsize=_METRICS_CACHED)
+def _metric(
+    handle: int, mdc: int, unit: int, period_ns: int, scale: int, offset: int
+) -> WaveformMetric:
+    # The same from frame to frame, so it is judged once and shared.
+    if not (handle and period_ns and float_type.is_number(scale) and float_type.is_number(offset)):
+        raise FramingError("frame with handle 0, period 0, or a scale or offset that is no number")
+    if not scale & 0xFFFFFF:
+        raise FramingError("frame with scale 0")
+    return WaveformMetric(
+        handle=handle,
+        mdc_code=mdc,
+        unit_code=unit,
+        period_ns=period_ns,
+        scale=scale,
+        offset=offset,
     )
 
 
