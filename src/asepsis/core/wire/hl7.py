@@ -20,11 +20,9 @@ from asepsis.core.wire.hl7_clean import (
     Tolerated,
     clean,
     clean_thoroughly,
-    refuse_smuggling,
 )
 from asepsis.core.wire.hl7_header import Header, separator_of
 from asepsis.core.wire.hl7_parts import (
-    CR,
     DEFAULT_LIMITS,
     STANDARD,
     Delimiters,
@@ -65,8 +63,8 @@ class Message:
     """One parsed message.
 
     Attributes:
-        body: The message in its canonical form: carriage returns between segments, none at the
-            end, no byte order mark, no empty segments. All spans count in it.
+        body: The message in its canonical form: a carriage return after every segment, no byte
+            order mark, no empty segments. All spans count in it.
         delimiters: Those of MSH-1 and MSH-2.
 
     Source: HL7 v2.9 sections 2.5 and 2.6.
@@ -78,9 +76,8 @@ class Message:
         self, cleaned: Clean, delimiters: Delimiters, fields: list[bytes], shape: Shape
     ) -> None:
         """Internal; use `Message.parse` or `MessageReader.parse`."""
-        self.body = cleaned.body
+        self.body, self._tolerated = cleaned
         self.delimiters = delimiters
-        self._tolerated = cleaned.tolerated
         self._fields = fields
         self._shape = shape
 
@@ -106,7 +103,7 @@ class Message:
         return MessageReader(limits=limits).parse(data)
 
     def __bytes__(self) -> bytes:
-        return self.body + CR
+        return self.body
 
     def __len__(self) -> int:
         return len(self._shape.names)
@@ -154,7 +151,11 @@ class Message:
 
         Source: HL7 v2.9 section 2.5.3.
         """
-        return self._shape.columns(segment.encode(), fields, self._fields)
+        plan = self._shape.plans.get((segment, fields))
+        if plan is None:
+            plan = self._shape.plan(segment, fields)
+        values = self._fields
+        return [pick(values) for pick in plan]
 
     def segments(self, name: str = "") -> "Iterator[Segment]":
         """Iterate over the segments of one name, or over all of them.
@@ -391,21 +392,20 @@ class MessageReader:
 
         Source: HL7 v2.9 sections 2.5.4 and 2.6.
         """
-        refuse_smuggling(data, self._limits.bytes_max)
-        cleaned = clean(data)
-        separator = separator_of(cleaned.body)
-        fields, returns = cut(cleaned.body, separator, self._limits)
+        body, tolerated = clean(data, self._limits.bytes_max)
+        separator = b"|" if body.startswith(b"MSH|") else separator_of(body)
+        fields, returns = cut(body, separator, self._limits)
         shape = self._shapes.get((len(fields), returns))
         if shape is None or not shape.fits(fields):
-            cleaned = clean_thoroughly(data)
-            fields, returns = cut(cleaned.body, separator, self._limits)
-            shape = measure(cleaned.body, separator, fields, self._limits)
+            body, tolerated = clean_thoroughly(data)
+            fields, returns = cut(body, separator, self._limits)
+            shape = measure(body, separator, fields, self._limits)
             self._keep(shape, len(fields), returns)
         delimiters = delimiters_of(separator, fields[1])
         fields += (separator, b"")
-        if len(cleaned.body) >= self._parts_free_bytes:
+        if len(body) >= self._parts_free_bytes:
             self._check_all_parts(fields, delimiters)
-        return Message(cleaned, delimiters, fields, shape)
+        return Message((body, tolerated), delimiters, fields, shape)
 
     def _keep(self, shape: Shape, count: int, returns: int) -> None:
         if returns >= _SHAPE_SEGMENTS_MAX:

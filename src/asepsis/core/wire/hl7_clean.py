@@ -5,7 +5,7 @@ Source: HL7 v2.9 section 2.5.4: segments end with a carriage return, "which cann
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 from asepsis.core.errors import InputError, LimitExceeded
 from asepsis.core.wire.hl7_header import BYTE_ORDER_MARK
@@ -39,30 +39,25 @@ class Tolerance:
     count: int
 
 
-class Clean(NamedTuple):
-    """The canonical body of a message.
-
-    Attributes:
-        body: CR between segments and none at the end; no mark, no empty segments.
-        tolerated: What was changed to get there.
-    """
-
-    body: bytes
-    tolerated: tuple[Tolerance, ...]
+Clean = tuple[bytes, tuple[Tolerance, ...]]
+"""The canonical body of a message (CR after every segment, no mark, no empty segments), and what
+was changed to get there."""
 
 
-def refuse_smuggling(data: bytes, bytes_max: int) -> None:
-    """Refuse messages that are too long or hold bytes with a meaning outside HL7.
+def clean(data: bytes, bytes_max: int) -> Clean:
+    """Refuse what can hide something, and return the body, canonical but for empty segments.
 
     A second message hides behind VT and FS from a reader that frames again, and text behind NUL
-    from a reader that stops there.
+    from a reader that stops there. Looking for empty segments costs more than all the rest, and
+    their names fit no kept shape; so the caller calls `clean_thoroughly` where no shape fits.
 
     Args:
         data: The message as received.
         bytes_max: Largest size, in bytes.
 
     Raises:
-        InputError: It holds VT, FS or NUL.
+        InputError: It holds VT, FS or NUL, or mixes line ends, so that two readers would see
+            different segments.
         LimitExceeded: It is longer than `bytes_max`.
 
     Source: MLLP Release 1 (VT and FS are block characters); HL7 v2.9 section 2.5.4.
@@ -73,24 +68,8 @@ def refuse_smuggling(data: bytes, bytes_max: int) -> None:
         raise InputError("message holds a block character of MLLP (VT or FS)")
     if data.find(_NUL) >= 0:
         raise InputError("message holds NUL", hint="UTF-16 and UTF-32 are not taken")
-
-
-def clean(data: bytes) -> Clean:
-    """Return the body of a message, canonical but for empty segments.
-
-    Looking for empty segments costs more than the rest, and their names fit no kept shape; so the
-    caller calls `clean_thoroughly` where no shape fits.
-
-    Args:
-        data: A message without VT, FS and NUL.
-
-    Raises:
-        InputError: It mixes line ends, so that two readers would see different segments.
-
-    Source: HL7 v2.9 section 2.5.4.
-    """
-    if data.endswith(b"\r") and data.find(_LF) < 0 and not data.startswith(BYTE_ORDER_MARK):
-        return Clean(data[:-1], ())
+    if data.find(_LF) < 0 and data.endswith(b"\r") and data.startswith(b"MSH"):
+        return data, ()
     return clean_thoroughly(data)
 
 
@@ -117,7 +96,7 @@ def clean_thoroughly(data: bytes) -> Clean:
     empty = len(segments) - len(full) - data.endswith(b"\r")
     if empty > 0:
         found.append(Tolerance(Tolerated.EMPTY_SEGMENTS, empty))
-    return Clean(b"\r".join(full), tuple(found))
+    return b"\r".join((*full, b"")), tuple(found)
 
 
 def _with_returns(data: bytes, found: list[Tolerance]) -> bytes:

@@ -2,9 +2,10 @@
 
 The body is cut at every field separator in one C call, after a separator was put before every CR,
 so that each segment's first element is CR and its name (MSH, the first, has no CR). A shape is the
-list of these places. Whether a kept shape fits is proved by the number of elements, the number of
-carriage returns and the element at every place: each CR begins an element, so if as many places
-hold "CR and name" as the message has CRs, there is no other segment anywhere.
+list of these places; the CR that ends the last segment is one more element, alone. Whether a kept
+shape fits is proved by the number of elements, the number of carriage returns and the element at
+every place: each CR begins an element, so if as many places hold "CR and name" as the message has
+CRs, there is no other segment anywhere.
 
 Source: HL7 v2.9 section 2.5 (message framework).
 """
@@ -32,12 +33,13 @@ class Shape:
 
     Attributes:
         names: Segment names in order.
-        widths: Field separators of each segment.
+        widths: Field separators of each segment, and of the end.
+        plans: What `plan` made: by segment name and fields, one picker for each such segment.
 
     Source: HL7 v2.9 section 2.5.
     """
 
-    __slots__ = ("_heads", "_pick_heads", "_plans", "_starts", "names", "widths")
+    __slots__ = ("_heads", "_pick_heads", "_starts", "names", "plans", "widths")
 
     def __init__(
         self, names: tuple[bytes, ...], widths: tuple[int, ...], starts: tuple[int, ...]
@@ -45,9 +47,9 @@ class Shape:
         self.names = names
         self.widths = widths
         self._starts = starts
-        self._heads = tuple(b"\r" + name for name in names[1:])
+        self._heads = (*(b"\r" + name for name in names[1:]), b"\r")
         self._pick_heads = _picker(starts[1:])
-        self._plans: dict[tuple[bytes, tuple[int, ...]], _Plan] = {}
+        self.plans: dict[tuple[str, tuple[int, ...]], list[Picker]] = {}
 
     def fits(self, fields: list[bytes]) -> bool:
         """Tell whether every segment of this shape begins at its place.
@@ -101,48 +103,42 @@ class Shape:
         """
         return self.widths[index] + (index == 0)
 
-    def columns(
-        self, name: bytes, wanted: tuple[int, ...], fields: list[bytes]
-    ) -> list[tuple[bytes, ...]]:
-        """Return the wanted fields of each segment called `name`.
+    def plan(self, name: str, wanted: tuple[int, ...]) -> "list[Picker]":
+        """Make and keep the pickers of the wanted fields, one for each segment called `name`.
 
         Args:
             name: Segment name.
             wanted: Field numbers from 1, at least one.
-            fields: Of the message.
 
         Source: HL7 v2.9 section 2.5.3.
         """
-        pick = self._plans.get((name, wanted))
-        if pick is None:
-            pick = self._plan(name, wanted)
-        values = iter(pick(fields))
-        return list(zip(*(values,) * len(wanted), strict=True))
-
-    def _plan(self, name: bytes, wanted: tuple[int, ...]) -> "_Plan":
-        places: list[int] = []
+        sought = name.encode()
+        plan: list[Picker] = []
         for index, found in enumerate(self.names):
-            if found != name:
-                continue
-            if index == 0:
-                places += [self.locate(0, field) for field in wanted]
+            if found != sought:
                 continue
             start, width = self._starts[index], self.widths[index]
-            places += [start + n if 0 < n <= width else ABSENT for n in wanted]
-        plan = _picker(places)
-        if len(self._plans) < _PLANS_MAX:
-            self._plans[name, wanted] = plan
+            plan.append(
+                _picker([start + n if 0 < n <= width else ABSENT for n in wanted])
+                if index
+                else _picker([self.locate(0, n) for n in wanted])  # MSH counts its separator.
+            )
+        if len(self.plans) < _PLANS_MAX:
+            self.plans[name, wanted] = plan
         return plan
 
 
-_Plan = Callable[[list[bytes]], tuple[bytes, ...]]
+Picker = Callable[[list[bytes]], tuple[bytes, ...]]
 
 
-def _picker(places: Sequence[int]) -> _Plan:
+def _picker(places: Sequence[int]) -> Picker:
     """Return a function that picks these places of a list; `itemgetter` alone treats 1 apart."""
     if len(places) > 1:
         return itemgetter(*places)
-    return lambda fields: tuple(fields[place] for place in places)
+    if not places:
+        return lambda _: ()
+    place = places[0]
+    return lambda fields: (fields[place],)
 
 
 def cut(body: bytes, separator: bytes, limits: Hl7Limits) -> tuple[list[bytes], int]:
@@ -164,7 +160,7 @@ def cut(body: bytes, separator: bytes, limits: Hl7Limits) -> tuple[list[bytes], 
     """
     marked = body.replace(b"\r", separator + b"\r")
     returns = len(marked) - len(body)
-    if returns >= limits.segments_max:
+    if returns > limits.segments_max:
         raise LimitExceeded(f"message has more than {limits.segments_max} segments")
     fields = marked.split(separator, limits.fields_total_max)
     if len(fields) > limits.fields_total_max:
@@ -187,11 +183,11 @@ def measure(body: bytes, separator: bytes, fields: list[bytes], limits: Hl7Limit
 
     Source: HL7 v2.9 sections 2.5.2 (segments), 2.10.3 (batches).
     """
-    widths = tuple(map(bytes.count, body.split(b"\r"), repeat(separator)))
+    widths = tuple(map(bytes.count, body.split(b"\r"), repeat(separator)))  # Last: the end.
     if max(widths) > limits.fields_max:
         raise LimitExceeded(f"a segment has more than {limits.fields_max} fields")
     starts = (0, *accumulate(width + 1 for width in widths[:-1]))
-    names = (fields[0], *(fields[start][1:] for start in starts[1:]))
+    names = (fields[0], *(fields[start][1:] for start in starts[1:-1]))
     for name in set(names):
         if not _NAME.fullmatch(name):
             raise InputError(f"segment {names.index(name) + 1} does not begin with a name")
