@@ -16,9 +16,9 @@ import re
 from collections.abc import Generator
 from ctypes import byref, c_int, c_size_t, c_void_p
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
-from asepsis.core.errors import InputError, LimitExceeded, SignatureInvalid
+from asepsis.core.errors import InputError, LimitExceeded, SignatureInvalid, TransientError
 from asepsis.core.trust import der
 from asepsis.core.trust.libcrypto_binding import check, failure, library, owned, parsed, written
 
@@ -75,6 +75,14 @@ class PrivateKey:
         # `__init__` may have failed before the fields were set.
         if free := getattr(self, "_free", None):
             free(self._pointer)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled.
+
+        Raises:
+            TypeError: Always: two objects with one pointer would free it twice.
+        """
+        raise TypeError("a private key is not copied")
 
     def __repr__(self) -> str:
         return f"<P-256 private key, SPKI ...{self._spki[-4:].hex()}>"
@@ -195,9 +203,19 @@ def load_key(pem: bytes) -> PrivateKey:
 
 
 def read_key(path: Path) -> PrivateKey:
-    """Read a key file; errors as in `load_key`, and OSError if there is no such file."""
-    with path.open("rb") as file:
-        return load_key(file.read(PEM_BYTES_MAX + 1))
+    """Read a key file.
+
+    Raises:
+        InputError: Not one unencrypted P-256 key in PEM.
+        TrustError: libcrypto cannot read it, or its two halves do not belong together.
+        TransientError: The file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            pem = file.read(PEM_BYTES_MAX + 1)
+    except OSError as error:
+        raise TransientError(f"cannot read key file {path.name}: {error.strerror}") from error
+    return load_key(pem)
 
 
 def write_key(key: PrivateKey, path: Path) -> None:
@@ -206,12 +224,19 @@ def write_key(key: PrivateKey, path: Path) -> None:
     A power cut leaves the old file or the new one, never half of one.
 
     Raises:
-        OSError: As the file system says; the old file is intact then.
+        TransientError: The file cannot be written; the old one is intact.
     """
+    try:
+        _replace_durably(path, key.to_pem())
+    except OSError as error:
+        raise TransientError(f"cannot write key file {path.name}: {error.strerror}") from error
+
+
+def _replace_durably(path: Path, content: bytes) -> None:
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(key.to_pem())
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)

@@ -1,5 +1,6 @@
 """Goal: what a device computes with ssl's libcrypto is what `cryptography` computes."""
 
+import copy
 import gc
 import os
 import ssl
@@ -30,7 +31,13 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asepsis.core.errors import InputError, LimitExceeded, SignatureInvalid, TrustError
+from asepsis.core.errors import (
+    InputError,
+    LimitExceeded,
+    SignatureInvalid,
+    TransientError,
+    TrustError,
+)
 from asepsis.core.trust import libcrypto
 from asepsis.core.trust.libcrypto_binding import library
 
@@ -229,6 +236,20 @@ def test_key_files_are_private_and_replaced_whole(tmp_path: Path) -> None:
         assert libcrypto.read_key(path).spki_der == key.spki_der
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [entry.name for entry in tmp_path.iterdir()] == ["device.key"]
+
+
+def test_key_files_that_cannot_be_used_say_so(tmp_path: Path) -> None:
+    with pytest.raises(TransientError, match=r"absent\.key"):
+        libcrypto.read_key(tmp_path / "absent.key")
+    with pytest.raises(TransientError):
+        libcrypto.write_key(KEY, tmp_path / "no folder" / "device.key")
+
+
+def test_a_key_is_never_copied() -> None:
+    """Goal: two objects with one pointer would free it twice."""
+    for how in (copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError):
+            how(KEY)
 
 
 def test_a_request_is_what_cryptography_expects() -> None:
