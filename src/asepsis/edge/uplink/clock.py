@@ -40,7 +40,8 @@ class TrustedClock:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         stored = int(read_state(path).get("floor_ns", 0))
-        self._base_wall_ns = max(stored, build_ns)
+        self._floor_ns = max(stored, build_ns)
+        self._base_wall_ns = self._floor_ns
         self._base_monotonic_ns = monotonic()
         self._durable_ns = stored
         self._uncertainty_ms = UNSYNCHRONISED_MS
@@ -76,12 +77,12 @@ class TrustedClock:
                 is the uncertainty.
 
         Raises:
-            TrustError: The time lies below the durable floor: a replay, or a hub set back.
+            TrustError: The time lies below the floor of build and last trusted time: a replay.
         """
         with self._lock:
             now_ns = self._monotonic()
             round_trip_ns = now_ns - asked_monotonic_ns
-            if wall_ns + round_trip_ns < self._durable_ns:
+            if wall_ns + round_trip_ns < self._floor_ns:
                 raise TrustError("signed time is below the last trusted time")
             self._base_wall_ns = wall_ns + round_trip_ns // 2
             self._base_monotonic_ns = now_ns
@@ -89,3 +90,4 @@ class TrustedClock:
             if wall_ns >= self._durable_ns + FLOOR_STEP_NS:
                 write_durably(self._path, json.dumps({"floor_ns": wall_ns}).encode())
                 self._durable_ns = wall_ns
+                self._floor_ns = max(self._floor_ns, wall_ns)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
@@ -24,11 +24,20 @@ class Actor:
         module: Python module to run.
         arguments: Its arguments.
         log: File for its standard error.
+        environment: Its environment; that of this process if None.
 
     Resource handling: owns the process and a thread; `stop` ends both.
     """
 
-    def __init__(self, name: str, module: str, arguments: Sequence[str], *, log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self._log = log.open("ab")
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
@@ -36,6 +45,7 @@ class Actor:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
+            env=environment,
         )
         self.events: queue.Queue[dict[str, Any]] = queue.Queue()
         threading.Thread(target=self._listen, name=f"listen-{name}", daemon=True).start()
@@ -93,9 +103,18 @@ class HubProcess:
         data: Data folder, made by `asepsis hub init`.
         ready: File that the hub writes when it listens.
         log: File for its output.
+        environment: Its environment; that of this process if None.
     """
 
-    def __init__(self, data: Path, *, ready: Path, log: Path) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        ready: Path,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._environment = environment
         self._data = data
         self._ready = ready
         self._log = log
@@ -115,6 +134,7 @@ class HubProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env=self._environment,
             )
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:

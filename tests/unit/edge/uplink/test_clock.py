@@ -68,3 +68,11 @@ def test_time_below_the_floor_is_refused_also_after_a_reboot(tmp_path: Path) -> 
 def test_a_damaged_floor_file_does_not_stop_the_device(tmp_path: Path) -> None:
     (tmp_path / "t").write_bytes(b"\xff\x00")
     assert clock_at(tmp_path / "t", Monotonic()).now_ns() == BUILD_NS
+
+
+def test_no_time_is_older_than_the_software(tmp_path: Path) -> None:
+    monotonic = Monotonic()
+    with pytest.raises(TrustError):
+        clock_at(tmp_path / "t", monotonic).accept(
+            BUILD_NS - DAY_NS, asked_monotonic_ns=monotonic.ns
+        )
