@@ -39,9 +39,7 @@ UNIT_GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "breathing": ("DIMLESS", "PER_MIN", "RESP_PER_MIN", "=/min/L"),
     "frequency": ("HZ", "PER_MIN"),
     "mass": ("KILO_G", "X_G", "X_LB"),
-    "length": ("CENTI_M", "X_M", "X_INCH"),
     "pumpflow": ("MILLI_L_PER_HR", "MILLI_L_PER_MIN", "MICRO_L_PER_MIN", "X_L_PER_HR"),
-    "dose": ("MICRO_G", "MILLI_G", "X_G", "X_INTL_UNIT", "MILLI_MOLE", "MILLI_L"),
     "doserate": (
         "MICRO_G_PER_KG_PER_MIN",
         "MICRO_G_PER_MIN",
