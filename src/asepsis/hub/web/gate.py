@@ -21,38 +21,45 @@ from asepsis.hub.web.site import Site, Slot
 
 ACCEPTED_PER_TURN: Final = 64
 """Connections accepted in one turn of the event loop."""
+RETRY_S: Final = 0.005
+"""When to look again for room for a handshake."""
 PAUSE_S: Final = 0.2
 """Pause when the process is out of file descriptors."""
 _log: Final = logging.getLogger("asepsis.hub.web")
 
 
 class Pacer:
-    """Starts queued work a few items per turn of the event loop, in order.
+    """Begins queued handshakes a few per turn of the event loop, as far as the limits allow.
+
+    The newest goes first: under a flood an honest peer is served before those that wait only to
+    hold a place, and in an honest storm all are served within seconds anyway.
 
     Args:
-        loop: The running event loop.
-        per_turn: Items begun in one turn.
+        site: The listener; its connection limit bounds the queue.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, per_turn: int) -> None:
-        self._loop = loop
-        self._per_turn = per_turn
+    def __init__(self, site: Site) -> None:
+        self._site = site
         self._queue: deque[Callable[[], None]] = deque()
         self._scheduled = False
 
-    def submit(self, start: Callable[[], None]) -> None:
-        """Queue one item; the listener's connection limit bounds the queue."""
-        self._queue.append(start)
+    def submit(self, begin: Callable[[], None]) -> None:
+        """Queue one handshake."""
+        self._queue.append(begin)
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._turn)
+            self._site.loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        for _ in range(min(self._per_turn, len(self._queue))):
-            self._queue.popleft()()
-        self._scheduled = bool(self._queue)
-        if self._scheduled:
-            self._loop.call_soon(self._turn)
+        for _ in range(self._site.limits.handshakes_per_turn):
+            if not self._queue:
+                self._scheduled = False
+                return
+            if not self._site.may_begin():
+                self._site.loop.call_later(RETRY_S, self._turn)
+                return
+            self._queue.pop()()
+        self._site.loop.call_soon(self._turn)
 
 
 class Gate:
@@ -69,7 +76,7 @@ class Gate:
     def __init__(self, site: Site, bound: socket.socket) -> None:
         self._site = site
         self._bound = bound
-        self._pacer = Pacer(site.loop, per_turn=site.limits.handshakes_per_turn)
+        self._pacer = Pacer(site)
         site.loop.add_reader(bound, self._accept)
 
     def close(self) -> None:
@@ -113,6 +120,7 @@ class Gate:
             slot.release()
             sock.close()
             return
+        self._site.handshaking[slot] = self._site.loop.time()
         task = self._site.loop.create_task(self._secure(sock, slot, left_s))
         self._site.server_state.tasks.add(task)
         task.add_done_callback(self._site.server_state.tasks.discard)
@@ -124,9 +132,11 @@ class Gate:
         # (uvloop says RuntimeError when the transport has closed under it).
         with contextlib.suppress(OSError, RuntimeError):
             await _handshake(site, sock, protocol, handshake_s=handshake_s)
+        site.handshaking.pop(slot, None)
         if protocol.connection is None:
             site.counters.handshakes_failed += 1
             slot.release()
+            protocol.discard()
 
 
 class _SharedBufferTls(sslproto.SSLProtocol):

@@ -26,14 +26,15 @@ class Limits:
         linger_s: From the last answer to the forced end of the connection.
         pipelined_max: Requests that wait behind the one being answered.
         connections_max: Connections of the listener, handshakes included.
-        unfinished_max: Connections past the handshake whose request is not complete; beyond it
-            the oldest is cut. An honest request arrives within milliseconds, so slow peers take
-            turns among themselves and their memory is bounded.
+        handshakes_max: TLS handshakes in progress; one turn of the event loop can be no longer
+            than this many steps of a handshake, which bounds what a storm costs everybody else.
+        handshakes_per_turn: TLS handshakes begun in one turn of the event loop.
+        unfinished_max: Connections past the handshake whose request is not complete.
+        patience_s: At one of these two limits a connection that is older than this is cut for one
+            that waits; an honest handshake or request takes milliseconds.
         per_address_max: Connections of one peer address; None where identities are counted.
         per_identity_max: Connections of one identity; at the limit the oldest is closed, so that
             a device whose old connections died unseen is never locked out.
-        handshakes_per_turn: TLS handshakes begun in one turn of the event loop; a reconnect storm
-            then delays established connections by a few milliseconds only.
     """
 
     head_bytes_max: int = 32_768
@@ -48,10 +49,12 @@ class Limits:
     linger_s: float = 1.0
     pipelined_max: int = 8
     connections_max: int = 4_096
+    handshakes_max: int = 64
+    handshakes_per_turn: int = 4
     unfinished_max: int = 512
+    patience_s: float = 2.0
     per_address_max: int | None = None
     per_identity_max: int | None = 8
-    handshakes_per_turn: int = 4
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -74,5 +77,7 @@ BEFORE_IDENTITY: Final = Limits(
 )
 """Enrolment and time: peers without a hospital identity, counted per address."""
 
-PEOPLE: Final = Limits(body_bytes_max=1_048_576, connections_max=1_024, unfinished_max=256, per_address_max=128)
+PEOPLE: Final = Limits(
+    body_bytes_max=1_048_576, connections_max=1_024, unfinished_max=256, per_address_max=128
+)
 """Browsers and people's tools: no client certificate, counted per address."""

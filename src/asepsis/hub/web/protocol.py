@@ -106,6 +106,10 @@ class HttpProtocol(HttpToolsProtocol):
         self.site.registry.remove(self.connection)
         self.connection.mark_closed()
 
+    def discard(self) -> None:
+        """Free a protocol whose handshake failed without waiting for the cycle collector."""
+        self.parser = cast("Any", None)
+
     def abort(self) -> None:
         """End the connection at once; unsent bytes are dropped."""
         if self.transport is not None:  # pyright: ignore[reportUnnecessaryComparison]

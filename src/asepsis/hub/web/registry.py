@@ -109,6 +109,8 @@ class Connection:
     def mark_closed(self) -> None:
         """Run the callbacks once; called by the protocol module only."""
         self.closed = True
+        # Lets go of the protocol and its TLS state, which then need no cycle collector.
+        self._abort, self._tls = _nothing, None
         callbacks, self._on_close = self._on_close, []
         for callback in callbacks:
             callback()
@@ -191,3 +193,7 @@ def _close(connections: list[Connection]) -> int:
     for connection in connections:
         connection.close()
     return len(connections)
+
+
+def _nothing() -> None:
+    """Stand in for the abort of a connection that has ended."""

@@ -65,6 +65,7 @@ class Slot:
     def release(self) -> None:
         """Free the place; harmless twice."""
         self._site.release(self)
+        self.abort = _nothing
 
 
 class Site:
@@ -102,7 +103,8 @@ class Site:
         self.idle = asyncio.Event()
         self.idle.set()
         self.unproven: dict[Slot, None] = {}
-        self._unfinished: dict[HttpProtocol, None] = {}
+        self.handshaking: dict[Slot, float] = {}
+        self._unfinished: dict[HttpProtocol, float] = {}
         self._slots: set[Slot] = set()
         self._per_address: dict[str, int] = {}
         self.set_date()
@@ -129,18 +131,39 @@ class Site:
         self.counters.accepted += 1
         return slot
 
-    def begin_request(self, protocol: "HttpProtocol") -> None:
-        """Note a connection whose request is not complete; too many, and the oldest is cut."""
-        self._unfinished[protocol] = None
-        if len(self._unfinished) > self.limits.unfinished_max:
-            oldest = next(iter(self._unfinished))
-            del self._unfinished[oldest]
+    def may_begin(self) -> bool:
+        """Say whether another handshake may begin; makes room by cutting who was slow too long."""
+        limits, patient_since = self.limits, self.loop.time() - self.limits.patience_s
+        if len(self.handshaking) >= limits.handshakes_max:
+            slot, began = next(iter(self.handshaking.items()))
+            if began > patient_since:
+                return False
+            del self.handshaking[slot]
             self.counters.cut_slow += 1
-            oldest.abort()
+            slot.abort()
+        if len(self._unfinished) >= limits.unfinished_max:
+            began = next(iter(self._unfinished.values()))
+            if began > patient_since:
+                return False
+            self._cut_oldest_request()
+        return True
+
+    def begin_request(self, protocol: "HttpProtocol") -> None:
+        """Note a connection whose request is not complete; far too many, and the oldest is cut."""
+        self._unfinished[protocol] = self.loop.time()
+        limits = self.limits
+        if len(self._unfinished) > limits.unfinished_max + limits.handshakes_max:
+            self._cut_oldest_request()
 
     def finish_request(self, protocol: "HttpProtocol") -> None:
         """Note that the request is complete, or the connection at its end; harmless twice."""
         self._unfinished.pop(protocol, None)
+
+    def _cut_oldest_request(self) -> None:
+        oldest = next(iter(self._unfinished))
+        del self._unfinished[oldest]
+        self.counters.cut_slow += 1
+        oldest.abort()
 
     def holds(self, slot: Slot) -> bool:
         """Say whether a place is still taken."""
@@ -185,3 +208,7 @@ class Site:
 
 async def _no_app(_scope: Scope, _receive: Receive, _send: Callable[[Message], object]) -> None:
     """Satisfy uvicorn's configuration; every request goes to its listener's own application."""
+
+
+def _nothing() -> None:
+    """Stand in for an abort, so that an ended connection is freed without the cycle collector."""
