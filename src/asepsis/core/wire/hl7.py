@@ -397,8 +397,9 @@ class MessageReader:
         fields, returns = cut(body, separator, self._limits)
         shape = self._shapes.get((len(fields), returns))
         if shape is None or not shape.fits(fields):
-            body, tolerated = clean_thoroughly(data)
-            fields, returns = cut(body, separator, self._limits)
+            if body.find(b"\r\r") >= 0:  # Empty segments; kept shapes have none.
+                body, tolerated = clean_thoroughly(data)
+                fields, returns = cut(body, separator, self._limits)
             shape = measure(body, separator, fields, self._limits)
             self._keep(shape, len(fields), returns)
         delimiters = delimiters_of(separator, fields[1])

@@ -30,7 +30,8 @@ class Hl7Limits:
     Attributes:
         bytes_max: Bytes of the whole message as received.
         segments_max: Segments.
-        fields_total_max: Fields of all segments together; bounds the memory of a parsed message.
+        fields_total_max: Fields of all segments together, segment names counted too; bounds the
+            memory of a parsed message.
         fields_max: Fields of one segment.
         repetitions_max: Repetitions of one field.
         components_max: Components of one field, all repetitions together (a waveform in one OBX-5

@@ -47,7 +47,7 @@ class Shape:
         self.names = names
         self.widths = widths
         self._starts = starts
-        self._heads = (*(b"\r" + name for name in names[1:]), b"\r")
+        self._heads = (*[b"\r" + name for name in names[1:]], b"\r")
         self._pick_heads = _picker(starts[1:])
         self.plans: dict[tuple[str, tuple[int, ...]], list[Picker]] = {}
 
@@ -162,8 +162,9 @@ def cut(body: bytes, separator: bytes, limits: Hl7Limits) -> tuple[list[bytes], 
     returns = len(marked) - len(body)
     if returns > limits.segments_max:
         raise LimitExceeded(f"message has more than {limits.segments_max} segments")
-    fields = marked.split(separator, limits.fields_total_max)
-    if len(fields) > limits.fields_total_max:
+    elements_max = limits.fields_total_max + 1  # The CR at the end is an element of its own.
+    fields = marked.split(separator, elements_max)
+    if len(fields) > elements_max:
         raise LimitExceeded(f"message has more than {limits.fields_total_max} fields")
     return fields, returns
 
@@ -186,8 +187,8 @@ def measure(body: bytes, separator: bytes, fields: list[bytes], limits: Hl7Limit
     widths = tuple(map(bytes.count, body.split(b"\r"), repeat(separator)))  # Last: the end.
     if max(widths) > limits.fields_max:
         raise LimitExceeded(f"a segment has more than {limits.fields_max} fields")
-    starts = (0, *accumulate(width + 1 for width in widths[:-1]))
-    names = (fields[0], *(fields[start][1:] for start in starts[1:-1]))
+    starts = (0, *accumulate([width + 1 for width in widths[:-1]]))
+    names = (fields[0], *[fields[start][1:] for start in starts[1:-1]])
     for name in set(names):
         if not _NAME.fullmatch(name):
             raise InputError(f"segment {names.index(name) + 1} does not begin with a name")

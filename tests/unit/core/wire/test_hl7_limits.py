@@ -125,4 +125,7 @@ def test_time_grows_as_the_bytes_do(kind: str) -> None:
 def test_known_hostile_messages_are_fast() -> None:
     """Goal: what stops the `hl7` package for seconds is over in a blink, measured in CPU time."""
     for make, n in (("segments", 100_000), ("repetitions", 50_000), ("field-bytes", 100_000)):
-        assert _best_cpu_s(GROWING[make](n)) < 0.5
+        data = GROWING[make](n)
+        start = time.process_time()
+        Message.parse(data, limits=WIDE)
+        assert time.process_time() - start < 0.5

@@ -75,6 +75,15 @@ def test_columns_fill_absent_fields() -> None:
     assert message.columns("PV1", 3, 4) == []
 
 
+def test_columns_are_the_same_at_every_reading() -> None:
+    """Goal: more readings than a shape keeps plans for, each twice."""
+    message = Message.parse(DATA)
+    for field in range(1, 100):
+        assert message.columns("OBX", field) == message.columns("OBX", field)
+        assert message.columns("OBX", field)[0][0] == message.raw(f"OBX-{field}")
+    assert message.columns("OBX") == [(), ()]
+
+
 def test_segments_are_views() -> None:
     message = Message.parse(DATA)
     assert [segment.name for segment in message.segments()] == [
@@ -109,6 +118,7 @@ def test_header() -> None:
     assert (header.control_id, header.processing_id, header.version) == ("42", "P", "2.6")
     assert (header.accept_acknowledgement, header.application_acknowledgement) == ("NE", "AL")
     assert header.enhanced
+    assert header.text(8) == ""
     assert header.raw(1) == b"|"
     assert header.raw(99) == b""
 
