@@ -24,6 +24,7 @@ from enum import StrEnum
 from typing import Final, TypeVar
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -161,11 +162,36 @@ def load_certificate(der: bytes) -> x509.Certificate:
         raise IdentityInvalid(f"certificate is over {CERTIFICATE_BYTES_MAX} bytes")
     try:
         certificate = x509.load_der_x509_certificate(der)
-    except (ValueError, TypeError, x509.InvalidVersion) as error:
+        _read_through(certificate)
+    except _MALFORMED as error:
         raise IdentityInvalid("not an X.509 certificate") from error
-    if certificate.version is not x509.Version.v3:
-        raise IdentityInvalid("certificate is not version 3")
+    if certificate.version is not x509.Version.v3 or certificate.serial_number <= 0:
+        raise IdentityInvalid("certificate is not version 3, or its serial is not positive")
     return certificate
+
+
+_MALFORMED: Final = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+def _read_through(certificate: x509.Certificate) -> None:
+    """Touch every part that the library parses only when asked, so that none fails later."""
+    _ = (
+        certificate.subject,
+        certificate.issuer,
+        certificate.extensions,
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        certificate.signature_algorithm_oid,
+        certificate.public_key(),
+    )
 
 
 def profile_of(certificate: x509.Certificate) -> Profile:
@@ -285,17 +311,10 @@ def check_name(uri: str, *, profile: Profile) -> str:
 
 
 def spki_der(certificate: x509.Certificate) -> bytes:
-    """Return the DER SubjectPublicKeyInfo of a certificate (RFC 5280 section 4.1).
-
-    Raises:
-        IdentityInvalid: A key of a kind or curve that the library does not know.
-    """
-    try:
-        return certificate.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-    except (ValueError, x509.UnsupportedGeneralNameType) as error:
-        raise IdentityInvalid("certificate carries an unknown public key") from error
+    """Return the DER SubjectPublicKeyInfo of a certificate (RFC 5280 section 4.1)."""
+    return certificate.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
 
 
 def not_before_ns(certificate: x509.Certificate) -> int:
@@ -342,8 +361,6 @@ def _refuse_ca(certificate: x509.Certificate) -> None:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints)
     except x509.ExtensionNotFound:
         return
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise IdentityInvalid("certificate has malformed extensions") from error
     if constraints.value.ca:
         raise IdentityInvalid("a CA certificate is no peer")
 
@@ -351,10 +368,7 @@ def _refuse_ca(certificate: x509.Certificate) -> None:
 def _require_signing_key(certificate: x509.Certificate) -> None:
     if not _extension(certificate, x509.KeyUsage).value.digital_signature:
         raise IdentityInvalid("key usage lacks digitalSignature")
-    try:
-        key = certificate.public_key()
-    except ValueError as error:
-        raise IdentityInvalid("certificate carries an unknown public key") from error
+    key = certificate.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise IdentityInvalid("key is not on P-256")
 
@@ -364,5 +378,3 @@ def _extension(certificate: x509.Certificate, kind: type[_Kind]) -> x509.Extensi
         return certificate.extensions.get_extension_for_class(kind)
     except x509.ExtensionNotFound as error:
         raise IdentityInvalid(f"certificate lacks {kind.oid.dotted_string}") from error
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise IdentityInvalid("certificate has malformed extensions") from error

@@ -34,6 +34,8 @@ _UNDERSTOOD: Final = frozenset(
 def verify_issued_by(certificate: x509.Certificate, *, issuer: x509.Certificate) -> None:
     """Check that `issuer` signed `certificate`; validity in time is the caller's business.
 
+    Both come from `load_certificate`, which has read them through.
+
     Raises:
         IdentityInvalid: Another issuer's name, a bad signature, or a weak hash or key.
 
@@ -120,7 +122,7 @@ def _require_authority(certificate: x509.Certificate, *, below: int) -> None:
         extensions = certificate.extensions
         constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
         usage = extensions.get_extension_for_class(x509.KeyUsage).value
-    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except x509.ExtensionNotFound as error:
         raise IdentityInvalid("an issuer of the chain is no CA certificate") from error
     if not constraints.ca or not usage.key_cert_sign:
         raise IdentityInvalid("an issuer of the chain may not sign certificates")
@@ -129,10 +131,7 @@ def _require_authority(certificate: x509.Certificate, *, below: int) -> None:
 
 
 def _require_strong_key(certificate: x509.Certificate) -> None:
-    try:
-        key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise IdentityInvalid("chain holds an unknown key") from error
+    key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey) and key.key_size >= RSA_BITS_MIN:
         return
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, CURVES):
@@ -141,9 +140,6 @@ def _require_strong_key(certificate: x509.Certificate) -> None:
 
 
 def _require_understood(certificate: x509.Certificate) -> None:
-    try:
-        critical = {e.oid for e in certificate.extensions if e.critical}
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise IdentityInvalid("chain holds malformed extensions") from error
+    critical = {extension.oid for extension in certificate.extensions if extension.critical}
     if critical - _UNDERSTOOD:
         raise IdentityInvalid("chain holds a critical extension that is not understood")

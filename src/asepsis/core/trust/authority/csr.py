@@ -32,6 +32,15 @@ from asepsis.core.trust.identity import USAGES, Profile
 from asepsis.core.trust.requests import CSR_BYTES_MAX
 
 ESCALATION_HINT: Final = "ask for nothing but the device's own name; see docs/explanation/keys.md"
+_MALFORMED: Final = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 _HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
@@ -73,7 +82,7 @@ def read_csr(
     _require_possession(csr)
     try:
         extensions = csr.extensions
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except _MALFORMED as error:
         raise InputError("certificate request has malformed extensions") from error
     for extension in extensions:
         _judge(extension.value, name=name, profile=profile, hosts=hosts)
@@ -88,14 +97,14 @@ def _parse(csr_der: bytes) -> x509.CertificateSigningRequest:
         raise LimitExceeded(f"certificate request is over {CSR_BYTES_MAX} bytes")
     try:
         return x509.load_der_x509_csr(csr_der)
-    except (ValueError, x509.InvalidVersion) as error:
+    except _MALFORMED as error:
         raise InputError("not a PKCS#10 certificate request") from error
 
 
 def _p256_key(csr: x509.CertificateSigningRequest) -> ec.EllipticCurvePublicKey:
     try:
         key = csr.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except _MALFORMED as error:
         raise IssuanceRefused("certificate request carries an unknown key") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise IssuanceRefused("only P-256 keys are certified", hint="make a P-256 key")
@@ -106,7 +115,7 @@ def _require_possession(csr: x509.CertificateSigningRequest) -> None:
     try:
         strong = isinstance(csr.signature_hash_algorithm, _HASHES)
         held = strong and csr.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except _MALFORMED as error:
         raise IssuanceRefused("certificate request has an unknown signature") from error
     if not held:
         raise IssuanceRefused("certificate request does not prove possession of its key")
