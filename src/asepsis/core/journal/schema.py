@@ -30,6 +30,8 @@ COMMON_PRAGMAS: tuple[str, ...] = (
     "PRAGMA cell_size_check=ON",
 )
 PAGE_BYTES: Final = 4096
+_WAIT_S: Final = 0.25
+"""How long a checkpoint that wants the log to itself waits for readers; writers are alone."""
 _GAP: Final = struct.Struct(">QQB32s32s")
 _NONE: Final = bytes(32)
 
@@ -69,9 +71,13 @@ def open_writer(path: Path, lanes: Iterable[Lane]) -> sqlite3.Connection:
         ConfigError: Not a journal file of this version.
         sqlite3.Error: The file cannot be opened or written.
     """
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=_WAIT_S
+    )
     try:
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+        # Lets a file that has filled its disk shrink again after expiry, in small steps.
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         _demand_wal(connection, path)
         for pragma in (*COMMON_PRAGMAS, *WRITER_PRAGMAS):
             connection.execute(pragma)

@@ -24,12 +24,15 @@ from asepsis.core.journal.ledger import (
 from asepsis.core.journal.readers import Readers
 from asepsis.core.journal.reserve import DiskReserve
 from asepsis.core.journal.rules import ChainState
-from asepsis.core.journal.schema import open_writer, pack_gaps, table_of
+from asepsis.core.journal.schema import PAGE_BYTES, open_writer, pack_gaps, table_of
 from asepsis.core.journal.writer import Grown, Writer, translate
 from asepsis.core.model.lanes import Lane
 
 EXPIRE_RECORDS: Final = 500
 """Records removed per transaction, so that a waiting alert is not held up by housekeeping."""
+
+SHRINK_PAGES: Final = 256
+"""Pages given back to a full disk per transaction."""
 
 T = TypeVar("T")
 
@@ -57,9 +60,9 @@ class Shard:
         delivered: Callable[[Lane], int | None],
     ) -> None:
         self._connection = connection
+        self._reserve = reserve
         self._delivered = delivered
         self._rules = rules
-        self._reserve = reserve
         self.intake = Intake(rules.lanes, limits=rules.limits)
         self.readers = Readers(path, rules=rules)
         self._writer = Writer(
@@ -114,6 +117,8 @@ class Shard:
             step, resume = self._in_writer(lambda from_=after: self._expire(lane, now_ns, from_))
             removed, after = removed + step, resume
         self._in_writer(lambda: self._destroy_keys(lane, now_ns))
+        while self._reserve.pressed and self._in_writer(self._shrink):
+            pass  # A portion at a time, so that alerts come in between.
         return removed
 
     def first(self, lane: Lane) -> int:
@@ -149,7 +154,7 @@ class Shard:
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_FULL:
                 raise translate(error) from error
-        self._reserve.release()
+        self._writer.make_room()
         try:
             return self._attempt(job)
         except sqlite3.Error as error:
@@ -226,7 +231,17 @@ class Shard:
         )
         self._connection.execute("COMMIT")
         self.ledger.streams[lane] = remaining
+        self._writer.wrote(len(old) * PAGE_BYTES)
         return len(old), rows[-1][0] if len(rows) == EXPIRE_RECORDS else None
+
+    def _shrink(self) -> int:
+        """Give free pages at the end of the file back to a full disk; return how many."""
+        (before,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        if before:
+            self._connection.execute(f"PRAGMA incremental_vacuum({SHRINK_PAGES})").fetchall()
+            self._writer.shorten()
+        (after,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        return before - after
 
     def _destroy_keys(self, lane: Lane, now_ns: int) -> None:
         empty = self._connection.execute(

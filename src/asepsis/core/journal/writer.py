@@ -70,6 +70,20 @@ class Writer:
         """Wait until the queue is empty and the file closed; the intake must be closed before."""
         self._thread.join()
 
+    def make_room(self) -> None:
+        """Use the reserve on a full disk: copy the log, which ends it, and go on."""
+        self._reserve.release()
+        self.shorten()
+
+    def shorten(self) -> None:
+        """Copy the write-ahead log and end its file, as far as space and readers allow."""
+        with suppress(sqlite3.Error):  # If there is no space for it, the next write says so.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def wrote(self, byte_count: int) -> None:
+        """Count what housekeeping added to the log, about."""
+        self._checkpoints.after_group(self._connection, byte_count)
+
     def _run(self) -> None:
         work = Work()
         try:
@@ -104,7 +118,7 @@ class Writer:
             others += refused
             if tickets or moves:
                 # Cursors may use the reserve as well: what they release ends the shortage.
-                self._reserve.release()
+                self.make_room()
                 error = self._try(tickets, moves)
         results: list[Result] = [(ticket, disk_full()) for ticket in others]
         if error is not None:
