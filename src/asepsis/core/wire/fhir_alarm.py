@@ -106,8 +106,6 @@ def decode_alarms(data: bytes) -> AlarmDocument:
         raise InputError(f"not an alarm document, see {path}") from error
     except (msgspec.DecodeError, UnicodeError) as error:
         raise InputError("alarm document is not UTF-8 JSON") from error
-    except RecursionError as error:
-        raise LimitExceeded("alarm document is nested too deeply") from error
     if not 0 < len(texts) <= EVENTS_MAX:
         raise LimitExceeded(f"an alarm document has 1 to {EVENTS_MAX} events")
     if max(texts) > TEXT_BYTES_MAX:

@@ -157,6 +157,42 @@ def test_a_reserved_pattern_is_said_to_be_no_number() -> None:
     assert back(mapped.value).value == float_type.FloatSpecial.NAN
 
 
+def test_an_absent_value_without_unit_loses_nothing() -> None:
+    special = int(float_type.FloatSpecial.NRES)
+    numeric = sample(value=special, unit_code=UNIT_UNSPECIFIED)
+    mapped = numeric_to_observation(numeric, ORIGIN)
+    assert mapped.losses == ()
+    assert back(mapped.value) == numeric
+
+
+def test_a_reason_of_another_system_is_kept_as_not_available() -> None:
+    reason = CodeableConcept(
+        coding=(
+            Coding(system="urn:reasons", code="lead-off"),
+            Coding(
+                system="http://terminology.hl7.org/CodeSystem/data-absent-reason",
+                code="asked-unknown",
+            ),
+        )
+    )
+    mapped = observation_to_numerics(
+        observation(value_quantity=None, data_absent_reason=reason),
+        device=DEVICE,
+        start_ns=START_NS,
+    )
+    assert mapped.value[0].status is MeasurementStatus.NOT_AVAILABLE
+    assert any(loss.startswith("dataAbsentReason") for loss in mapped.losses)
+
+
+def test_a_bundle_may_bring_the_device_along() -> None:
+    entries = (
+        fhir.BundleEntry(resource=fhir.Device(status="active")),
+        fhir.BundleEntry(resource=observation()),
+    )
+    mapped = bundle_to_numerics(fhir.Bundle(type="batch", entry=entries), device=DEVICE)
+    assert len(mapped.value.numerics) == 1
+
+
 def test_an_unknown_unit_keeps_its_code() -> None:
     strange = 4 << 16 | 0xF001
     mapped = numeric_to_observation(sample(mdc_code=1024 << 16 | 3, unit_code=strange), ORIGIN)

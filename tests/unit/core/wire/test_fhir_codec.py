@@ -159,9 +159,10 @@ def test_a_decimal_is_finite_and_bounded(value: str) -> None:
 def test_a_number_of_a_megabyte_costs_nothing() -> None:
     """Goal: digits are counted before they are turned into a number."""
     for digits in ("1" * 500_000, "0." + "1" * 500_000):
-        data = bundle(OBSERVATION).replace(b'"value": 60', b'"value": ' + digits.encode())
-        with pytest.raises(InputError):
-            fhir_codec.decode_bundle(data)
+        for known in (OBSERVATION, OBSERVATION | {"foo": 1}):
+            data = bundle(known).replace(b'"value": 60', b'"value": ' + digits.encode())
+            with pytest.raises(InputError):
+                fhir_codec.decode_bundle(data)
 
 
 def test_unknown_fields_are_ignored_and_counted() -> None:
@@ -192,6 +193,11 @@ def test_deep_nesting_is_a_limit_and_no_crash() -> None:
             nested = opening * depth + b"1" + closing * depth
             with pytest.raises(LimitExceeded):
                 fhir_codec.decode_bundle(b'{"resourceType":"Bundle","x":' + nested + b"}")
+
+
+def test_a_number_in_the_place_of_an_object_is_refused_on_the_slow_path_too() -> None:
+    with pytest.raises(InputError, match="valueQuantity"):
+        fhir_codec.decode_bundle(bundle(OBSERVATION | {"foo": 1, "valueQuantity": 60}))
 
 
 def test_extensions_are_two_deep_and_no_deeper() -> None:
