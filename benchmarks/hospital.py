@@ -95,6 +95,7 @@ class Hospital:
             serial=x509.random_serial_number(),
         )
         self.issuer = Issuer(certificate, key)
+        self.root_der = self.root.public_bytes(Encoding.DER)
         (self.data / "ca/root.crt").write_bytes(self.root.public_bytes(Encoding.PEM))
         (self.data / "ca/issuing.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
         name = "urn:uuid:00000000-0000-4000-8000-00000000000a"

@@ -12,6 +12,7 @@ import ssl
 import sys
 import threading
 from pathlib import Path
+from typing import cast
 
 import uvloop
 
@@ -65,8 +66,7 @@ class Receiver(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass.
 
     def data_received(self, data: bytes) -> None:
         """Pass on every whole body."""

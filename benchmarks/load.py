@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import cast
 
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.identity import DeviceId
@@ -49,10 +49,8 @@ class Bed:
     """One device: its identity, its chain and its counters."""
 
     name: str
-    chain: Path
-    key: Path
     origin_key: PrivateKey
-    context: ssl.SSLContext | None = None
+    context: ssl.SSLContext
     sequence: int = 0
     previous: bytes = NO_PREVIOUS
     boot_id: bytes = bytes(16)
@@ -111,7 +109,7 @@ class Bed:
         )
         part = encode_batch(header, numerics=self.numerics, digests=digests)
         self.previous = hashlib.sha256(part).digest()
-        packet = encode_packet(frames, device=header.device, epoch=EPOCH, sequence=self.sequence)
+        packet = encode_packet(header.device, epoch=EPOCH, sequence=self.sequence, frames=frames)
         return sign_batch(self.origin_key, part), packet
 
 
@@ -132,8 +130,7 @@ class Lane(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass.
 
     def post(self, sequence: int, body: bytes) -> None:
         """Send one record now."""
@@ -236,6 +233,6 @@ def quantile(values: Sequence[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
 
 
-def pack_ledger(acks: Sequence[Ack]) -> set[tuple[str, str, int]]:
+def stored(acks: Sequence[Ack]) -> set[tuple[str, str, int]]:
     """Return what was acknowledged as stored: lane, device, sequence."""
     return {(a.lane, a.device, a.sequence) for a in acks if a.status in {200, 201}}
