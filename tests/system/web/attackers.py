@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import uvloop
+
 from asepsis.core.trust import tls
 
 DRIP = b"X-Drip: " + b"a" * 1_000 + b"\r\n"
@@ -23,7 +24,7 @@ class Crowd:
     def __init__(self, port: int, root_der: bytes) -> None:
         self.port = port
         self.root_der = root_der
-        self.open = self.opened = 0
+        self.open = self.opened = self.tried = 0
 
     async def attack(self, context: tls.ssl.SSLContext, address: str, *, drip: bool) -> None:
         """Connect, misbehave, and come back for ever."""
@@ -34,6 +35,7 @@ class Crowd:
 
     async def once(self, context: tls.ssl.SSLContext, address: str, *, drip: bool) -> None:
         """Hold one connection until the server cuts it."""
+        self.tried += 1
         reader, writer = await asyncio.open_connection(
             "127.0.0.1",
             self.port,
@@ -83,7 +85,10 @@ async def main() -> None:
         ]
     while True:
         await asyncio.sleep(1)
-        print(json.dumps({"open": crowd.open, "opened": crowd.opened}), flush=True)  # noqa: T201
+        print(
+            json.dumps({"open": crowd.open, "opened": crowd.opened, "tried": crowd.tried}),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

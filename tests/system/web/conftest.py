@@ -18,17 +18,17 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from web_pki import Authority, Identity, client_context  # noqa: E402
+from web_pki import Authority, Identity, client_context
 
-from asepsis.core.errors import IdentityExpired, IdentityRevoked, NotAuthenticated  # noqa: E402
-from asepsis.core.trust import tls  # noqa: E402
-from asepsis.core.trust.identity import PeerCertificate  # noqa: E402
-from asepsis.hub.web import limits  # noqa: E402
-from asepsis.hub.web.asgi import Receive, Scope, Send, answer  # noqa: E402
-from asepsis.hub.web.bodies import bounded_body  # noqa: E402
-from asepsis.hub.web.listener import Listener  # noqa: E402
-from asepsis.hub.web.routing import Route, Router  # noqa: E402
-from asepsis.hub.web.server import Server, new_loop, serve  # noqa: E402
+from asepsis.core.errors import IdentityExpired, IdentityRevoked, NotAuthenticated
+from asepsis.core.trust import tls
+from asepsis.core.trust.identity import PeerCertificate
+from asepsis.hub.web import limits
+from asepsis.hub.web.asgi import Receive, Scope, Send, answer
+from asepsis.hub.web.bodies import bounded_body
+from asepsis.hub.web.listener import Listener
+from asepsis.hub.web.routing import Route, Router
+from asepsis.hub.web.server import Server, new_loop, serve
 
 QUICK = {"request_s": 1.0, "handshake_s": 1.0, "idle_s": 2.0, "write_stall_s": 1.0, "linger_s": 0.3}
 LOOPS = ("uvloop", "asyncio")

@@ -7,8 +7,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import Bench, read_answer, request, wait_closed
 from web_pki import Identity
+
+from conftest import Bench, read_answer, request, wait_closed
 
 LISTENERS = ("clinical", "enrolment", "people")
 HEAD = b"POST /echo HTTP/1.1\r\nHost: hub\r\n"

@@ -6,8 +6,9 @@ import threading
 import time
 
 import pytest
-from conftest import VERSIONS, Bench, read_answer, request, wait_closed
 from web_pki import Identity, client_context
+
+from conftest import VERSIONS, Bench, read_answer, request, wait_closed
 
 
 def resumable(

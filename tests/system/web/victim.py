@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 
 import uvicorn
+
 from asepsis.core.trust import tls
 from asepsis.core.trust.identity import PeerCertificate
 from asepsis.hub.web import limits

@@ -7,13 +7,14 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from asepsis.core.trust import tls
-from asepsis.core.trust.identity import EKU_GATEWAY, EKU_SDC_PROVIDER, EKU_SERVER
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID as Eku
 from cryptography.x509.oid import NameOID
+
+from asepsis.core.trust import tls
+from asepsis.core.trust.identity import EKU_GATEWAY, EKU_SDC_PROVIDER, EKU_SERVER
 
 EPOCH = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -53,7 +54,7 @@ class Authority:
         self.issuing_der = self.issuing.public_bytes(serialization.Encoding.DER)
         (folder / "root.pem").write_bytes(self.root.public_bytes(serialization.Encoding.PEM))
 
-    def leaf(  # noqa: PLR0913 - one knob per thing a test bends
+    def leaf(
         self,
         label: str,
         *,

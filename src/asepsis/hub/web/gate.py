@@ -21,7 +21,12 @@ from asepsis.hub.web.site import Site, Slot
 
 ACCEPTED_PER_TURN: Final = 64
 """Connections accepted in one turn of the event loop."""
-RETRY_S: Final = 0.005
+STARTS_PER_TURN: Final = 4
+ROOM_MIN: Final = 4
+"""Handshakes that may be in progress however long the turns are."""
+TURN_S_MAX: Final = 0.015
+"""A turn of the event loop that is longer has too many handshakes in it."""
+RETRY_S: Final = 0.002
 """When to look again for room for a handshake."""
 PAUSE_S: Final = 0.2
 """Pause when the process is out of file descriptors."""
@@ -29,10 +34,14 @@ _log: Final = logging.getLogger("asepsis.hub.web")
 
 
 class Pacer:
-    """Begins queued handshakes a few per turn of the event loop, as far as the limits allow.
+    """Begins queued handshakes as fast as the turns of the event loop stay short.
 
-    The newest goes first: under a flood an honest peer is served before those that wait only to
-    hold a place, and in an honest storm all are served within seconds anyway.
+    What a turn costs is not the handshakes it begins but the steps of those in progress, so their
+    number adapts: it grows while turns are short and shrinks when one was long. Established
+    connections then wait for a few milliseconds, whatever the storm.
+
+    The newest waiting goes first: under a flood an honest peer is served before those that wait
+    only to hold a place, and in an honest storm all are served within seconds anyway.
 
     Args:
         site: The listener; its connection limit bounds the queue.
@@ -40,26 +49,40 @@ class Pacer:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._loop = site.loop
         self._queue: deque[Callable[[], None]] = deque()
         self._scheduled = False
+        self._room = float(ROOM_MIN)
+        self._expected_at = 0.0
 
     def submit(self, begin: Callable[[], None]) -> None:
         """Queue one handshake."""
         self._queue.append(begin)
         if not self._scheduled:
             self._scheduled = True
-            self._site.loop.call_soon(self._turn)
+            self._again(0)
+
+    def _again(self, delay_s: float) -> None:
+        self._expected_at = self._loop.time() + delay_s
+        if delay_s:
+            self._loop.call_later(delay_s, self._turn)
+        else:
+            self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
-        for _ in range(self._site.limits.handshakes_per_turn):
+        if self._loop.time() - self._expected_at > TURN_S_MAX:
+            self._room = max(ROOM_MIN, self._room * 0.7)
+        else:
+            self._room = min(self._site.limits.handshakes_max, self._room + 0.25)
+        for _ in range(STARTS_PER_TURN):
             if not self._queue:
                 self._scheduled = False
                 return
-            if not self._site.may_begin():
-                self._site.loop.call_later(RETRY_S, self._turn)
+            if not self._site.may_begin(int(self._room)):
+                self._again(RETRY_S)
                 return
             self._queue.pop()()
-        self._site.loop.call_soon(self._turn)
+        self._again(0)
 
 
 class Gate:

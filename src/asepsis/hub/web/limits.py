@@ -26,9 +26,8 @@ class Limits:
         linger_s: From the last answer to the forced end of the connection.
         pipelined_max: Requests that wait behind the one being answered.
         connections_max: Connections of the listener, handshakes included.
-        handshakes_max: TLS handshakes in progress; one turn of the event loop can be no longer
-            than this many steps of a handshake, which bounds what a storm costs everybody else.
-        handshakes_per_turn: TLS handshakes begun in one turn of the event loop.
+        handshakes_max: TLS handshakes in progress; fewer while the turns of the event loop are
+            long, so that a storm costs established connections a few milliseconds only.
         unfinished_max: Connections past the handshake whose request is not complete.
         patience_s: At one of these two limits a connection that is older than this is cut for one
             that waits; an honest handshake or request takes milliseconds.
@@ -49,8 +48,7 @@ class Limits:
     linger_s: float = 1.0
     pipelined_max: int = 8
     connections_max: int = 4_096
-    handshakes_max: int = 64
-    handshakes_per_turn: int = 4
+    handshakes_max: int = 128
     unfinished_max: int = 512
     patience_s: float = 2.0
     per_address_max: int | None = None

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from asepsis.hub.web.protocol import HttpProtocol
 
 _NS: Final = 1_000_000_000
+STALLED_S: Final = 0.25
+"""A handshake that is older waits for its peer, not for us."""
 Clock = Callable[[], int]
 
 
@@ -131,9 +133,16 @@ class Site:
         self.counters.accepted += 1
         return slot
 
-    def may_begin(self) -> bool:
-        """Say whether another handshake may begin; makes room by cutting who was slow too long."""
-        limits, patient_since = self.limits, self.loop.time() - self.limits.patience_s
+    def may_begin(self, room: int) -> bool:
+        """Say whether another handshake may begin; makes room by cutting who was slow too long.
+
+        Args:
+            room: Handshakes that may be in progress besides those that have stalled.
+        """
+        limits, now = self.limits, self.loop.time()
+        patient_since = now - limits.patience_s
+        if self._handshakes_moving(now, room) >= room:
+            return False
         if len(self.handshaking) >= limits.handshakes_max:
             slot, began = next(iter(self.handshaking.items()))
             if began > patient_since:
@@ -147,6 +156,15 @@ class Site:
                 return False
             self._cut_oldest_request()
         return True
+
+    def _handshakes_moving(self, now: float, most: int) -> int:
+        """Count handshakes begun just now, up to `most`: the others wait for their peers."""
+        count = 0
+        for began in reversed(self.handshaking.values()):
+            if began < now - STALLED_S or count == most:
+                break
+            count += 1
+        return count
 
     def begin_request(self, protocol: "HttpProtocol") -> None:
         """Note a connection whose request is not complete; far too many, and the oldest is cut."""
