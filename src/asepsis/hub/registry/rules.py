@@ -70,11 +70,8 @@ def parse_label(label: str) -> Profile:
     return Profile(label)
 
 
-def wished_profile(csr_der: bytes) -> Profile:
-    """Return the profile of an enrolment without label, from the name that the request wishes.
-
-    A `urn:uuid:` name is a consumer's; gateways use their label; everything else is a device. It is
-    a wish only: the signer issues what a person listed, or refuses.
+def wished_name(csr_der: bytes) -> str:
+    """Return the first URI that a request names, empty if none. A wish: the signer decides.
 
     Raises:
         InputError: Not a PKCS#10 request.
@@ -84,10 +81,21 @@ def wished_profile(csr_der: bytes) -> Profile:
         names = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     except x509.ExtensionNotFound:
-        return Profile.DEVICE
+        return ""
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise InputError("not a certificate request") from error
-    is_system = any(uri.startswith(_SYSTEM_NAME) for uri in uris)
+    return uris[0] if uris else ""
+
+
+def wished_profile(csr_der: bytes) -> Profile:
+    """Return the profile of an enrolment without label, from the name that the request wishes.
+
+    A `urn:uuid:` name is a consumer's; gateways use their label; everything else is a device.
+
+    Raises:
+        InputError: Not a PKCS#10 request.
+    """
+    is_system = wished_name(csr_der).startswith(_SYSTEM_NAME)
     return Profile.CONSUMER if is_system else Profile.DEVICE
 
 

@@ -33,6 +33,7 @@ from asepsis.hub.registry.rules import (
     check_origin_binding,
     check_reason,
     read_handed,
+    wished_name,
 )
 from asepsis.hub.store.outbox import Event, publish
 from asepsis.hub.store.store import Store
@@ -134,6 +135,8 @@ class RegistryService:
         request = IssueRequest(csr_der=csr_der, profile=profile.value, proof=proof)
         renewal = isinstance(proof, RenewalProof)
         try:
+            if profile is Profile.ORIGIN:
+                self._require_enrolled(wished_name(csr_der))
             issued = await self._signer.issue(request)
             handed = read_handed(issued.chain_der[0], profile)
             await self._store.write(
@@ -287,6 +290,13 @@ class RegistryService:
 
         await self._store.write(work)
         self._wake_relay()
+
+    def _require_enrolled(self, name: str) -> None:
+        """Stop a request that would use up the token's origin certificate to no end."""
+        try:
+            self._book.device(name)
+        except NotFound as error:
+            raise Conflict("enrol the device before its origin key") from error
 
     def _record(
         self,

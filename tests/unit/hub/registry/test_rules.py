@@ -12,6 +12,7 @@ from asepsis.hub.registry.rules import (
     check_origin_binding,
     check_reason,
     parse_label,
+    wished_name,
     wished_profile,
 )
 
@@ -35,6 +36,11 @@ def csr(*uris: str) -> bytes:
 )
 def test_without_a_label_the_name_says_the_profile(request_der: bytes, profile: Profile) -> None:
     assert wished_profile(request_der) is profile
+
+
+def test_the_first_name_is_the_wished_one() -> None:
+    assert wished_name(csr()) == ""
+    assert wished_name(csr("urn:a", "urn:b")) == "urn:a"
 
 
 @pytest.mark.parametrize("bad", [b"", b"\x30\x00", csr()[:-1], b"\x00" * 100])
