@@ -8,7 +8,7 @@ A device repeats the *shape* of its messages: the same segments with the same nu
 `MessageReader` keeps the shapes of one connection and proves, at each message, that a kept one
 fits; where none does the message is measured afresh: a wrong guess costs time, never correctness.
 
-Source: HL7 v2.9 chapter 2 (control).
+Source: HL7 v2.8.2 chapter 2 (control).
 """
 
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ class Message:
             order mark, no empty segments. All spans count in it.
         delimiters: Those of MSH-1 and MSH-2.
 
-    Source: HL7 v2.9 sections 2.5 and 2.6.
+    Source: HL7 v2.8.2 sections 2.5 and 2.6.
     """
 
     __slots__ = ("_fields", "_shape", "_tolerated", "body", "delimiters")
@@ -98,7 +98,7 @@ class Message:
                 (NUL).
             LimitExceeded: More bytes, segments, fields or parts than `limits` allow.
 
-        Source: HL7 v2.9 sections 2.5.4 (delimiters) and 2.6 (message construction rules).
+        Source: HL7 v2.8.2 sections 2.5.4 (delimiters) and 2.6 (message construction rules).
         """
         return MessageReader(limits=limits).parse(data)
 
@@ -112,13 +112,13 @@ class Message:
     def tolerated(self) -> tuple[Tolerance, ...]:
         """What was accepted although the standard does not allow it, and how often.
 
-        Source: HL7 v2.9 section 2.6 is what it deviates from.
+        Source: HL7 v2.8.2 section 2.6 is what it deviates from.
         """
         return self._tolerated
 
     @property
     def header(self) -> Header:
-        """MSH. Source: HL7 v2.9 section 2.14.9."""
+        """MSH. Source: HL7 v2.8.2 section 2.14.9."""
         marked = any(found.kind is Tolerated.BYTE_ORDER_MARK for found in self._tolerated)
         return Header(self._fields[: self._shape.widths[0] + 1], self.delimiters, marked=marked)
 
@@ -130,32 +130,52 @@ class Message:
             UnsupportedMedia: MSH-18 names a set that is not taken.
             ContentMismatch: MSH-18 contradicts the byte order mark.
 
-        Source: HL7 v2.9 section 2.14.9.18.
+        Source: HL7 v2.8.2 section 2.14.9.18.
         """
         return self.header.character_set
 
     @property
     def names(self) -> tuple[bytes, ...]:
-        """Names of all segments in order. Source: HL7 v2.9 section 2.5.2."""
+        """Names of all segments in order. Source: HL7 v2.8.2 section 2.5.2."""
         return self._shape.names
 
     def columns(self, segment: str, *fields: int) -> list[tuple[bytes, ...]]:
-        """Return the same fields of every segment of one name, as raw bytes: the fast way to read.
+        """Return fields of every segment of one name as raw bytes: the fast way to read many.
+
+        ``for code, value in zip(*message.columns("OBX", 3, 5), strict=True)`` walks the segments.
 
         Args:
             segment: Segment name such as "OBX".
             fields: Field numbers from 1, named by the calling code, not by a peer.
 
         Returns:
-            One tuple per segment in message order; b"" for an absent field.
+            For each of `fields` one tuple with a value for each segment, in message order; b"" for
+            an absent field.
 
-        Source: HL7 v2.9 section 2.5.3.
+        Source: HL7 v2.8.2 section 2.5.3.
         """
-        plan = self._shape.plans.get((segment, fields))
+        plan = self._shape.columns.get((segment, fields))
         if plan is None:
-            plan = self._shape.plan(segment, fields)
+            plan = self._shape.plan_columns(segment, fields)
         values = self._fields
         return [pick(values) for pick in plan]
+
+    def first(self, segment: str, *fields: int) -> tuple[bytes, ...]:
+        """Return fields of the first segment of one name as raw bytes: the fast way to read one.
+
+        Args:
+            segment: Segment name such as "PID".
+            fields: Field numbers from 1, named by the calling code, not by a peer.
+
+        Returns:
+            One value for each of `fields`; b"" for an absent field or segment.
+
+        Source: HL7 v2.8.2 section 2.5.3.
+        """
+        pick = self._shape.firsts.get((segment, fields))
+        if pick is None:
+            pick = self._shape.plan_first(segment, fields)
+        return pick(self._fields)
 
     def segments(self, name: str = "") -> "Iterator[Segment]":
         """Iterate over the segments of one name, or over all of them.
@@ -163,7 +183,7 @@ class Message:
         Args:
             name: Segment name such as "OBX"; "" means all.
 
-        Source: HL7 v2.9 section 2.5.2.
+        Source: HL7 v2.8.2 section 2.5.2.
         """
         wanted = name.encode()
         for index, found in enumerate(self._shape.names):
@@ -182,7 +202,7 @@ class Message:
         Raises:
             InputError: Not a path.
 
-        Source: HL7 v2.9 section 2.5.3.
+        Source: HL7 v2.8.2 section 2.5.3.
         """
         place = path_of(path)
         index = self._shape.find(place.segment, place.occurrence)
@@ -201,7 +221,7 @@ class Message:
             InputError: Not a path, or bytes that are not valid in the message's character set.
             UnsupportedMedia: A character set that is not taken.
 
-        Source: HL7 v2.9 sections 2.5.3, 2.7 and 2.8.2.
+        Source: HL7 v2.8.2 sections 2.5.3, 2.7 and 2.8.
         """
         raw = self.raw(path)
         return raw.decode("ascii") if _holds_delimiters(path_of(path)) else self.decode(raw)
@@ -218,7 +238,7 @@ class Message:
         Raises:
             InputError: Not a path.
 
-        Source: HL7 v2.9 section 2.5.3.
+        Source: HL7 v2.8.2 section 2.5.3.
         """
         place = path_of(path)
         index = self._shape.find(place.segment, place.occurrence)
@@ -240,7 +260,7 @@ class Message:
         Raises:
             InputError: Not a path.
 
-        Source: HL7 v2.9 section 2.5.3.4 (repetition).
+        Source: HL7 v2.8.2 section 2.5.3 (repetition).
         """
         place = path_of(path)._replace(repetition=0, component=0, subcomponent=0)
         index = self._shape.find(place.segment, place.occurrence)
@@ -259,7 +279,7 @@ class Message:
             InputError: Bytes that are not valid in the message's character set.
             UnsupportedMedia: A character set that is not taken.
 
-        Source: HL7 v2.9 sections 2.7 and 2.8.2.
+        Source: HL7 v2.8.2 sections 2.7 and 2.8.
         """
         leaf = leaf_of(raw, self.delimiters)
         return text_of(leaf, self.delimiters, self.character_set.codec) if leaf else ""
@@ -271,7 +291,7 @@ class Message:
             index: Of the segment, from 0.
             place: The element; its segment name and occurrence are not looked at.
 
-        Source: HL7 v2.9 section 2.5.3.
+        Source: HL7 v2.8.2 section 2.5.3.
         """
         whole = self._fields[self._shape.locate(index, place.field)]
         start, end = self._inner_span(whole, place)
@@ -280,7 +300,7 @@ class Message:
     def field_count(self, index: int) -> int:
         """Return how many fields the segment at `index` (from 0) has, MSH-1 included in MSH.
 
-        Source: HL7 v2.9 section 2.5.3.
+        Source: HL7 v2.8.2 section 2.5.3.
         """
         return self._shape.field_count(index)
 
@@ -303,7 +323,7 @@ class Segment:
         message: The message it belongs to.
         index: Its place in the message, from 0.
 
-    Source: HL7 v2.9 section 2.5.2.
+    Source: HL7 v2.8.2 section 2.5.2.
     """
 
     __slots__ = ("_index", "_message")
@@ -314,7 +334,7 @@ class Segment:
 
     @property
     def name(self) -> str:
-        """Three letters such as "OBX". Source: HL7 v2.9 section 2.5.2."""
+        """Three letters such as "OBX". Source: HL7 v2.8.2 section 2.5.2."""
         return self._message.names[self._index].decode("ascii")
 
     def __len__(self) -> int:
@@ -332,7 +352,7 @@ class Segment:
             component: From 1; 0 means all, or the first if a deeper level is given.
             subcomponent: From 1; 0 means all.
 
-        Source: HL7 v2.9 section 2.5.3.
+        Source: HL7 v2.8.2 section 2.5.3.
         """
         name = self._message.names[self._index]
         place = Path(name, 1, field, repetition, component, subcomponent)
@@ -353,7 +373,7 @@ class Segment:
             InputError: Bytes that are not valid in the message's character set.
             UnsupportedMedia: A character set that is not taken.
 
-        Source: HL7 v2.9 sections 2.5.3 and 2.7.
+        Source: HL7 v2.8.2 sections 2.5.3 and 2.7.
         """
         raw = self.raw(field, repetition=repetition, component=component, subcomponent=subcomponent)
         if self._index == 0 and field <= _DELIMITER_FIELDS:
@@ -367,7 +387,7 @@ class MessageReader:
     Args:
         limits: Largest sizes accepted.
 
-    Source: HL7 v2.9 section 2.6.
+    Source: HL7 v2.8.2 section 2.6.
     """
 
     __slots__ = ("_limits", "_parts_free_bytes", "_shapes")
@@ -390,7 +410,7 @@ class MessageReader:
             InputError: As `Message.parse`.
             LimitExceeded: As `Message.parse`.
 
-        Source: HL7 v2.9 sections 2.5.4 and 2.6.
+        Source: HL7 v2.8.2 sections 2.5.4 and 2.6.
         """
         body, tolerated = clean(data, self._limits.bytes_max)
         separator = b"|" if body.startswith(b"MSH|") else separator_of(body)

@@ -1,6 +1,6 @@
 """Acknowledgements of HL7 v2: which answer an outcome deserves, and its bytes. Pure functions.
 
-Source: HL7 v2.9 sections 2.9 (message processing rules), 2.14.8 (MSA), 2.14.5 (ERR), tables 0008,
+Source: HL7 v2.8.2 sections 2.9 (message processing rules), 2.14.8 (MSA), 2.14.5 (ERR), tables 0008,
 0155, 0357 and 0516.
 """
 
@@ -33,7 +33,7 @@ _ERR_BY_LOCATION_SINCE: Final = (2, 5)
 
 
 class AckCode(StrEnum):
-    """MSA-1. Source: HL7 v2.9 table 0008."""
+    """MSA-1. Source: HL7 v2.8.2 table 0008."""
 
     APPLICATION_ACCEPT = "AA"
     APPLICATION_ERROR = "AE"
@@ -47,7 +47,7 @@ ACCEPTS: Final = frozenset((AckCode.APPLICATION_ACCEPT, AckCode.COMMIT_ACCEPT))
 
 
 class Condition(StrEnum):
-    """What is wrong, as ERR-3 says it. Source: HL7 v2.9 table 0357."""
+    """What is wrong, as ERR-3 says it. Source: HL7 v2.8.2 table 0357."""
 
     SEGMENT_SEQUENCE = "100"
     REQUIRED_FIELD_MISSING = "101"
@@ -90,7 +90,7 @@ class AckError:
         occurrence: Which segment of that name, from 1.
         field: Field number in it; 0 means the whole segment.
 
-    Source: HL7 v2.9 section 2.14.5.
+    Source: HL7 v2.8.2 section 2.14.5.
     """
 
     condition: Condition
@@ -122,7 +122,7 @@ def reaction(error: AsepsisError, *, commit: bool) -> tuple[AckCode, AckError] |
         error: Why the message was not stored.
         commit: Whether the sender waits for a commit answer (enhanced mode).
 
-    Source: HL7 v2.9 sections 2.9.2 and 2.9.3, tables 0008 and 0357.
+    Source: HL7 v2.8.2 sections 2.9.2 and 2.9.3, tables 0008 and 0357.
     """
     if isinstance(error, _WITHHELD):
         return None
@@ -148,7 +148,7 @@ def wanted(condition: str, *, failed: bool) -> bool:
             counts as always: an answer too many is harmless, one too few stops a sender.
         failed: Whether the message was refused.
 
-    Source: HL7 v2.9 table 0155.
+    Source: HL7 v2.8.2 table 0155.
     """
     return {"NE": False, "ER": failed, "SU": not failed}.get(condition, True)
 
@@ -176,7 +176,7 @@ def acknowledge(
     Raises:
         InputError: An error beside an accept, or a header that cannot be echoed.
 
-    Source: HL7 v2.9 sections 2.9.2, 2.14.1 (ACK), 2.14.5, 2.14.8 and 2.14.9.
+    Source: HL7 v2.8.2 sections 2.9.2, 2.13.1 (ACK), 2.14.5, 2.14.8 and 2.14.9.
     """
     if error is not None and code in ACCEPTS:
         raise InputError("an accept carries no error")
@@ -238,6 +238,6 @@ def _version(header: Header) -> tuple[int, int]:
 
 
 def _timestamp(wall_ns: int) -> str:
-    """Write a DTM in UTC with milliseconds. Source: HL7 v2.9 section 2.A.22."""
+    """Write a DTM in UTC with milliseconds. Source: HL7 v2.8.2 chapter 2A, data type DTM."""
     moment = datetime.fromtimestamp(wall_ns // _NS_PER_S, UTC)
     return f"{moment:%Y%m%d%H%M%S}.{wall_ns % _NS_PER_S // _NS_PER_MS:03d}+0000"

@@ -3,7 +3,7 @@
 A field is written as Python nests it: a `str` is one leaf, a tuple holds components (a tuple inside
 it subcomponents), a list holds repetitions, and `Verbatim` bytes go out as they are.
 
-Source: HL7 v2.9 sections 2.5 (framework), 2.6 (construction rules) and 2.7 (escape sequences).
+Source: HL7 v2.8.2 sections 2.5 (framework), 2.6 (construction rules) and 2.7 (escape sequences).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from asepsis.core.wire.hl7_parts import CR, DEFAULT_LIMITS, STANDARD, Delimiters
 from asepsis.core.wire.hl7_text import CODECS, escape
 
 NULL: Final = '""'
-"""The HL7 null: "delete the value you have". Source: HL7 v2.9 section 2.5.3.2."""
+"""The HL7 null: "delete the value you have". Source: HL7 v2.8.2 section 2.5.3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Verbatim:
     Attributes:
         data: Escaped with the delimiters of the message it goes into.
 
-    Source: HL7 v2.9 section 2.5.3.
+    Source: HL7 v2.8.2 section 2.5.3.
     """
 
     data: bytes
@@ -48,7 +48,7 @@ class Writer:
     Raises:
         UnsupportedMedia: A character set that is not written.
 
-    Source: HL7 v2.9 sections 2.5.4 and 2.14.9.18.
+    Source: HL7 v2.8.2 sections 2.5.4 and 2.14.9.18.
     """
 
     __slots__ = ("_codec", "_delimiters")
@@ -72,7 +72,7 @@ class Writer:
         Raises:
             InputError: A bad name or number, or text that cannot be written.
 
-        Source: HL7 v2.9 sections 2.5.2, 2.5.3 and 2.6.
+        Source: HL7 v2.8.2 sections 2.5.2, 2.5.3 and 2.6.
         """
         if len(name) != 3 or not (name.isascii() and name.isalnum() and name.isupper()):
             raise InputError("not a segment name")
@@ -99,7 +99,7 @@ class Writer:
             InputError: Text that cannot be written with these delimiters or in this character set,
                 or verbatim bytes that hold a field separator or a control byte.
 
-        Source: HL7 v2.9 sections 2.5.3 and 2.7.
+        Source: HL7 v2.8.2 sections 2.5.3 and 2.7.
         """
         if isinstance(value, Verbatim):
             return self._verbatim(value.data)
@@ -145,7 +145,7 @@ def join_segments(segments: Sequence[bytes], *, bytes_max: int = DEFAULT_LIMITS.
         InputError: The first is no MSH.
         LimitExceeded: The message is longer than `bytes_max`.
 
-    Source: HL7 v2.9 section 2.6.
+    Source: HL7 v2.8.2 section 2.6.
     """
     if not segments or not segments[0].startswith(b"MSH"):
         raise InputError("message does not begin with MSH")

@@ -1,6 +1,6 @@
 """From the bytes a sender really sends to the canonical body of an HL7 v2 message.
 
-Source: HL7 v2.9 section 2.5.4: segments end with a carriage return, "which cannot be changed".
+Source: HL7 v2.8.2 section 2.5.4: segments end with a carriage return, "which cannot be changed".
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ def clean(data: bytes, bytes_max: int) -> Clean:
             different segments.
         LimitExceeded: It is longer than `bytes_max`.
 
-    Source: MLLP Release 1 (VT and FS are block characters); HL7 v2.9 section 2.5.4.
+    Source: MLLP Release 1 (VT and FS are block characters); HL7 v2.8.2 section 2.5.4.
     """
     if len(data) > bytes_max:
         raise LimitExceeded(f"message is over {bytes_max} bytes")
@@ -82,7 +82,7 @@ def clean_thoroughly(data: bytes) -> Clean:
     Raises:
         InputError: It mixes line ends, so that two readers would see different segments.
 
-    Source: HL7 v2.9 section 2.5.4.
+    Source: HL7 v2.8.2 section 2.5.4.
     """
     found: list[Tolerance] = []
     if data.startswith(BYTE_ORDER_MARK):

@@ -1,6 +1,6 @@
 """The MSH segment of an HL7 v2 message, read lazily: who sends what to whom, and in which form.
 
-Source: HL7 v2.9 section 2.14.9 (MSH - message header segment).
+Source: HL7 v2.8.2 section 2.14.9 (MSH - message header segment).
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class Header:
         delimiters: Of the message.
         marked: Whether a UTF-8 byte order mark stood before it.
 
-    Source: HL7 v2.9 section 2.14.9.
+    Source: HL7 v2.8.2 section 2.14.9.
     """
 
     __slots__ = ("_fields", "_marked", "delimiters")
@@ -56,7 +56,7 @@ class Header:
             InputError: Not even a header can be read.
             LimitExceeded: The first segment is longer than 8,192 bytes or has too many fields.
 
-        Source: HL7 v2.9 section 2.9.2 (acknowledgement of a rejected message).
+        Source: HL7 v2.8.2 section 2.9.2 (acknowledgement of a rejected message).
         """
         marked = data.startswith(BYTE_ORDER_MARK)
         head = data[3 if marked else 0 :][: _SALVAGE_BYTES_MAX + 1]
@@ -76,7 +76,7 @@ class Header:
         Args:
             field: From 1, as the standard counts: MSH-1 is the separator, MSH-2 the other four.
 
-        Source: HL7 v2.9 section 2.14.9.
+        Source: HL7 v2.8.2 section 2.14.9.
         """
         if field == 1:
             return self.delimiters.field
@@ -94,7 +94,7 @@ class Header:
             InputError: Not valid in the message's character set.
             UnsupportedMedia: The message declares a character set that is not taken.
 
-        Source: HL7 v2.9 section 2.14.9.
+        Source: HL7 v2.8.2 section 2.14.9.
         """
         whole = self.raw(field)
         if not whole:
@@ -108,67 +108,67 @@ class Header:
 
     @property
     def sending_application(self) -> str:
-        """MSH-3, namespace id. Source: HL7 v2.9 section 2.14.9.3."""
+        """MSH-3, namespace id. Source: HL7 v2.8.2 section 2.14.9.3."""
         return self.text(3)
 
     @property
     def sending_facility(self) -> str:
-        """MSH-4, namespace id. Source: HL7 v2.9 section 2.14.9.4."""
+        """MSH-4, namespace id. Source: HL7 v2.8.2 section 2.14.9.4."""
         return self.text(4)
 
     @property
     def receiving_application(self) -> str:
-        """MSH-5, namespace id. Source: HL7 v2.9 section 2.14.9.5."""
+        """MSH-5, namespace id. Source: HL7 v2.8.2 section 2.14.9.5."""
         return self.text(5)
 
     @property
     def receiving_facility(self) -> str:
-        """MSH-6, namespace id. Source: HL7 v2.9 section 2.14.9.6."""
+        """MSH-6, namespace id. Source: HL7 v2.8.2 section 2.14.9.6."""
         return self.text(6)
 
     @property
     def message_code(self) -> str:
-        """MSH-9.1 such as "ORU". Source: HL7 v2.9 section 2.14.9.9 and table 0076."""
+        """MSH-9.1 such as "ORU". Source: HL7 v2.8.2 section 2.14.9.9 and table 0076."""
         return self.text(9)
 
     @property
     def trigger_event(self) -> str:
-        """MSH-9.2 such as "R01". Source: HL7 v2.9 section 2.14.9.9 and table 0003."""
+        """MSH-9.2 such as "R01". Source: HL7 v2.8.2 section 2.14.9.9 and table 0003."""
         return self.text(9, 2)
 
     @property
     def structure(self) -> str:
-        """MSH-9.3 such as "ORU_R01". Source: HL7 v2.9 section 2.14.9.9 and table 0354."""
+        """MSH-9.3 such as "ORU_R01". Source: HL7 v2.8.2 section 2.14.9.9 and table 0354."""
         return self.text(9, 3)
 
     @property
     def control_id(self) -> str:
-        """MSH-10; the answer carries it in MSA-2. Source: HL7 v2.9 section 2.14.9.10."""
+        """MSH-10; the answer carries it in MSA-2. Source: HL7 v2.8.2 section 2.14.9.10."""
         return self.text(10)
 
     @property
     def processing_id(self) -> str:
-        """MSH-11.1: P, T or D. Source: HL7 v2.9 section 2.14.9.11."""
+        """MSH-11.1: P, T or D. Source: HL7 v2.8.2 section 2.14.9.11."""
         return self.text(11)
 
     @property
     def version(self) -> str:
-        """MSH-12.1 such as "2.6". Source: HL7 v2.9 section 2.14.9.12."""
+        """MSH-12.1 such as "2.6". Source: HL7 v2.8.2 section 2.14.9.12."""
         return self.text(12)
 
     @property
     def accept_acknowledgement(self) -> str:
-        """MSH-15: AL, NE, ER, SU or "". Source: HL7 v2.9 section 2.14.9.15 and table 0155."""
+        """MSH-15: AL, NE, ER, SU or "". Source: HL7 v2.8.2 section 2.14.9.15 and table 0155."""
         return self.text(15)
 
     @property
     def application_acknowledgement(self) -> str:
-        """MSH-16: AL, NE, ER, SU or "". Source: HL7 v2.9 section 2.14.9.16 and table 0155."""
+        """MSH-16: AL, NE, ER, SU or "". Source: HL7 v2.8.2 section 2.14.9.16 and table 0155."""
         return self.text(16)
 
     @property
     def enhanced(self) -> bool:
-        """Whether the sender asks for the enhanced mode. Source: HL7 v2.9 section 2.9.3."""
+        """Whether the sender asks for the enhanced mode. Source: HL7 v2.8.2 section 2.9.3."""
         return bool(self.raw(15) or self.raw(16))
 
     @property
@@ -179,7 +179,7 @@ class Header:
             UnsupportedMedia: A set that is not taken.
             ContentMismatch: Mark and MSH-18 contradict each other.
 
-        Source: HL7 v2.9 section 2.14.9.18 and table 0211.
+        Source: HL7 v2.8.2 section 2.14.9.18 and table 0211.
         """
         return character_set(self.raw(18), self.delimiters, marked=self._marked)
 
@@ -193,7 +193,7 @@ def separator_of(data: bytes) -> bytes:
     Raises:
         InputError: They do not begin with MSH and a delimiter.
 
-    Source: HL7 v2.9 section 2.5.4.
+    Source: HL7 v2.8.2 section 2.5.4.
     """
     if data[:3] != b"MSH":
         wide = data.startswith(_WIDE_MARKS)

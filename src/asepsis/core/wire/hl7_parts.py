@@ -1,6 +1,6 @@
 """The small values of HL7 v2: limits, delimiters, element paths and cutting one field into parts.
 
-Source: HL7 v2.9 chapter 2, sections 2.5.3 (fields and parts) and 2.5.4 (message delimiters).
+Source: HL7 v2.8.2 chapter 2, sections 2.5.3 (fields and parts) and 2.5.4 (message delimiters).
 """
 
 import re
@@ -38,7 +38,7 @@ class Hl7Limits:
             has one component a sample).
         subcomponents_max: Subcomponents of one field, all components together.
 
-    Source: HL7 v2.9 section 2.5.3 sets no upper bounds; REQ-MSG of the Asepsis standard does.
+    Source: HL7 v2.8.2 section 2.5.3 sets no upper bounds; REQ-MSG of the Asepsis standard does.
     """
 
     bytes_max: int = 1_048_576
@@ -65,7 +65,7 @@ class Delimiters:
         subcomponent: Fourth byte of MSH-2; may be left out.
         truncation: Fifth byte of MSH-2, since v2.7; may be left out.
 
-    Source: HL7 v2.9 section 2.5.4, table "Delimiter values".
+    Source: HL7 v2.8.2 section 2.5.4, table "Delimiter values".
     """
 
     field: bytes = b"|"
@@ -110,7 +110,7 @@ def delimiters_of(separator: bytes, encoding: bytes) -> Delimiters:
         InputError: A delimiter is missing, repeated, alphanumeric, a control byte, or one that
             numbers, times or the HL7 null are written with.
 
-    Source: HL7 v2.9 section 2.5.4.
+    Source: HL7 v2.8.2 section 2.5.4.
     """
     _check_delimiters(separator, encoding)
     parts = [encoding[i : i + 1] for i in range(_ENCODING_BYTES_MAX)]
@@ -132,7 +132,7 @@ class Path(NamedTuple):
         component: Component of the repetition.
         subcomponent: Subcomponent of the component.
 
-    Source: HL7 v2.9 section 2.5.3; the written form follows the ``PID-5.1`` of the standard's text.
+    Source: HL7 v2.8.2 section 2.5.3; written as its text does.
     """
 
     segment: bytes
@@ -153,7 +153,7 @@ def path_of(text: str) -> Path:
     Raises:
         InputError: It is not a path, or a number in it is zero.
 
-    Source: HL7 v2.9 section 2.5.3.
+    Source: HL7 v2.8.2 section 2.5.3.
     """
     match = _PATH.fullmatch(text) if len(text) <= _PATH_CHARACTERS_MAX else None
     numbers = [int(group) for group in match.groups()[1:] if group] if match else [0]
@@ -202,7 +202,7 @@ def part_span(
     Returns:
         Start and end offset in `field`; an empty span where the element is absent.
 
-    Source: HL7 v2.9 section 2.5.3.
+    Source: HL7 v2.8.2 section 2.5.3.
     """
     levels = (
         (delimiters.repetition, repetition),
@@ -220,7 +220,7 @@ def part_span(
 def leaf_of(field: bytes, delimiters: Delimiters) -> bytes:
     """Return the first subcomponent of the first component of the first repetition of `field`.
 
-    Source: HL7 v2.9 section 2.8.2: a receiver that expects a simple value takes the first part.
+    Source: HL7 v2.8.2 section 2.8: a receiver that expects a simple value takes the first part.
     """
     for separator in (delimiters.repetition, delimiters.component, delimiters.subcomponent):
         if separator and separator in field:
@@ -234,7 +234,7 @@ def check_parts(field: bytes, delimiters: Delimiters, limits: Hl7Limits) -> None
     Raises:
         LimitExceeded: More repetitions, components or subcomponents than `limits` allow.
 
-    Source: HL7 v2.9 section 2.5.3.
+    Source: HL7 v2.8.2 section 2.5.3.
     """
     repetitions = field.count(delimiters.repetition)
     if repetitions >= limits.repetitions_max:

@@ -7,7 +7,7 @@ shape fits is proved by the number of elements, the number of carriage returns a
 every place: each CR begins an element, so if as many places hold "CR and name" as the message has
 CRs, there is no other segment anywhere.
 
-Source: HL7 v2.9 section 2.5 (message framework).
+Source: HL7 v2.8.2 section 2.5 (message framework).
 """
 
 import re
@@ -34,12 +34,13 @@ class Shape:
     Attributes:
         names: Segment names in order.
         widths: Field separators of each segment, and of the end.
-        plans: What `plan` made: by segment name and fields, one picker for each such segment.
+        columns: What `plan_columns` made, by segment name and fields.
+        firsts: What `plan_first` made, by segment name and fields.
 
-    Source: HL7 v2.9 section 2.5.
+    Source: HL7 v2.8.2 section 2.5.
     """
 
-    __slots__ = ("_heads", "_pick_heads", "_starts", "names", "plans", "widths")
+    __slots__ = ("_heads", "_pick_heads", "_starts", "columns", "firsts", "names", "widths")
 
     def __init__(
         self, names: tuple[bytes, ...], widths: tuple[int, ...], starts: tuple[int, ...]
@@ -49,7 +50,8 @@ class Shape:
         self._starts = starts
         self._heads = (*[b"\r" + name for name in names[1:]], b"\r")
         self._pick_heads = _picker(starts[1:])
-        self.plans: dict[tuple[str, tuple[int, ...]], list[Picker]] = {}
+        self.columns: dict[tuple[str, tuple[int, ...]], list[Picker]] = {}
+        self.firsts: dict[tuple[str, tuple[int, ...]], Picker] = {}
 
     def fits(self, fields: list[bytes]) -> bool:
         """Tell whether every segment of this shape begins at its place.
@@ -57,7 +59,7 @@ class Shape:
         Args:
             fields: As `cut` returned them, of a message with as many elements and carriage returns.
 
-        Source: HL7 v2.9 section 2.5.
+        Source: HL7 v2.8.2 section 2.5.
         """
         return self._pick_heads(fields) == self._heads
 
@@ -68,7 +70,7 @@ class Shape:
             name: Segment name.
             occurrence: From 1.
 
-        Source: HL7 v2.9 section 2.5.2.
+        Source: HL7 v2.8.2 section 2.5.2.
         """
         index = -1
         try:
@@ -85,7 +87,7 @@ class Shape:
             index: Of the segment, from 0.
             field: From 1; MSH-1 is the separator itself.
 
-        Source: HL7 v2.9 sections 2.5.3 and 2.14.9.1.
+        Source: HL7 v2.8.2 sections 2.5.3 and 2.14.9.1.
         """
         if index == 0:
             if field == 1:
@@ -99,32 +101,40 @@ class Shape:
         Args:
             index: Of the segment, from 0.
 
-        Source: HL7 v2.9 section 2.5.3.
+        Source: HL7 v2.8.2 section 2.5.3.
         """
         return self.widths[index] + (index == 0)
 
-    def plan(self, name: str, wanted: tuple[int, ...]) -> "list[Picker]":
-        """Make and keep the pickers of the wanted fields, one for each segment called `name`.
+    def plan_columns(self, name: str, wanted: tuple[int, ...]) -> "list[Picker]":
+        """Make and keep one picker for each wanted field, over all segments called `name`.
 
         Args:
             name: Segment name.
-            wanted: Field numbers from 1, at least one.
+            wanted: Field numbers from 1.
 
-        Source: HL7 v2.9 section 2.5.3.
+        Source: HL7 v2.8.2 section 2.5.3.
         """
         sought = name.encode()
-        plan: list[Picker] = []
-        for index, found in enumerate(self.names):
-            if found != sought:
-                continue
-            start, width = self._starts[index], self.widths[index]
-            plan.append(
-                _picker([start + n if 0 < n <= width else ABSENT for n in wanted])
-                if index
-                else _picker([self.locate(0, n) for n in wanted])  # MSH counts its separator.
-            )
-        if len(self.plans) < _PLANS_MAX:
-            self.plans[name, wanted] = plan
+        rows = [index for index, found in enumerate(self.names) if found == sought]
+        plan = [_picker([self.locate(index, field) for index in rows]) for field in wanted]
+        if len(self.columns) < _PLANS_MAX:
+            self.columns[name, wanted] = plan
+        return plan
+
+    def plan_first(self, name: str, wanted: tuple[int, ...]) -> "Picker":
+        """Make and keep the picker of the wanted fields of the first segment called `name`.
+
+        Args:
+            name: Segment name.
+            wanted: Field numbers from 1.
+
+        Source: HL7 v2.8.2 section 2.5.3.
+        """
+        index = self.find(name.encode(), 1)
+        places = [ABSENT if index is None else self.locate(index, field) for field in wanted]
+        plan = _picker(places)
+        if len(self.firsts) < _PLANS_MAX:
+            self.firsts[name, wanted] = plan
         return plan
 
 
@@ -156,7 +166,7 @@ def cut(body: bytes, separator: bytes, limits: Hl7Limits) -> tuple[list[bytes], 
     Raises:
         LimitExceeded: Too many segments or fields.
 
-    Source: HL7 v2.9 section 2.5.
+    Source: HL7 v2.8.2 section 2.5.
     """
     marked = body.replace(b"\r", separator + b"\r")
     returns = len(marked) - len(body)
@@ -182,7 +192,7 @@ def measure(body: bytes, separator: bytes, fields: list[bytes], limits: Hl7Limit
         InputError: A segment name is none, or a second header stands inside the message.
         LimitExceeded: A segment has too many fields.
 
-    Source: HL7 v2.9 sections 2.5.2 (segments), 2.10.3 (batches).
+    Source: HL7 v2.8.2 sections 2.5.2 (segments), 2.10.3 (batches).
     """
     widths = tuple(map(bytes.count, body.split(b"\r"), repeat(separator)))  # Last: the end.
     if max(widths) > limits.fields_max:

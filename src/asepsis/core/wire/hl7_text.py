@@ -3,7 +3,7 @@ r"""HL7 v2 text: which character set a message is written in, and its escape seq
 Escapes are handled on bytes, before decoding, so that one character may be written in several
 ``\X..\`` sequences, and a delimiter inside an escape never looks like a delimiter.
 
-Source: HL7 v2.9 sections 2.7 (escape sequences), 2.14.9.18 (MSH-18) and table 0211.
+Source: HL7 v2.8.2 sections 2.7 (escape sequences), 2.14.9.18 (MSH-18) and table 0211.
 """
 
 import re
@@ -57,7 +57,7 @@ class CharacterSet:
         codec: Name of the Python codec.
         source: What decided it.
 
-    Source: HL7 v2.9 section 2.14.9.18 and table 0211.
+    Source: HL7 v2.8.2 section 2.14.9.18 and table 0211.
     """
 
     codec: str
@@ -96,7 +96,7 @@ def character_set(msh_18: bytes, delimiters: Delimiters, *, marked: bool) -> Cha
         UnsupportedMedia: A set that is not taken, such as UTF-16 or BIG-5.
         ContentMismatch: The byte order mark says UTF-8 and MSH-18 says otherwise.
 
-    Source: HL7 v2.9 section 2.14.9.18 and table 0211.
+    Source: HL7 v2.8.2 section 2.14.9.18 and table 0211.
     """
     found = _declared(msh_18.split(delimiters.repetition, 1)[0])
     if not marked:
@@ -158,7 +158,7 @@ def unescape(leaf: bytes, delimiters: Delimiters) -> bytes:
     Raises:
         UnsupportedMedia: ``\C..\`` or ``\M..\``: text in an alternate character set.
 
-    Source: HL7 v2.9 section 2.7.
+    Source: HL7 v2.8.2 section 2.7.
     """
     if not delimiters.escape or delimiters.escape not in leaf:
         return leaf
@@ -189,7 +189,7 @@ def text_of(leaf: bytes, delimiters: Delimiters, codec: str) -> str:
         InputError: The bytes are not valid in that character set.
         UnsupportedMedia: Text in an alternate character set.
 
-    Source: HL7 v2.9 sections 2.7 and 2.14.9.18.
+    Source: HL7 v2.8.2 sections 2.7 and 2.14.9.18.
     """
     if delimiters.escape and delimiters.escape in leaf:
         leaf = unescape(leaf, delimiters)
@@ -230,7 +230,7 @@ def escape(text: str, delimiters: Delimiters, codec: str) -> bytes:
         InputError: The set cannot write the text, or the text needs an escape and the delimiters
             have no escape character.
 
-    Source: HL7 v2.9 section 2.7.
+    Source: HL7 v2.8.2 section 2.7.
     """
     if delimiters.escape:
         text = text.translate(_escape_table(delimiters))

@@ -67,12 +67,20 @@ def test_what_is_no_path_is_refused(path: str) -> None:
 def test_columns_fill_absent_fields() -> None:
     message = Message.parse(DATA)
     assert message.columns("OBX", 5, 18, 99) == [
-        (b"80", b"", b""),
-        (b'""', b"^^00^EUI-64", b""),
+        (b"80", b'""'),
+        (b"", b"^^00^EUI-64"),
+        (b"", b""),
     ]
-    assert message.columns("MSH", 1, 2, 10) == [(b"|", b"^~\\&", b"42")]
-    assert message.columns("OBR", 1) == [(b"1",)]
-    assert message.columns("PV1", 3, 4) == []
+    assert message.columns("MSH", 1, 2, 10) == [(b"|",), (b"^~\\&",), (b"42",)]
+    assert message.columns("PV1", 3, 4) == [(), ()]
+
+
+def test_first_reads_one_segment() -> None:
+    message = Message.parse(DATA)
+    assert message.first("MSH", 1, 2, 10, 99) == (b"|", b"^~\\&", b"42", b"")
+    assert message.first("OBX", 5, 18) == (b"80", b"")
+    assert message.first("OBR", 1) == message.first("OBR", 1) == (b"1",)
+    assert message.first("PV1", 3, 4) == (b"", b"")
 
 
 def test_columns_are_the_same_at_every_reading() -> None:
@@ -81,7 +89,9 @@ def test_columns_are_the_same_at_every_reading() -> None:
     for field in range(1, 100):
         assert message.columns("OBX", field) == message.columns("OBX", field)
         assert message.columns("OBX", field)[0][0] == message.raw(f"OBX-{field}")
-    assert message.columns("OBX") == [(), ()]
+        assert message.first("OBX", field) == message.columns("OBX", field)[0][:1]
+    assert message.columns("OBX") == []
+    assert message.first("OBX") == ()
 
 
 def test_segments_are_views() -> None:
