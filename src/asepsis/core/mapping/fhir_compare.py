@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from typing import Final
 
-from asepsis.core.errors import ContentMismatch, InputError
+from asepsis.core.errors import ContentMismatch, InputError, LimitExceeded
 from asepsis.core.mapping import nomenclature
 from asepsis.core.mapping.fhir_numeric import (
     NS_PER_MS,
@@ -20,13 +21,21 @@ from asepsis.core.mapping.fhir_numeric import (
     mdc_code_of,
     number_of,
 )
-from asepsis.core.mapping.fhir_status import ABSENT_SYSTEM, StatusMarks, marks_of, status_of
+from asepsis.core.mapping.fhir_status import (
+    ABSENT_SYSTEM,
+    StatusMarks,
+    reason_of,
+    status_of,
+)
 from asepsis.core.mapping.ucum import Unit, parse
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.model.observation import MeasurementStatus, Numeric
 from asepsis.core.wire import float_type
 from asepsis.core.wire.fhir import MDC_SYSTEM, UCUM_SYSTEM, Component, Observation
 from asepsis.core.wire.fhir_types import CodeableConcept, Quantity
+
+SAME_METRIC_MAX: Final = 128
+"""Values of one metric code in a batch that stands beside a bundle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +71,16 @@ def equal_to_signed(
     Raises:
         ContentMismatch: The first difference, by name of the metric and without values.
         InputError: An observation that is no measurement at all.
-        LimitExceeded: A unit beyond its limits.
+        LimitExceeded: Over `SAME_METRIC_MAX` values of one metric, or a unit beyond its limits.
 
     Source: REQ-OBS-007.
     """
     waiting: dict[int, list[Numeric]] = {}
     for numeric in numerics:
-        waiting.setdefault(numeric.mdc_code, []).append(numeric)
+        same = waiting.setdefault(numeric.mdc_code, [])
+        same.append(numeric)
+        if len(same) > SAME_METRIC_MAX:  # Each claim may be tried against each of them.
+            raise LimitExceeded(f"over {SAME_METRIC_MAX} values of one metric in a batch")
     for observation in observations:
         for claim in _claims(observation, device, timed=start_ns is not None):
             _consume(claim, waiting, start_ns)
@@ -137,7 +149,7 @@ def _difference(claim: _Claim, signed: Numeric, start_ns: int | None) -> str:
         return "status"
     number = number_of(signed, [])
     special = number if isinstance(number, float_type.FloatSpecial) else None
-    if claim.absent != _absent_code(marks_of(signed.status, special).absent):
+    if claim.absent != reason_of(signed.status, special):
         return "reason for an absent value"
     if start_ns is not None and claim.time_ns is not None:
         offset_ms = (claim.time_ns - start_ns) // NS_PER_MS

@@ -61,6 +61,14 @@ def _concept(system: str, code: str) -> CodeableConcept:
     return CodeableConcept(coding=(Coding(system=system, code=code),))
 
 
+def reason_of(status: MeasurementStatus, special: FloatSpecial | None) -> str | None:
+    """Return the code of the reason why no number is sent, or None if one is.
+
+    Source: HL7 PoCD mapping of MeasurementStatus; FHIR R4 data-absent-reason; REQ-OBS-003.
+    """
+    return _WITHHELD.get(status) or (_SPECIALS[special] if special is not None else None)
+
+
 def marks_of(status: MeasurementStatus, special: FloatSpecial | None) -> StatusMarks:
     """Return how FHIR says a status and, if the value is none, why.
 
@@ -70,7 +78,7 @@ def marks_of(status: MeasurementStatus, special: FloatSpecial | None) -> StatusM
 
     Source: HL7 PoCD mapping of MeasurementStatus; FHIR R4 data-absent-reason.
     """
-    absent = _WITHHELD.get(status) or (_SPECIALS[special] if special is not None else None)
+    absent = reason_of(status, special)
     word = _INTERPRETED.get(status)
     test = status is MeasurementStatus.TEST
     return StatusMarks(
@@ -96,6 +104,8 @@ def status_of(
     Source: HL7 PoCD mapping of MeasurementStatus; FHIR R4 data-absent-reason.
     """
     special, status = None, MeasurementStatus.VALID
+    if not marks.security and not marks.interpretation and marks.absent is None:
+        return special, status  # Nearly every value: nothing to look up.
     if any(c.system == REASON_SYSTEM and c.code == "HTEST" for c in marks.security):
         status = MeasurementStatus.TEST
     for code in _codes(marks.interpretation, STATUS_SYSTEM):

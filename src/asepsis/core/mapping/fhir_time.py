@@ -5,6 +5,7 @@ Source: HL7 FHIR R4 datatypes, dateTime and instant; RFC 3339.
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Final
 
 from asepsis.core.errors import InputError
@@ -40,6 +41,7 @@ def to_instant(wall_ns: int) -> str:
     return f"{stamp}.{digits}Z"
 
 
+@lru_cache(maxsize=1024)  # The values of one interval mostly share one time.
 def from_date_time(text: str) -> int:
     """Read a FHIR dateTime or instant as nanoseconds since 1970.
 

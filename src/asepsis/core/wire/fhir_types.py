@@ -18,6 +18,7 @@ DECIMAL_DIGITS_MAX: Final = 34
 DECIMAL_EXPONENT_MAX: Final = 160
 """Largest power of ten; FLOAT-Type needs 134 (exponent 127 and seven digits)."""
 
+_SMALL: Final = 10**18
 _DATE: Final = r"[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01])"
 _TIME: Final = r"T([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]{1,9})?"
 _ZONE: Final = r"(Z|[+-]((0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
@@ -44,6 +45,8 @@ class FhirDecimal(Decimal):
 
     def __new__(cls, value: Decimal | int | str) -> Self:
         """Make a bounded decimal from a number or its text."""
+        if type(value) is int and -_SMALL < value < _SMALL:
+            return super().__new__(cls, value)  # Most vital signs: spare them the look at digits.
         try:
             number = super().__new__(cls, value)
         except InvalidOperation as error:
@@ -63,8 +66,12 @@ class FhirStruct(
     omit_defaults=True,
     forbid_unknown_fields=True,
     rename="camel",
+    gc=False,
 ):
-    """Base of every FHIR element: frozen, camelCase on the wire, absent fields not written."""
+    """Base of every FHIR element: frozen, camelCase on the wire, absent fields not written.
+
+    Resource handling: trees without cycles, so that the garbage collector need not watch them.
+    """
 
 
 class Coding(FhirStruct, frozen=True, kw_only=True):

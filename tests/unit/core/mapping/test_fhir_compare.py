@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asepsis.core.errors import ContentMismatch
-from asepsis.core.mapping.fhir_compare import equal_to_signed
+from asepsis.core.errors import ContentMismatch, LimitExceeded
+from asepsis.core.mapping.fhir_compare import SAME_METRIC_MAX, equal_to_signed
 from asepsis.core.mapping.fhir_numeric import Origin, mdc_concept, numeric_to_observation
 from asepsis.core.mapping.nomenclature import METRICS_BY_CODE
 from asepsis.core.model.identity import DeviceId
@@ -186,3 +186,10 @@ def test_a_private_unit_is_equal_by_its_code() -> None:
         equal_to_signed(
             seen(signed), [numeric(signed.mdc_code, signed.unit_code, 6)], device=DEVICE
         )
+
+
+def test_the_number_of_comparisons_is_limited() -> None:
+    signed = [numeric(handle=1 + i) for i in range(SAME_METRIC_MAX + 1)]
+    equal_to_signed(seen(*signed[:-1])[::-1], signed[:-1], device=DEVICE)
+    with pytest.raises(LimitExceeded):
+        equal_to_signed(seen(*signed), signed, device=DEVICE)

@@ -37,7 +37,7 @@ def bundle(*resources: dict[str, Any], **more: Any) -> bytes:
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-decimals = st.decimals(allow_nan=False, allow_infinity=False, places=4) | st.builds(
+decimals = st.decimals(-(10**20), 10**20, places=4) | st.builds(
     lambda m, e: Decimal(m).scaleb(e), st.integers(-(2**23), 2**23), st.integers(-128, 127)
 )
 codings = st.builds(Coding, system=texts, code=texts | st.none(), display=texts | st.none())
