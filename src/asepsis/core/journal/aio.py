@@ -83,8 +83,8 @@ class AsyncJournal:
         self._scheduled = False
         self._results: list[tuple[object, Receipt | AsepsisError]] = []
         self._ends: dict[Lane, int] = {}
+        journal.listen(self._grown)  # First, so that no growth falls between the two.
         self._tails = {lane: Tail(lane, status.last) for lane, status in journal.status().items()}
-        journal.listen(self._grown)
 
     async def append(self, record: Append) -> Receipt:
         """Return once the record is durable.

@@ -40,7 +40,7 @@ class Checkpointer:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start the copying thread."""
+        """Start the copying thread; without it, on a disk that fails, the writer copies all."""
         self._thread.start()
 
     def close(self) -> None:

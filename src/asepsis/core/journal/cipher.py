@@ -47,7 +47,7 @@ def record_aad(record: Append) -> bytes:
     Producer and kind hold printable characters only, so NUL separates without doubt.
     """
     text = (
-        f"asepsis journal 1\0{record.lane.value}\0{record.account.value}\0{record.producer}\0"
+        f"asepsis journal 1\0{record.lane}\0{record.account}\0{record.producer}\0"
         f"{record.kind}\0{record.epoch}\0{record.sequence}\0{record.received_at_ns}\0"
     ).encode()
     return text if record.link is None else text + record.link.digest + record.link.previous

@@ -42,7 +42,7 @@ class Rules:
 
     def scope(self, lane: Lane) -> str:
         """Return the key scope of a lane in this file; the late lane has one per file."""
-        return f"{lane.value}-{self.part}" if lane is Lane.LATE else lane.value
+        return f"late-{self.part}" if lane is Lane.LATE else _NAMES[lane]
 
 
 class Group:
@@ -60,7 +60,7 @@ class Group:
         self._streams: dict[Lane, Stream] = {}
         self._cursors: dict[tuple[str, Lane], Cursor] = {}
         self._newest: dict[tuple[Account, str], int] = {}
-        self._days: dict[tuple[str, int], int] = {}
+        self._days: dict[tuple[Lane, int], int] = {}
         self._digests: dict[tuple[int, int], bytes] = {}
         self._rows: dict[Lane, list[tuple[object, ...]]] = {}
         self._first_new_row = self._next_row = ledger.next_row
@@ -123,7 +123,7 @@ class Group:
         connection.executemany(
             "INSERT INTO day VALUES (?, ?, ?)"
             " ON CONFLICT DO UPDATE SET records = records + excluded.records",
-            [(lane, day, count) for (lane, day), count in self._days.items()],
+            [(lane.value, day, count) for (lane, day), count in self._days.items()],
         )
         if self._cursors:
             connection.executemany(
@@ -220,10 +220,12 @@ class Group:
         )
         self._payload_bytes += len(sealed)
         self._streams[lane] = Stream(position, stream.records + 1, stream.byte_count + len(sealed))
-        self._days[lane.value, day] = self._days.get((lane.value, day), 0) + 1
+        self._days[lane, day] = self._days.get((lane, day), 0) + 1
         return position
 
 
+# `Enum.value` is a slow property, and this one is asked for with every record.
+_NAMES: Final = {lane: lane.value for lane in Lane}
 _INSERT: Final = {
     lane: f"INSERT INTO {table_of(lane)} VALUES (?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - own enum
     for lane in Lane

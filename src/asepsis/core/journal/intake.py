@@ -18,6 +18,9 @@ from asepsis.core.journal.limits import RETRY_QUEUE_S, JournalLimits
 from asepsis.core.journal.ports import Append, Receipt, Sink
 from asepsis.core.model.lanes import Lane
 
+LONELY_GROUPS: Final = 32
+"""Groups that do not wait for company after one that waited in vain."""
+
 SHARE_PARTS: Final = 16
 """Each waiting lane gets at least one part in this many of a group."""
 
@@ -109,6 +112,7 @@ class Intake:
         self._waiting = 0
         self._arrivals = 0
         self._idle = False
+        self._lonely = 0
         self._closed = False
 
     def offer(self, record: Append, sink: Sink, token: object) -> None:
@@ -175,7 +179,7 @@ class Intake:
                 self._changed.wait()
             self._idle = False
             if self._may_linger():
-                self._changed.wait(self._limits.linger_s)
+                self._linger()
             task = self._tasks.popleft() if self._tasks else None
             moves = list(self._moves)
             self._moves.clear()
@@ -211,6 +215,16 @@ class Intake:
             or self._waiting >= self._limits.group_records_max
             or (alerts is not None and alerts.tickets)
         )
+
+    def _linger(self) -> None:
+        """Wait for company, unless none came lately: a lone sender that awaits each receipt."""
+        if self._lonely:
+            self._lonely -= 1
+            return
+        before = self._waiting
+        self._changed.wait(self._limits.linger_s)
+        if self._waiting == before:
+            self._lonely = LONELY_GROUPS
 
     def _choose(self) -> list[Ticket]:
         records_left, bytes_left = self._limits.group_records_max, self._limits.group_bytes_max

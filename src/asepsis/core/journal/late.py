@@ -34,6 +34,11 @@ class LateOrder:
         with self._lock:
             self._open.pop(part, None)
 
+    def is_open(self, part: str) -> bool:
+        """Return whether the group of `part` has taken positions and is not settled."""
+        with self._lock:
+            return part in self._open
+
     def visible(self) -> int:
         """Return the highest position up to which everything is settled."""
         with self._lock:

@@ -44,7 +44,8 @@ class JournalLimits:
         group_bytes_max: Payload bytes per commit.
         queue_records_max: Records that may wait per lane.
         queue_bytes_max: Payload bytes that may wait per lane.
-        linger_s: How long a group without alerts waits for company, in seconds.
+        linger_s: How long a group without alerts waits for company, in seconds; a sender that is
+            alone does not wait.
         gaps_max: Open gaps per account.
         reserve_bytes: Disk space kept back so that alerts go on when the disk is full; 0 for none.
         read_records_max: Most records one read returns.
@@ -58,7 +59,7 @@ class JournalLimits:
     group_bytes_max: int = 2 * MIB
     queue_records_max: int = 4096
     queue_bytes_max: int = 32 * MIB
-    linger_s: float = 0.005
+    linger_s: float = 0.01
     gaps_max: int = GAPS_MAX
     reserve_bytes: int = 16 * MIB
     read_records_max: int = 10_000

@@ -89,6 +89,16 @@ def open_writer(path: Path, lanes: Iterable[Lane]) -> sqlite3.Connection:
     return connection
 
 
+def open_checkpointer(path: Path) -> sqlite3.Connection:
+    """Open a file beside its writer, to copy its log and never to write records."""
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=_WAIT_S
+    )
+    for pragma in (*COMMON_PRAGMAS, *WRITER_PRAGMAS):
+        connection.execute(pragma)
+    return connection
+
+
 def open_reader(path: Path) -> sqlite3.Connection:
     """Open a file for reading only."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
@@ -145,7 +155,8 @@ def _migrate(connection: sqlite3.Connection, path: Path, lanes: Iterable[Lane]) 
     for lane in lanes:
         if lane.value not in present:
             _run(connection, _LANE_TABLE.format(table=table_of(lane), lane=lane.value))
-    connection.execute(f"PRAGMA user_version={VERSION}")
+    if version != VERSION:
+        connection.execute(f"PRAGMA user_version={VERSION}")
     connection.execute("COMMIT")
 
 

@@ -24,7 +24,7 @@ from asepsis.core.journal.ledger import (
 from asepsis.core.journal.readers import Readers
 from asepsis.core.journal.reserve import DiskReserve
 from asepsis.core.journal.rules import ChainState
-from asepsis.core.journal.schema import PAGE_BYTES, open_writer, pack_gaps, table_of
+from asepsis.core.journal.schema import PAGE_BYTES, open_checkpointer, pack_gaps, table_of
 from asepsis.core.journal.writer import Grown, Writer, translate
 from asepsis.core.model.lanes import Lane
 
@@ -71,7 +71,7 @@ class Shard:
             intake=self.intake,
             reserve=reserve,
             checkpoints=Checkpointer(
-                lambda: open_writer(path, ()),
+                lambda: open_checkpointer(path),
                 wal_bytes_max=rules.limits.wal_bytes_max,
                 name=f"journal-{rules.part}-checkpoint",
             ),

@@ -134,17 +134,25 @@ class Writer:
         except sqlite3.Error as error:
             self._roll_back()
             self._stale = True
+            self._give_up_positions()
             return translate(error)
         except BackPressure as error:
+            self._give_up_positions()
             return error
-        finally:
-            self._rules.late.settle(self._rules.part)
         self.ledger.adopt(group.changes)
+        self._rules.late.settle(self._rules.part)
         if group.positions:
             self._grown(group.positions)
         _settle(group.results)
         self._checkpoints.after_group(self._connection, group.written_bytes)
         return None
+
+    def _give_up_positions(self) -> None:
+        late, part = self._rules.late, self._rules.part
+        if late.is_open(part):
+            late.settle(part)
+            # What the other writer stored behind these positions can be seen only now.
+            self._grown({Lane.LATE: late.visible()})
 
     def _judge(self, tickets: list[Ticket], moves: list[Move]) -> Group:
         if self._stale:
