@@ -22,29 +22,29 @@ FHIR = "{http://hl7.org/fhir}"
 DEVICE = DeviceId.from_eui64(0x0123456789ABCDEF)
 OURS = {"Observation": fhir.Observation, "Device": fhir.Device, "DeviceMetric": fhir.DeviceMetric}
 
-NAMES = """
-Device-BloodPressureChannelDevice
-Device-BloodPressureVmdDevice
-Device-ECGChannelDevice
-Device-ECGVmdDevice
-Device-HeartRateChannelDevice
-Device-NBPChannelDevice
-Device-NBPVmdDevice
-Device-PhysioMonitorMdsDevice
-DeviceMetric-CVPSampleArrayDeviceMetric
-DeviceMetric-ECGSampleArrayDeviceMetric
-DeviceMetric-HeartRateNumericDeviceMetric
-DeviceMetric-NBPNumericDeviceMetric
-DeviceMetric-RhythmStatusEnumerationDeviceMetric
-Location-SomeLocation
-Observation-CVPSampleArrayObservation
-Observation-ECGSampleArrayObservation
-Observation-HeartRateNumericObservation
-Observation-NBPCompoundNumericObservation
-Observation-RhythmStatusEnumerationObservation
-Patient-SomePatient
-Practitioner-SomePractitioner
-""".split()  # Stated, so that an absent folder is a skip and no empty test.
+NAMES = [
+    "Device-BloodPressureChannelDevice",
+    "Device-BloodPressureVmdDevice",
+    "Device-ECGChannelDevice",
+    "Device-ECGVmdDevice",
+    "Device-HeartRateChannelDevice",
+    "Device-NBPChannelDevice",
+    "Device-NBPVmdDevice",
+    "Device-PhysioMonitorMdsDevice",
+    "DeviceMetric-CVPSampleArrayDeviceMetric",
+    "DeviceMetric-ECGSampleArrayDeviceMetric",
+    "DeviceMetric-HeartRateNumericDeviceMetric",
+    "DeviceMetric-NBPNumericDeviceMetric",
+    "DeviceMetric-RhythmStatusEnumerationDeviceMetric",
+    "Location-SomeLocation",
+    "Observation-CVPSampleArrayObservation",
+    "Observation-ECGSampleArrayObservation",
+    "Observation-HeartRateNumericObservation",
+    "Observation-NBPCompoundNumericObservation",
+    "Observation-RhythmStatusEnumerationObservation",
+    "Patient-SomePatient",
+    "Practitioner-SomePractitioner",
+]  # Stated, so that an absent folder is a skip and no empty test.
 
 pytestmark = pytest.mark.data
 
