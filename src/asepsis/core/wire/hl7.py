@@ -24,6 +24,7 @@ from asepsis.core.wire.hl7_clean import (
 from asepsis.core.wire.hl7_header import Header, separator_of
 from asepsis.core.wire.hl7_parts import (
     DEFAULT_LIMITS,
+    DELIMITER_FIELDS,
     STANDARD,
     Delimiters,
     Hl7Limits,
@@ -34,6 +35,7 @@ from asepsis.core.wire.hl7_parts import (
     part_span,
     path_of,
 )
+from asepsis.core.wire.hl7_segment import Segment
 from asepsis.core.wire.hl7_shape import ABSENT, SEPARATOR, Shape, cut, measure
 from asepsis.core.wire.hl7_text import CharacterSet, CharsetSource, text_of
 
@@ -54,7 +56,6 @@ __all__ = [
 
 SHAPES_MAX: Final = 64
 """Shapes one reader keeps; a device sends fewer than ten."""
-_DELIMITER_FIELDS: Final = 2
 _SHAPE_SEGMENTS_MAX: Final = 1_024
 """Longer messages are rare and not worth remembering; this bounds a reader's memory."""
 
@@ -177,7 +178,7 @@ class Message:
             pick = self._shape.plan_first(segment, fields)
         return pick(self._fields)
 
-    def segments(self, name: str = "") -> "Iterator[Segment]":
+    def segments(self, name: str = "") -> Iterator[Segment]:
         """Iterate over the segments of one name, or over all of them.
 
         Args:
@@ -316,71 +317,6 @@ class Message:
         )
 
 
-class Segment:
-    """One segment of a message: a view, made when it is asked for.
-
-    Args:
-        message: The message it belongs to.
-        index: Its place in the message, from 0.
-
-    Source: HL7 v2.8.2 section 2.5.2.
-    """
-
-    __slots__ = ("_index", "_message")
-
-    def __init__(self, message: Message, index: int) -> None:
-        self._message = message
-        self._index = index
-
-    @property
-    def name(self) -> str:
-        """Three letters such as "OBX". Source: HL7 v2.8.2 section 2.5.2."""
-        return self._message.names[self._index].decode("ascii")
-
-    def __len__(self) -> int:
-        """Count the fields, MSH-1 included in MSH."""
-        return self._message.field_count(self._index)
-
-    def raw(
-        self, field: int, *, repetition: int = 0, component: int = 0, subcomponent: int = 0
-    ) -> bytes:
-        """Return the bytes of an element as they stand; b"" if it is absent.
-
-        Args:
-            field: From 1.
-            repetition: From 1; 0 means all, or the first if a deeper level is given.
-            component: From 1; 0 means all, or the first if a deeper level is given.
-            subcomponent: From 1; 0 means all.
-
-        Source: HL7 v2.8.2 section 2.5.3.
-        """
-        name = self._message.names[self._index]
-        place = Path(name, 1, field, repetition, component, subcomponent)
-        return self._message.element(self._index, place)
-
-    def text(
-        self, field: int, *, repetition: int = 1, component: int = 1, subcomponent: int = 1
-    ) -> str:
-        """Return one leaf as text; "" if it is absent.
-
-        Args:
-            field: From 1.
-            repetition: From 1.
-            component: From 1.
-            subcomponent: From 1.
-
-        Raises:
-            InputError: Bytes that are not valid in the message's character set.
-            UnsupportedMedia: A character set that is not taken.
-
-        Source: HL7 v2.8.2 sections 2.5.3 and 2.7.
-        """
-        raw = self.raw(field, repetition=repetition, component=component, subcomponent=subcomponent)
-        if self._index == 0 and field <= _DELIMITER_FIELDS:
-            return raw.decode("ascii")
-        return self._message.decode(raw)
-
-
 class MessageReader:
     """Parses the messages of one connection and remembers their shapes.
 
@@ -444,4 +380,4 @@ class MessageReader:
 
 def _holds_delimiters(place: Path) -> bool:
     """Tell MSH-1 and MSH-2, whose bytes are delimiters and not separated by them."""
-    return place.segment == b"MSH" and place.field <= _DELIMITER_FIELDS
+    return place.segment == b"MSH" and place.field <= DELIMITER_FIELDS

@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 from asepsis.core.errors import InputError, LimitExceeded
 
 CR: Final = b"\r"
+DELIMITER_FIELDS: Final = 2
+"""MSH-1 and MSH-2 hold delimiters and no text."""
 NUMBER_BYTES: Final = frozenset(b'.+-_"')
 """Bytes of numbers, times, names and the HL7 null; as delimiters they would rewrite data."""
 _ENCODING_BYTES_MIN: Final = 2
