@@ -31,6 +31,7 @@ BEATS_PER_MINUTE = 4 << 16 | 0x0AA0
 ECG = 2 << 16 | 0x0102
 MILLIVOLT = 4 << 16 | 0x10B2
 EPOCH = 1
+GREETING = b"GET /metadata HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
 
 
 @dataclass
@@ -126,11 +127,13 @@ class Lane(asyncio.Protocol):
         self._waiting: list[tuple[int, float]] = []
         self._buffer = b""
         self.transport: asyncio.Transport | None = None
-        self.lost = asyncio.get_running_loop().create_future()
+        # Proves the connection: the hub cuts connections that never complete a request.
+        self.greeted = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass.
+        self.transport.write(GREETING)
 
     def post(self, sequence: int, body: bytes) -> None:
         """Send one record now."""
@@ -148,15 +151,18 @@ class Lane(asyncio.Protocol):
             if len(self._buffer) < end + 4 + length:
                 return
             self._buffer = self._buffer[end + 4 + length :]
-            sequence, started = self._waiting.pop(0)
             status = int(head[9:12])
+            if not self.greeted.done():
+                self.greeted.set_result(status)
+                continue
+            sequence, started = self._waiting.pop(0)
             took = time.perf_counter() - started
             self._ledger(Ack(self.path, self.bed.name, sequence, status, took))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Say so to whoever waits."""
-        if not self.lost.done():
-            self.lost.set_result(exc)
+        """Say so to whoever waits for the greeting."""
+        if not self.greeted.done():
+            self.greeted.set_exception(ConnectionError(f"cut before the first answer: {exc}"))
 
     @property
     def unanswered(self) -> int:
@@ -177,6 +183,7 @@ async def connect(
         server_hostname="localhost",
         ssl_handshake_timeout=60,
     )
+    await lane.greeted
     return lane
 
 

@@ -9,21 +9,25 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Coroutine
+import ssl
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import structlog
 
-from asepsis.core.errors import ConfigError, TransientError
+from asepsis.core.errors import ConfigError, TransientError, TrustError, Unavailable
 from asepsis.core.journal.aio import AsyncJournal
 from asepsis.core.mapping.nomenclature import check_unit
 from asepsis.core.model.lanes import Lane
 from asepsis.core.trust import tls
+from asepsis.hub.access.http import bearer
 from asepsis.hub.access.rules import decide
+from asepsis.hub.access.service import PeopleService
 from asepsis.hub.adapters import BookDirectory, StoreAudit
+from asepsis.hub.audit.http import AuditRoutes
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.service import AuditService
 from asepsis.hub.delivery.consumers import Consumers
@@ -43,18 +47,21 @@ from asepsis.hub.opening import (
     renew_identity,
 )
 from asepsis.hub.registry.book import IdentityBook
-from asepsis.hub.registry.records import read_all
+from asepsis.hub.registry.http import EnrolmentRoutes, authenticate
+from asepsis.hub.registry.http_people import DeviceRoutes, StatusSource
+from asepsis.hub.registry.service import RegistryService
 from asepsis.hub.settings import Settings
 from asepsis.hub.store.relay import OutboxRelay
 from asepsis.hub.store.store import Store
 from asepsis.hub.web import limits
 from asepsis.hub.web.listener import Listener
-from asepsis.hub.web.routing import Router
+from asepsis.hub.web.routing import Check, Router
 from asepsis.hub.web.server import Server, serve
 
 IDENTITY_EVERY_S: Final = 3_600.0
 RETRY_S: Final = 5.0
 READY_FILE: Final = "ready.json"
+TOKEN_FILE: Final = "admin.token"  # noqa: S105 - the name of a file
 
 log = structlog.get_logger("hub")
 
@@ -69,6 +76,8 @@ class _Parts:
     signer: SignerClient
     live: LiveHub
     exchange: Exchange
+    registry: RegistryService
+    people: PeopleService
     audit: AuditService
     relay: OutboxRelay
     kek: str
@@ -91,6 +100,9 @@ class Hub:
         self.server: Server | None = None
         self._parts: _Parts | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._contexts: dict[tls.Listener, ssl.SSLContext] = {}
+        self._files = identity_files(settings)
+        self.routers: dict[tls.Listener, Router] = {}
         self.failed = asyncio.Event()
 
     async def start(self) -> None:
@@ -101,6 +113,8 @@ class Hub:
             Unavailable: State, signer or an address cannot be reached.
         """
         parts = self._parts = await self._open()
+        token = self.settings.folder() / "hub" / TOKEN_FILE
+        await asyncio.to_thread(parts.people.ensure_first_administrator, token)
         await self._register_consumers(parts)
         await parts.live.restore()
         await parts.exchange.restore()
@@ -133,8 +147,20 @@ class Hub:
             return 0
         ended = self.server.registry.close_identity(name)
         self._parts.live.removed(name)
-        self._spawn("removal", self._parts.exchange.removed(name))
+        self._spawn("removal", self._removed(self._parts.exchange, name))
         return ended
+
+    async def _removed(self, exchange: Exchange, name: str) -> None:
+        while True:
+            try:
+                await exchange.removed(name)
+            except TransientError:
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
+
+    def _connections_of(self, name: str) -> int:
+        return 0 if self.server is None else len(self.server.registry.of_identity(name))
 
     async def _open(self) -> _Parts:
         settings, wall = self.settings, self.clocks.wall
@@ -146,22 +172,32 @@ class Hub:
             await asyncio.to_thread(open_journal, settings, kek, clock=wall),
             asyncio.get_running_loop(),
         )
-        book = IdentityBook()
-        book.load(await store.read(read_all), now_ns=wall())
+        book, audit_log = IdentityBook(), AuditLog(wall)
         signer = SignerClient(settings.folder() / "run" / "signer.sock")
+        holder = f"hub-{os.getpid()}-{secrets.token_hex(4)}"
+        relay = OutboxRelay(store, journal.append, holder=holder)
+        registry = RegistryService(
+            store,
+            signer,
+            audit=audit_log,
+            book=book,
+            wake_relay=relay.wake,
+            count_connections=self._connections_of,
+        )
+        await registry.load()
+        registry.on_revoked(self.revoked)
         directory = BookDirectory(book)
         live = LiveHub(journal, AlarmProjection(directory), monotonic=self.clocks.monotonic)
         exchange = build_exchange(
             journal=journal,
             directory=directory,
             feed=live,
-            audit=StoreAudit(store, AuditLog(wall)),
+            audit=StoreAudit(store, audit_log),
             clocks=self.clocks,
             fresh_id=lambda: secrets.token_hex(16),
             check_unit=check_unit,
             rate_factor=settings.exchange.rate_factor,
         )
-        holder = f"hub-{os.getpid()}-{secrets.token_hex(4)}"
         return _Parts(
             store=store,
             journal=journal,
@@ -169,8 +205,10 @@ class Hub:
             signer=signer,
             live=live,
             exchange=exchange,
+            registry=registry,
+            people=PeopleService(store, audit_log),
             audit=AuditService(store, signer, holder=holder),
-            relay=OutboxRelay(store, journal.append, holder=holder),
+            relay=relay,
             kek=kek.describe(),
         )
 
@@ -185,38 +223,123 @@ class Hub:
             await parts.journal.register(consumer.name, lanes)
 
     async def _listeners(self, parts: _Parts) -> list[Listener]:
-        folder = self.settings.folder() / "ca"
-        issuing = read_certificate(folder / "issuing.crt")
-        files = identity_files(self.settings)
+        files = self._files
         if identity_is_due(files, now_ns=self.clocks.wall()):
             await renew_identity(self.settings, parts.signer, files)
+        issuing = [read_certificate(self.settings.folder() / "ca" / "issuing.crt")]
+        self._contexts = {
+            tls.Listener.CLINICAL: tls.server_context(
+                tls.Listener.CLINICAL, identity=files, issuing_der=issuing
+            ),
+            tls.Listener.ENROLMENT: tls.server_context(
+                tls.Listener.ENROLMENT,
+                identity=files,
+                issuing_der=issuing,
+                maker_der=await self._makers(parts.signer),
+            ),
+            tls.Listener.PEOPLE: tls.server_context(tls.Listener.PEOPLE, identity=files),
+        }
+        self.routers = self._routers(parts)
         addresses = self.settings.listeners
-        clinical = Router(
-            [
-                *parts.exchange.routes(),
-                *consumer_routes(Consumers(parts.journal)),
-                live_route(parts.live),
-            ],
-            check=decide,  # pyright: ignore[reportArgumentType]
-        )
+        places = {
+            tls.Listener.CLINICAL: (addresses.clinical, limits.CLINICAL),
+            tls.Listener.ENROLMENT: (addresses.enrolment, limits.BEFORE_IDENTITY),
+            tls.Listener.PEOPLE: (addresses.people, limits.PEOPLE),
+        }
         return [
             Listener(
-                name="clinical",
-                host=addresses.clinical.host,
-                port=addresses.clinical.port,
-                context=tls.server_context(
-                    tls.Listener.CLINICAL, identity=files, issuing_der=[issuing]
-                ),
-                app=clinical,
+                name=name.value,
+                host=address.host,
+                port=address.port,
+                context=self._contexts[name],
+                app=self.routers[name],
                 admission=parts.book,
-                limits=limits.CLINICAL,
+                limits=limit,
+                idevid=name is tls.Listener.ENROLMENT,
             )
+            for name, (address, limit) in places.items()
         ]
+
+    def _routers(self, parts: _Parts) -> dict[tls.Listener, Router]:
+        check = cast("Check", decide)
+        clock = self.clocks.wall
+        return {
+            tls.Listener.CLINICAL: Router(
+                [
+                    *parts.exchange.routes(),
+                    *consumer_routes(Consumers(parts.journal)),
+                    live_route(parts.live),
+                ],
+                check=check,
+            ),
+            tls.Listener.ENROLMENT: Router(
+                EnrolmentRoutes(parts.registry, parts.signer, clock=clock).routes(),
+                check=check,
+                authenticate=authenticate,
+            ),
+            tls.Listener.PEOPLE: Router(
+                [
+                    *DeviceRoutes(parts.registry, status=self._status(parts)).routes(),
+                    *AuditRoutes(parts.store, parts.audit).routes(),
+                    live_route(parts.live),
+                ],
+                check=check,
+                authenticate=bearer(parts.people),
+            ),
+        }
+
+    def _status(self, parts: _Parts) -> Mapping[str, StatusSource]:
+        async def lanes() -> object:
+            return {lane.value: found for lane, found in (await parts.journal.status()).items()}
+
+        async def listeners() -> object:
+            return {} if self.server is None else self.server.status()
+
+        async def conditions() -> object:
+            return parts.exchange.supervisor.open_events()
+
+        async def sealing() -> object:
+            return parts.kek
+
+        async def keys() -> object:
+            try:
+                return await parts.signer.status()
+            except Unavailable as error:
+                return {"error": error.code}
+
+        return {
+            "lanes": lanes,
+            "listeners": listeners,
+            "technical_conditions": conditions,
+            "sealing": sealing,
+            "keys": keys,
+        }
+
+    async def _makers(self, signer: SignerClient) -> Sequence[bytes]:
+        try:
+            return (await signer.authorities()).makers_der
+        except Unavailable:
+            log.warning("the signer does not answer: no maker's certificates are taken now")
+            return ()
+
+    async def _keep_identity(self, parts: _Parts) -> None:
+        """Renew the hub's own certificate in time; open connections go on."""
+        while True:
+            await asyncio.sleep(IDENTITY_EVERY_S)
+            try:
+                if identity_is_due(self._files, now_ns=self.clocks.wall()):
+                    await renew_identity(self.settings, parts.signer, self._files)
+                    for context in self._contexts.values():
+                        tls.reload_identity(context, self._files)
+            except (TransientError, TrustError) as error:
+                log.warning("the hub's own certificate is not renewed", code=error.code)
 
     def _background(self, parts: _Parts) -> None:
         self._spawn("exchange", parts.exchange.run())
         self._spawn("live views", parts.live.run())
         self._spawn("outbox relay", parts.relay.run())
+        self._spawn("registry", parts.registry.run())
+        self._spawn("own certificate", self._keep_identity(parts))
         self._spawn("audit heads", parts.audit.run())
         self._spawn("expiry", self._expire(parts.journal))
 

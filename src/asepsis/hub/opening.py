@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509.oid import NameOID
 
 from asepsis.core.errors import ConfigError
 from asepsis.core.journal.limits import JournalLimits
 from asepsis.core.journal.sqlite import SqliteJournal
 from asepsis.core.trust.identity import load_certificate, not_after_ns, not_before_ns
-from asepsis.core.trust.libcrypto import generate_key, read_key, write_key
+from asepsis.core.trust.libcrypto import generate_key, write_key
 from asepsis.core.trust.sealing import (
     ColumnSealer,
     KeyEncryptionKey,
@@ -130,9 +133,16 @@ async def renew_identity(settings: Settings, signer: SignerClient, files: KeyAnd
     files.key_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not files.key_path.exists():
         write_key(generate_key(), files.key_path)
-    key = read_key(files.key_path)
-    names = settings.names
-    csr_der = key.csr_der(common_name=COMMON_NAME, uri=f"https://{names[0]}/")
-    issued = await signer.server_certificate(csr_der, names)
+    issued = await signer.server_certificate(_request(files.key_path), settings.names)
     chain = b"".join(load_certificate(der).public_bytes(Encoding.PEM) for der in issued.chain_der)
     write_durably(files.chain_path, chain)
+
+
+def _request(key_path: Path) -> bytes:
+    """Return a PKCS#10 request for the key; names and purpose are the signer's to set."""
+    key = load_pem_private_key(key_path.read_bytes(), password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ConfigError(f"{key_path}: not a P-256 key")
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, COMMON_NAME)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    return builder.sign(key, SHA256()).public_bytes(Encoding.DER)

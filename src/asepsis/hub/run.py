@@ -6,6 +6,7 @@ drain, and exits with 5 for an operator's mistake.
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 import time
@@ -17,6 +18,13 @@ import structlog
 from asepsis.core.errors import AsepsisError
 from asepsis.hub.app import Hub
 from asepsis.hub.exchange.intake import Clocks
+from asepsis.hub.keyholder import (
+    Separation,
+    SignerProcess,
+    SignerSettings,
+    separation,
+    start_signer,
+)
 from asepsis.hub.settings import LogSettings, Settings, read_settings
 from asepsis.hub.web.server import new_loop
 
@@ -74,14 +82,46 @@ async def run_hub(settings: Settings) -> int:
     return EXIT_FAILED if hub.failed.is_set() else 0
 
 
+def give_up_root(who: Separation, *, run: Path) -> None:
+    """Become the hub's user for ever; `run` stays root's, but this user may add files to it.
+
+    The sticky bit keeps the hub from replacing the signer's sockets.
+    """
+    os.chown(run, 0, who.hub_gid)
+    run.chmod(0o1775)
+    os.setgroups([])
+    os.setresgid(who.hub_gid, who.hub_gid, who.hub_gid)
+    os.setresuid(who.hub_uid, who.hub_uid, who.hub_uid)
+
+
+def start(settings: Settings) -> int:
+    """Start the signer if it is ours to start, give up root, and run the hub; returns exit code."""
+    signer: SignerProcess | None = None
+    if settings.signer.start:
+        data = settings.folder()
+        secret = Path(settings.signer.secret_file) if settings.signer.secret_file else None
+        signer = start_signer(
+            SignerSettings(
+                data=data, secret_file=secret, operator_uids=settings.signer.operator_uids
+            )
+        )
+        if os.geteuid() == 0:
+            give_up_root(separation(data), run=data / "run")
+    try:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            return runner.run(run_hub(settings))
+    finally:
+        if signer is not None:
+            signer.stop()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the hub of a configuration file; returns the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
         settings = read_settings(Path(given[0] if given else "hub.toml"))
         configure_logs(settings.log)
-        with asyncio.Runner(loop_factory=new_loop) as runner:
-            return runner.run(run_hub(settings))
+        return start(settings)
     except AsepsisError as error:
         sys.stderr.write(f"asepsis hub: {error.code} {error} {error.hint}\n")
         return EXIT_CONFIG

@@ -120,9 +120,13 @@ class SignerSettings(_Section, frozen=True):
 
     Attributes:
         start: Whether the hub starts it; false if systemd does.
+        secret_file: Secret that opens the sealed keys; empty for the one beside them.
+        operator_uids: Users who may list devices, besides root and the signer's own.
     """
 
     start: bool = True
+    secret_file: str = ""
+    operator_uids: tuple[int, ...] = ()
 
 
 class LogSettings(_Section, frozen=True):
