@@ -4,7 +4,7 @@ The store has one writer at a time, so entries have one order on both engines.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy import Connection, Row, insert, select, tuple_
@@ -164,25 +164,26 @@ def check(connection: Connection) -> int:
     """
     state = merkle.Frontier()
     waiting = signed_heads(connection)
-    for entry in _all(connection):
-        if entry.index != state.size:
-            raise ChainBroken(f"audit entry {state.size} is missing")
-        state, grown = state.append(leaf(entry))
-        stored = _stored(connection, [(n.level, n.index) for n in grown])
-        if any(stored.get((n.level, n.index)) != n.digest for n in grown):
-            raise ChainBroken(f"audit entry {entry.index} was changed")
-        while waiting and waiting[0].size == state.size:
-            compare_root(waiting.pop(0), state.root())
+    while found := page(connection, after=state.size - 1):
+        grown: list[tuple[int, merkle.Node]] = []
+        for entry in found:
+            if entry.index != state.size:
+                raise ChainBroken(f"audit entry {state.size} is missing")
+            state, complete = state.append(leaf(entry))
+            grown += [(entry.index, node) for node in complete]
+            while waiting and waiting[0].size == state.size:
+                compare_root(waiting.pop(0), state.root())
+        _compare_nodes(connection, grown)
     if waiting or state.size != size(connection):
         raise ChainBroken(f"the audit log was cut after entry {state.size - 1}")
     return state.size
 
 
-def _all(connection: Connection) -> Iterator[Entry]:
-    after = -1
-    while found := page(connection, after=after):
-        yield from found
-        after = found[-1].index
+def _compare_nodes(connection: Connection, grown: list[tuple[int, merkle.Node]]) -> None:
+    stored = _stored(connection, [(node.level, node.index) for _, node in grown])
+    for index, node in grown:
+        if stored.get((node.level, node.index)) != node.digest:
+            raise ChainBroken(f"audit entry {index} was changed")
 
 
 def _entry(row: Row[*tuple[object, ...]]) -> Entry:
