@@ -16,8 +16,8 @@ from asepsis.hub.web.asgi import App, Headers, Message, Scope
 from asepsis.hub.web.problems import Problem, problem
 
 _log: Final = logging.getLogger("asepsis.hub.web")
-# A character that ends a header field early; anything else is the application's own business.
-_BREAKS_FIELD: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+# What must not stand in a header besides the line ends that we write; those are counted.
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
 _HOP_BY_HOP: Final = frozenset((b"connection", b"transfer-encoding"))
 _BODILESS: Final = frozenset((204, 304))
 
@@ -117,12 +117,10 @@ class Cycle(RequestResponseCycle):
             self._held_head = head
 
     def _head(self, status: int, headers: Headers) -> bytes:
-        lines = [STATUS_LINE[status]]
+        lines: list[bytes] = []
         store = False
         for field, value in headers:
             name = field.lower()
-            if _BREAKS_FIELD.search(value) or _BREAKS_FIELD.search(name):
-                raise RuntimeError("header holds a control character")
             if name == b"content-length":
                 self.expected_content_length = int(value)
                 self.chunked_encoding = False
@@ -132,7 +130,11 @@ class Cycle(RequestResponseCycle):
                 self.keep_alive = self.keep_alive and value.lower() != b"close"
                 continue
             lines += (name, b": ", value, b"\r\n")
-        lines.append(self.head_lines.common if store else self.head_lines.no_store)
+        own = b"".join(lines)
+        if own.count(b"\n") * 4 != len(lines) or _CONTROL.search(own):
+            raise RuntimeError("header holds a control character")
+        fixed = self.head_lines.common if store else self.head_lines.no_store
+        lines = [STATUS_LINE[status], own, fixed]
         if self.chunked_encoding is None:
             self.chunked_encoding = self.scope["method"] != "HEAD" and status not in _BODILESS
             if self.chunked_encoding:

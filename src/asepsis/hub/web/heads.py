@@ -95,7 +95,7 @@ def read_target(url: bytes) -> Target | Refusal:
         url: Request target as received.
     """
     raw_path, _, query = url.partition(b"?")
-    if not raw_path.startswith(b"/") or b"#" in url:
+    if raw_path[:1] != b"/" or b"#" in url:
         return Refusal(InputError("the request target must be a path"))
     try:
         path = raw_path.decode("ascii")

@@ -63,6 +63,15 @@ class HttpProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.site = site
         self.slot = slot
+        listener = site.listener
+        self._limits = listener.limits
+        self._header_count_max = listener.limits.header_count_max
+        self._app = listener.app
+        self._ask = listener.admission.admit
+        self._name = listener.name
+        self._clock = site.clock
+        self._proven = False
+        self._scope_base: Scope = {}
         self.connection: Connection | None = None
         self.deadline = NEVER
         self.stall_deadline = NEVER
@@ -80,11 +89,12 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # type: ignore[override]
         """Begin after the TLS handshake: read the peer's identity and ask admission."""
         super().connection_made(cast("asyncio.Transport", transport))
-        limits = self.site.limits
+        limits = self._limits
         self.transport.set_write_buffer_limits(high=limits.write_buffer_bytes_max)
         self.connection = self._introduce()
         self.site.protocols.add(self)
         self.site.registry.add(self.connection)
+        self._scope_base = self._describe(self.connection)
         self.deadline = self.loop.time() + limits.request_s
         self.slot.abort = self.abort
         self.site.begin_request(self)
@@ -176,9 +186,7 @@ class HttpProtocol(HttpToolsProtocol):
     def _admit(self, now_ns: int) -> object:
         if self._peer_error is not None:
             raise self._peer_error
-        connection = cast("Connection", self.connection)
-        listener = self.site.listener
-        return listener.admission.admit(connection.peer, listener.name, now_ns)
+        return self._ask(self._scope_base["asepsis.peer"], self._name, now_ns)
 
     def _admit_connection(self) -> None:
         connection = cast("Connection", self.connection)
@@ -189,7 +197,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.site.counters.refused_identity += 1
             self.deadline = self.loop.time() + REFUSED_S
             return
-        limit = self.site.limits.per_identity_max
+        limit = self._limits.per_identity_max
         if connection.uri is None:
             return
         self.slot.prove()
@@ -217,7 +225,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(_refusal_of(error))
 
     def _feed(self, data: bytes) -> None:
-        limit = self.site.limits.head_bytes_max
+        limit = self._limits.head_bytes_max
         while data and not self._closing:
             budget = limit - self._head_bytes if self._in_head else PIECE_BYTES
             piece, data = (data, b"") if len(data) <= budget else (data[:budget], data[budget:])
@@ -229,7 +237,7 @@ class HttpProtocol(HttpToolsProtocol):
                     Refusal(LimitExceeded(f"request line and headers are over {limit} bytes"), 431)
                 )
         if self._begun and self.deadline == NEVER:
-            self.deadline = self.loop.time() + self.site.limits.request_s
+            self.deadline = self.loop.time() + self._limits.request_s
             self.site.begin_request(self)
 
     def on_message_begin(self) -> None:
@@ -245,7 +253,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_url(self, url: bytes) -> None:
         """Collect the target."""
         self.url += url
-        limit = self.site.limits.target_bytes_max
+        limit = self._limits.target_bytes_max
         if len(self.url) > limit:
             raise _HeadRefused(Refusal(LimitExceeded(f"target is over {limit} bytes"), 414))
 
@@ -253,35 +261,39 @@ class HttpProtocol(HttpToolsProtocol):
         """Collect one field; fields after the body (trailers) are refused."""
         if not self._in_head:
             raise _HeadRefused(Refusal(FramingError("trailer fields are not taken")))
+        headers = self.headers
+        if len(headers) >= self._header_count_max:
+            text = f"more than {self._header_count_max} headers"
+            raise _HeadRefused(Refusal(LimitExceeded(text), 431))
         name = name.lower()
-        limit = self.site.limits.header_count_max
-        if len(self.headers) >= limit:
-            raise _HeadRefused(Refusal(LimitExceeded(f"more than {limit} headers"), 431))
         if name == b"expect":
             self.expect_100_continue = True
-        self.headers.append((name, value))
+        headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Judge the head, ask admission, and give the request to the application."""
         self._in_head = False
-        connection = cast("Connection", self.connection)
-        connection.requests += 1
-        refusal = judge_head(self.parser.get_http_version(), self.headers, limits=self.site.limits)
+        scope = self._scope_base.copy()
+        scope["asepsis.connection"].requests += 1
+        refusal = judge_head(self.parser.get_http_version(), self.headers, limits=self._limits)
         target = read_target(self.url)
         if isinstance(target, Refusal):
             refusal = refusal or target
-            target = ("/", b"/", b"")
-        self.scope = cast("Any", self._scope(connection, *target))
-        app: App = self.site.listener.app
-        keep = self.parser.should_keep_alive()
+        else:
+            scope["path"], scope["raw_path"], scope["query_string"] = target
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["headers"] = self.headers
         if refusal is None:
-            refusal = self._admit_request()
-        if refusal is not None:
-            app, keep = partial(_refused, refusal, self.site.listener.challenge), False
-            self.site.counters.refused_requests += 1
-        self._take_up(self._new_cycle(keep=keep), app)
-        if refusal is not None:
-            self._closing = True
+            try:
+                scope["asepsis.principal"] = self._admit(self._clock())
+            except AsepsisError as error:
+                refusal = Refusal(error)
+        if refusal is None:
+            self._take_up(self._new_cycle(scope, keep=self.parser.should_keep_alive()), self._app)
+            return
+        self.site.counters.refused_requests += 1
+        self._take_up(self._new_cycle(scope, keep=False), self._refuser(refusal))
+        self._closing = True
 
     def on_body(self, body: bytes) -> None:
         """Collect body bytes within the listener's hard cap."""
@@ -290,8 +302,8 @@ class HttpProtocol(HttpToolsProtocol):
             return
         cycle.body += body
         self._body_bytes += len(body)
-        if self._body_bytes > self.site.limits.body_bytes_max:
-            limit = self.site.limits.body_bytes_max
+        limit = self._limits.body_bytes_max
+        if self._body_bytes > limit:
             raise _HeadRefused(Refusal(LimitExceeded(f"body is over {limit} bytes")))
         if len(cycle.body) > PIECE_BYTES:
             self.flow.pause_reading()
@@ -309,7 +321,8 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.more_body = False
             self.cycle.message_event.set()
 
-    def _scope(self, connection: Connection, path: str, raw: bytes, query: bytes) -> Scope:
+    def _describe(self, connection: Connection) -> Scope:
+        """Return the scope's entries that all requests of the connection share."""
         return {
             "type": "http",
             "asgi": _ASGI,
@@ -317,12 +330,12 @@ class HttpProtocol(HttpToolsProtocol):
             "server": self.server,
             "client": self.client,
             "scheme": "https",
-            "method": self.parser.get_method().decode("ascii"),
+            "method": "GET",
             "root_path": "",
-            "path": path,
-            "raw_path": raw,
-            "query_string": query,
-            "headers": self.headers,
+            "path": "/",
+            "raw_path": b"/",
+            "query_string": b"",
+            "headers": [],
             "asepsis.peer": connection.peer,
             "asepsis.peer_der": connection.peer_der,
             "asepsis.idevid": connection.idevid,
@@ -330,18 +343,10 @@ class HttpProtocol(HttpToolsProtocol):
             "asepsis.challenge": self.site.listener.challenge,
         }
 
-    def _admit_request(self) -> Refusal | None:
-        scope = cast("Scope", self.scope)
-        try:
-            scope["asepsis.principal"] = self._admit(self.site.clock())
-        except AsepsisError as error:
-            return Refusal(error)
-        return None
-
-    def _new_cycle(self, *, keep: bool) -> Cycle:
+    def _new_cycle(self, scope: Scope, *, keep: bool) -> Cycle:
         self._body_bytes = 0
         cycle = Cycle(
-            scope=self.scope,
+            scope=cast("Any", scope),
             transport=self.transport,
             flow=self.flow,
             logger=self.logger,
@@ -361,7 +366,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._running is None:
             self._run(cycle, app)
             return
-        if len(self.pipeline) >= self.site.limits.pipelined_max:
+        if len(self.pipeline) >= self._limits.pipelined_max:
             self.site.counters.refused_requests += 1
             self.abort()
             self._closing = True
@@ -382,17 +387,17 @@ class HttpProtocol(HttpToolsProtocol):
         self._closing = True
         self.site.counters.refused_requests += 1
         cycle = self.cycle
-        app = partial(_refused, refusal, self.site.listener.challenge)
+        app = self._refuser(refusal)
         if cycle and cycle.more_body and not cycle.response_complete:
             # The body of a request that is running or queued went wrong.
             self._refuse_body(cycle, refusal, app)
             return
         if cycle and not cycle.keep_alive:
             return
-        self.headers = []
-        connection = cast("Connection", self.connection)
-        self.scope = cast("Any", self._scope(connection, "/", b"/", b""))
-        self._take_up(self._new_cycle(keep=False), app)
+        self._take_up(self._new_cycle(self._scope_base.copy(), keep=False), app)
+
+    def _refuser(self, refusal: Refusal) -> App:
+        return partial(_refused, refusal, self.site.listener.challenge)
 
     def _refuse_body(self, cycle: Cycle, refusal: Refusal, app: App) -> None:
         if cycle is self._running:
@@ -410,7 +415,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.deadline = NEVER
         if self._begun and not self._closing:
             self.site.counters.cut_slow += 1
-            seconds = self.site.limits.request_s
+            seconds = self._limits.request_s
             self._refuse(Refusal(LimitExceeded(f"request took over {seconds:g} s"), 408))
         elif self.transport.is_closing():
             self.abort()
@@ -428,14 +433,16 @@ class HttpProtocol(HttpToolsProtocol):
         if not cycle.keep_alive:
             self._close_gently()
             return
-        self.slot.prove()
+        if not self._proven:
+            self._proven = True
+            self.slot.prove()
         if self.pipeline:
             waiting, app = self.pipeline.pop()
             self._run(cast("Cycle", waiting), cast("App", app))
         if not self.pipeline:
             self.flow.resume_reading()
         if self._running is None and not self._begun:
-            self.deadline = self.loop.time() + self.site.limits.idle_s
+            self.deadline = self.loop.time() + self._limits.idle_s
 
     def _close_gently(self) -> None:
         """Close so that the last answer arrives: what the peer still sends is read and dropped."""
@@ -444,12 +451,12 @@ class HttpProtocol(HttpToolsProtocol):
         if not self._begun:
             self._end()
             return
-        self.deadline = self.loop.time() + self.site.limits.linger_s
+        self.deadline = self.loop.time() + self._limits.linger_s
         self.flow.resume_reading()
 
     def _end(self) -> None:
         """Close after what is still unsent; a peer that does not take it is cut."""
-        self.deadline = self.loop.time() + self.site.limits.linger_s
+        self.deadline = self.loop.time() + self._limits.linger_s
         self.transport.close()
 
     def _drop(self, data: bytes) -> None:
@@ -462,7 +469,7 @@ class HttpProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Note that the peer does not read; it has `write_stall_s` to begin."""
         super().pause_writing()
-        self.stall_deadline = self.loop.time() + self.site.limits.write_stall_s
+        self.stall_deadline = self.loop.time() + self._limits.write_stall_s
 
     def resume_writing(self) -> None:
         """Note that the peer reads again."""
