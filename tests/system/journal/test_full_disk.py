@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +43,22 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-@pytest.fixture
-def journal(disk: Path) -> Iterator[SqliteJournal]:
-    opened = SqliteJournal(
+KEK = throw_away_kek()
+
+
+def open_journal(disk: Path) -> SqliteJournal:
+    return SqliteJournal(
         disk / "journal",
-        cipher=DayKeys(disk / "keys", kek=throw_away_kek(), aead=CryptographyAead()),
+        cipher=DayKeys(disk / "keys", kek=KEK, aead=CryptographyAead()),
         lanes=dict.fromkeys(Lane, LaneBudget(bytes_max=1 << 30, age_s=60)),
         clock=Clock(),
         limits=JournalLimits(reserve_bytes=4 * MIB, wal_bytes_max=MIB, linger_s=0.0),
     )
+
+
+@pytest.fixture
+def journal(disk: Path) -> Iterator[SqliteJournal]:
+    opened = open_journal(disk)
     yield opened
     opened.close()
 
@@ -67,6 +75,13 @@ def append(journal: SqliteJournal, lane: Lane, sequence: int, **more: Any) -> Ou
         **(values | more),
     )
     return journal.submit(record).result(20).outcome
+
+
+def fill_up(ballast: Path) -> None:
+    """Take the last byte of the disk."""
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
 
 
 def fill(journal: SqliteJournal, lane: Lane) -> int:
@@ -126,6 +141,20 @@ def test_a_new_day_on_a_full_disk(journal: SqliteJournal) -> None:
     with pytest.raises(BackPressure):
         append(journal, Lane.VITALS, vitals, **tomorrow)
     assert append(journal, Lane.ALERT, 1, **tomorrow) is Outcome.STORED
+
+
+def test_a_restart_on_a_full_disk_takes_alerts(journal: SqliteJournal, disk: Path) -> None:
+    """Goal: a hub that restarts while the disk is full to the last byte still takes alerts."""
+    append(journal, Lane.ALERT, 1)
+    journal.close()
+    fill_up(disk / "ballast")
+    again = open_journal(disk)
+    try:
+        assert again.disk_pressed
+        for n in range(2, 50):
+            assert append(again, Lane.ALERT, n) is Outcome.STORED
+    finally:
+        again.close()
 
 
 def test_a_full_disk_refuses_but_never_breaks(journal: SqliteJournal, disk: Path) -> None:

@@ -138,9 +138,10 @@ class Sink(Protocol):
 class Journal(Protocol):
     """The durable log as its callers see it; thread-safe.
 
-    Errors that `submit`'s future carries: BackPressure (watermark or full disk: nothing stored),
-    ChainBroken (fork), LimitExceeded (record too large, too many open gaps), InputError (a late
-    record that fills no gap in order).
+    Errors that `submit`'s future carries: BackPressure (queue, watermark or disk full: nothing
+    stored), ChainBroken (fork), LimitExceeded (record too large, too many open gaps), InputError
+    (malformed; a late record that fills no gap in order; a live record of an epoch that is over),
+    TransientError (the disk failed: nothing stored), Unavailable (closed).
     """
 
     def submit(self, record: Append) -> "Future[Receipt]":

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
-from asepsis.core.errors import AsepsisError, ConfigError, InputError, NotFound
+from asepsis.core.errors import AsepsisError, BackPressure, ConfigError, InputError, NotFound
 from asepsis.core.journal.cipher import RecordCipher
 from asepsis.core.journal.group import Rules
 from asepsis.core.journal.intake import FutureSink, Move
@@ -23,6 +23,7 @@ from asepsis.core.journal.ports import AccountState, Append, LaneStatus, Receipt
 from asepsis.core.journal.reserve import DiskReserve
 from asepsis.core.journal.schema import open_writer, sync_folder
 from asepsis.core.journal.shard import Shard
+from asepsis.core.journal.writer import translate
 from asepsis.core.model.lanes import Account, Lane
 
 _SIGNED: Final = "signed"
@@ -59,16 +60,15 @@ class SqliteJournal:
         self._lanes = dict(lanes)
         self._limits = limits or JournalLimits()
         self._listeners: tuple[Callable[[Mapping[Lane, int]], None], ...] = ()
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = _lock_folder(path)
         try:
             self._reserve = DiskReserve(
                 path / "reserve", size_bytes=self._limits.reserve_bytes, clock=clock
             )
-            self._shards = self._open(path, cipher)
+            self._shards = self._open_even_if_full(path, cipher)
         except BaseException as error:
             os.close(self._lock)
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, (sqlite3.Error, OSError)):
                 raise ConfigError(f"{path}: the journal can not be opened: {error}") from error
             raise
         for shard in self._shards.values():
@@ -220,6 +220,16 @@ class SqliteJournal:
             os.close(self._lock)
             self._lock = -1
 
+    def _open_even_if_full(self, path: Path, cipher: RecordCipher) -> dict[str, Shard]:
+        """Open the files; a full disk must not keep a hub from taking alerts after a restart."""
+        try:
+            return self._open(path, cipher)
+        except sqlite3.Error as error:
+            if not isinstance(translate(error), BackPressure):
+                raise
+        self._reserve.release()
+        return self._open(path, cipher)
+
     def _open(self, path: Path, cipher: RecordCipher) -> dict[str, Shard]:
         held = {
             _SIGNED: {la: b for la, b in self._lanes.items() if la is not Lane.WAVEFORM},
@@ -308,7 +318,11 @@ def _late_end(connection: sqlite3.Connection) -> int:
 
 
 def _lock_folder(path: Path) -> int:
-    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

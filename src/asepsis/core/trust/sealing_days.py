@@ -58,7 +58,6 @@ class DayKeys:
         self._aead = aead
         self._lock = threading.Lock()
         self._keys: dict[tuple[str, int], bytes] = {}
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._check_kek(kek)
 
     def seal(self, scope: str, day: int, aad: bytes, plaintext: bytes) -> bytes:
@@ -159,8 +158,10 @@ class DayKeys:
         path = self._folder / _CHECK_NAME
         key = kek.subkey("day keys check")
         try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not path.exists():
                 write_durably(path, seal_with_nonce(self._aead, key, _CHECK_TEXT, b""))
+                sync_folder(self._folder.parent)
             open_with_nonce(self._aead, key, path.read_bytes(), b"")
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}") from error
