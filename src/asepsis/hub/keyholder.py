@@ -166,6 +166,8 @@ def _wait_ready(ready: int, process: "subprocess.Popen[bytes]") -> None:
         return
     if process.poll() is None:
         process.kill()
+    if process.stdin is not None:
+        process.stdin.close()
     code = process.wait()
     if readable:
         raise ConfigError(f"the signer did not start (exit code {code})")

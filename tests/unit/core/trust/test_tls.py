@@ -92,6 +92,7 @@ def _accept(listener: socket.socket, context: ssl.SSLContext, seen: Seen, greeti
                 with context.wrap_socket(raw, server_side=True) as secured:
                     seen.peers.append(secured.getpeercert(binary_form=True))
                     secured.sendall(greeting)
+                    secured.settimeout(0.5)  # the peer's part is over soon or never
                     with suppress(OSError):
                         secured.recv(64)
             except OSError as error:
