@@ -1,4 +1,7 @@
-"""Create everything: store, access, registry, audit."""
+"""Create everything: store, access, registry, audit.
+
+There is no way back: an older program is given the backup that was made with it.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,26 +16,6 @@ def upgrade() -> None:
     _create_access()
     _create_registry()
     _create_audit()
-
-
-def downgrade() -> None:
-    """Remove all tables, children first."""
-    for table in (
-        "tokens",
-        "people",
-        "certificates",
-        "devices",
-        "revocations",
-        "delegations",
-        "audit_entries",
-        "audit_nodes",
-        "audit_heads",
-        "counters",
-        "outbox",
-        "consumed",
-        "leases",
-    ):
-        op.drop_table(table)
 
 
 def _create_store() -> None:
