@@ -1,7 +1,8 @@
 """A server in a process of its own: `victim.py KIND LOOP FOLDER`, stops when stdin ends.
 
-KIND is `ours` (three listeners with the limits of service) or `uvicorn` (the peer, one listener
-with the same TLS context and plain uvicorn). Prints one JSON object: listener -> port.
+KIND is `ours` (three listeners with the limits of service), `uvicorn` (the peer: one listener with
+the same TLS context and plain uvicorn) or `limit` (the same TLS context, a protocol that answers
+every read with the same bytes and checks nothing). Prints one JSON object: listener -> port.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import threading
 import time
 from enum import Enum
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 
@@ -124,6 +126,33 @@ async def run_uvicorn(folder: Path, done: asyncio.Event) -> None:
     await task
 
 
+class Parrot(asyncio.Protocol):
+    """Answers whatever it reads, so that only TLS and the event loop are measured."""
+
+    ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"v" * 1_000
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer."""
+        del data
+        self.transport.write(self.ANSWER)
+
+
+async def run_limit(folder: Path, done: asyncio.Event) -> None:
+    """Serve the parrot until `done`."""
+    context, loop = contexts(folder)["clinical"], asyncio.get_running_loop()
+    server = await loop.create_server(Parrot, "127.0.0.1", 0, ssl=context, backlog=2_048)
+    print(json.dumps({"clinical": server.sockets[0].getsockname()[1]}), flush=True)  # noqa: T201
+    await done.wait()
+    server.close()
+
+
+RUNS = {"ours": run_ours, "uvicorn": run_uvicorn, "limit": run_limit}
+
+
 def main() -> None:
     """Run until stdin ends."""
     kind, loop_kind, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
@@ -136,7 +165,7 @@ def main() -> None:
         loop.call_soon_threadsafe(done.set)
 
     threading.Thread(target=watch, daemon=True).start()
-    loop.run_until_complete((run_ours if kind == "ours" else run_uvicorn)(folder, done))
+    loop.run_until_complete(RUNS[kind](folder, done))
 
 
 if __name__ == "__main__":
