@@ -58,7 +58,8 @@ from asepsis.hub.web.listener import Listener
 from asepsis.hub.web.routing import Check, Router
 from asepsis.hub.web.server import Server, serve
 
-IDENTITY_EVERY_S: Final = 3_600.0
+CARE_EVERY_S: Final = 10.0
+"""Pause between two looks at the hub's own certificate and the list of makers, in seconds."""
 RETRY_S: Final = 5.0
 READY_FILE: Final = "ready.json"
 TOKEN_FILE: Final = "admin.token"  # noqa: S105 - the name of a file
@@ -102,6 +103,8 @@ class Hub:
         self._tasks: list[asyncio.Task[None]] = []
         self._contexts: dict[tls.Listener, ssl.SSLContext] = {}
         self._files = identity_files(settings)
+        self._issuing: Sequence[bytes] = ()
+        self._makers: Sequence[bytes] = ()
         self.routers: dict[tls.Listener, Router] = {}
         self.failed = asyncio.Event()
 
@@ -226,7 +229,8 @@ class Hub:
         files = self._files
         if identity_is_due(files, now_ns=self.clocks.wall()):
             await renew_identity(self.settings, parts.signer, files)
-        issuing = [read_certificate(self.settings.folder() / "ca" / "issuing.crt")]
+        self._issuing = issuing = [read_certificate(self.settings.folder() / "ca" / "issuing.crt")]
+        self._makers = await self._ask_makers(parts.signer)
         self._contexts = {
             tls.Listener.CLINICAL: tls.server_context(
                 tls.Listener.CLINICAL, identity=files, issuing_der=issuing
@@ -235,7 +239,7 @@ class Hub:
                 tls.Listener.ENROLMENT,
                 identity=files,
                 issuing_der=issuing,
-                maker_der=await self._makers(parts.signer),
+                maker_der=self._makers,
             ),
             tls.Listener.PEOPLE: tls.server_context(tls.Listener.PEOPLE, identity=files),
         }
@@ -315,22 +319,38 @@ class Hub:
             "keys": keys,
         }
 
-    async def _makers(self, signer: SignerClient) -> Sequence[bytes]:
+    async def _follow_makers(self, signer: SignerClient) -> None:
+        """Take the makers that a person listed since: the enrolment listener gets a new context."""
+        makers = await self._ask_makers(signer)
+        if set(makers) == set(self._makers) or self.server is None:
+            return
+        self._makers = makers
+        context = tls.server_context(
+            tls.Listener.ENROLMENT,
+            identity=self._files,
+            issuing_der=self._issuing,
+            maker_der=makers,
+        )
+        self._contexts[tls.Listener.ENROLMENT] = context
+        self.server.reload_context(tls.Listener.ENROLMENT.value, context)
+
+    async def _ask_makers(self, signer: SignerClient) -> Sequence[bytes]:
         try:
             return (await signer.authorities()).makers_der
         except Unavailable:
-            log.warning("the signer does not answer: no maker's certificates are taken now")
-            return ()
+            log.warning("the signer does not answer: the makers' certificates stay as they are")
+            return self._makers
 
     async def _keep_identity(self, parts: _Parts) -> None:
-        """Renew the hub's own certificate in time; open connections go on."""
+        """Renew the hub's own certificate in time and follow the makers; connections go on."""
         while True:
-            await asyncio.sleep(IDENTITY_EVERY_S)
+            await asyncio.sleep(CARE_EVERY_S)
             try:
                 if identity_is_due(self._files, now_ns=self.clocks.wall()):
                     await renew_identity(self.settings, parts.signer, self._files)
                     for context in self._contexts.values():
                         tls.reload_identity(context, self._files)
+                await self._follow_makers(parts.signer)
             except (TransientError, TrustError) as error:
                 log.warning("the hub's own certificate is not renewed", code=error.code)
 

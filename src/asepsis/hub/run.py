@@ -5,8 +5,12 @@ drain, and exits with 5 for an operator's mistake.
 """
 
 import asyncio
+import contextlib
+import encodings
+import importlib
 import logging
 import os
+import pkgutil
 import signal
 import sys
 import time
@@ -28,6 +32,11 @@ from asepsis.hub.keyholder import (
 from asepsis.hub.settings import LogSettings, Settings, read_settings
 from asepsis.hub.web.server import new_loop
 
+LAZY_MODULES: Final = (
+    "sqlalchemy.dialects.sqlite",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "uvicorn.lifespan.off",
+)
 EXIT_FAILED: Final = 1
 EXIT_CONFIG: Final = 5
 _LEVELS: Final = {
@@ -82,6 +91,15 @@ async def run_hub(settings: Settings) -> int:
     return EXIT_FAILED if hub.failed.is_set() else 0
 
 
+def load_lazy_modules() -> None:
+    """Import what libraries import on first use: the hub's user may not read our interpreter."""
+    for name in LAZY_MODULES:
+        importlib.import_module(name)
+    for module in pkgutil.iter_modules(encodings.__path__):
+        with contextlib.suppress(ImportError):  # Codecs of other operating systems.
+            importlib.import_module(f"encodings.{module.name}")
+
+
 def give_up_root(who: Separation, *, run: Path) -> None:
     """Become the hub's user for ever; `run` stays root's, but this user may add files to it.
 
@@ -106,6 +124,7 @@ def start(settings: Settings) -> int:
             )
         )
         if os.geteuid() == 0:
+            load_lazy_modules()
             give_up_root(separation(data), run=data / "run")
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
