@@ -141,8 +141,10 @@ def storm_cost(kind: str, folder: Path, devices: int) -> dict[str, float]:
         raw = socket.create_connection(("127.0.0.1", port), timeout=60)
         sock = context.wrap_socket(raw, server_hostname="localhost")
         crowd = subprocess.Popen(
-            ["taskset", "-c", GENERATOR_CORE, "nice", "-n", "5", sys.executable, __file__]
-            + ["--storm", str(port), "--folder", str(folder), "--devices", str(devices)],
+            [
+                *["taskset", "-c", GENERATOR_CORE, "nice", "-n", "5", sys.executable, __file__],
+                *["--storm", str(port), "--folder", str(folder), "--devices", str(devices)],
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

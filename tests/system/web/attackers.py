@@ -85,10 +85,8 @@ async def main() -> None:
         ]
     while True:
         await asyncio.sleep(1)
-        print(
-            json.dumps({"open": crowd.open, "opened": crowd.opened, "tried": crowd.tried}),
-            flush=True,
-        )
+        figures = {"open": crowd.open, "opened": crowd.opened, "tried": crowd.tried}
+        print(json.dumps(figures), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
