@@ -492,7 +492,7 @@ def decode_hub_request(body: bytes) -> HubRequest:
     """
     try:
         return _HUB_REQUESTS.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InputError(f"not a request of this socket: {error}") from error
 
 
@@ -504,7 +504,7 @@ def decode_admin_request(body: bytes) -> AdminRequest:
     """
     try:
         return _ADMIN_REQUESTS.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InputError(f"not a request of this socket: {error}") from error
 
 
@@ -516,5 +516,5 @@ def decode_answer(body: bytes) -> Answer:
     """
     try:
         return _ANSWERS.decode(body)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InputError(f"not an answer of the signer: {error}") from error

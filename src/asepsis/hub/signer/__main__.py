@@ -140,7 +140,7 @@ def _config(options: Options) -> keystore.SignerConfig:
     try:
         content = (options.folder / CONFIG_NAME).read_bytes()
         return _CONFIG.decode(content)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{options.folder} holds no signer", hint="run `asepsis hub init`"
         ) from error
@@ -174,7 +174,7 @@ def _read_stdin() -> bytes:
 def _decode(content: bytes, decoder: "msgspec.json.Decoder[_Read]") -> _Read:
     try:
         return decoder.decode(content)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigError("standard input is not what this action takes") from error
 
 

@@ -146,7 +146,7 @@ class SignerLog:
     def _accept(self, line: bytes) -> Record:
         try:
             record = _DECODER.decode(line)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ChainBroken(f"signer log line {self._count + 1} is not a record") from error
         expected = (self._count + 1, self._head)
         if (record.n, record.previous) != expected or record.at_ns < self._at_ns:

@@ -38,6 +38,13 @@ def test_noise_is_an_input_error_only(noise: bytes) -> None:
             decode(noise)
 
 
+def test_text_that_is_no_utf8_is_an_input_error() -> None:
+    """Goal: msgspec raises UnicodeDecodeError here, which must not leak."""
+    body = typed.encode_message(typed.RevokeRequest(name="NAME", reason="x"))[4:]
+    with pytest.raises(InputError):
+        typed.decode_hub_request(body.replace(b"NAME", b"NA\xffE"))
+
+
 def test_each_socket_knows_its_own_requests_only() -> None:
     for ours, other, request in (
         (typed.decode_admin_request, typed.decode_hub_request, typed.ListRequest()),
@@ -58,6 +65,7 @@ def test_each_socket_knows_its_own_requests_only() -> None:
         {"type": "issue", "csr_der": b"", "profile": "device"},
         {"type": "issue", "csr_der": b"1" * 4_097, "profile": "d", "proof": {"type": "token"}},
         {"type": "tree-head"},
+        {"type": "revoke", "name": b"bytes", "reason": "x"},
     ],
 )
 def test_a_field_too_many_too_few_or_too_long_is_refused(wrong: dict[str, object]) -> None:
