@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
-from asepsis.cli.output import console, show_facts, show_json
+from asepsis.cli.output import console, problems, show_facts, show_json
 from asepsis.tools.simulator.story import Story, Summary
 
 
@@ -36,7 +36,8 @@ def demo(
 
     def tell(headline: str, sentence: str) -> None:
         if not headless:
-            console.print(
+            # With --json, standard output holds the summary and nothing else.
+            (problems if json else console).print(
                 Text.assemble(
                     (f"{time.monotonic() - started_s:6.1f} s  ", "dim"),
                     (f"{headline}. ", "bold"),
@@ -50,7 +51,7 @@ def demo(
         summary = story.play()
     finally:
         if keep:
-            console.print(f"logs and ledgers: {folder}", style="dim")
+            problems.print(f"logs and ledgers: {folder}", style="dim")
         else:
             shutil.rmtree(folder, ignore_errors=True)
     return _conclude(summary, json=json)

@@ -67,7 +67,7 @@ class PeopleClient:
     def revoke(self, name: str, *, reason: str, confirm: bool) -> dict[str, Any]:
         """Revoke an identity; without `confirm` return what would happen."""
         path = f"/api/devices/{quote(name, safe='')}/revoke"
-        body = {"reason": reason, "confirm": confirm}
+        body = {"reason": reason} | ({"confirm": name} if confirm else {})
         return cast("dict[str, Any]", self._ask("POST", path, json=body))
 
     def _ask(self, method: str, path: str, **content: Any) -> Any:

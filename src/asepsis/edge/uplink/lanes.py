@@ -4,6 +4,7 @@ A live lane never makes a new value wait behind an old one. What is not acknowle
 young goes to the spool and from there, in ascending order, to the hub's late lane (REQ-OBS-009).
 """
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -103,12 +104,15 @@ class LiveLane(threading.Thread):
         in_flight: Shared with the drain.
         backoff: Waiting times of this lane.
         report: Told the fate of every record, from this thread.
+        warm_s: Longest silence, in seconds, after which the lane asks for something cheap, so that
+            its connection stands when it is needed; None for lanes that are never silent.
     """
 
     def __init__(
         self,
         name: str,
         *,
+        warm_s: float | None = None,
         path: str,
         connect: Callable[[], HubConnection],
         spool: Spool,
@@ -118,6 +122,7 @@ class LiveLane(threading.Thread):
     ) -> None:
         super().__init__(name=f"lane-{name}", daemon=True)
         self._path = path
+        self._warm_s = warm_s
         self._connect = connect
         self._spool = spool
         self._in_flight = in_flight
@@ -153,8 +158,13 @@ class LiveLane(threading.Thread):
         """Send until closed; then spool what is left."""
         connection = self._connect()
         try:
+            self._warm(connection)
             while not self._closing.is_set():
-                record = self._records.get()
+                try:
+                    record = self._records.get(timeout=self._warm_s)
+                except queue.Empty:
+                    self._warm(connection)
+                    continue
                 if record is None:
                     break
                 if self.renewed.is_set():
@@ -167,6 +177,13 @@ class LiveLane(threading.Thread):
         finally:
             connection.close()
             self._spool_rest()
+
+    def _warm(self, connection: HubConnection) -> None:
+        if self._warm_s is None:
+            return
+        with contextlib.suppress(AsepsisError):
+            # Whatever went wrong, the next record finds out and says so.
+            connection.request("GET", "/metadata")
 
     def _send(self, connection: HubConnection, record: Outgoing) -> bool:
         """Send one record; False when the connection is to be opened anew."""

@@ -20,6 +20,8 @@ ORIGIN_BATCH: Final = "application/vnd.asepsis.origin-batch"
 WAVEFORM: Final = "application/vnd.asepsis.waveform"
 LANE_TIMEOUT_S: Final = 5.0
 """An alert without acknowledgement within this is annunciated locally (REQ-ALM-009)."""
+WARM_S: Final = 5.0
+"""The alert lane is never silent for longer, so that an alarm waits for no handshake."""
 CAP_S: Final = {"alerts": 1.0, "origin": 2.0, "waveforms": 4.0, "late": 8.0}
 """Longest wait between two attempts of each lane, seconds."""
 
@@ -74,6 +76,7 @@ class Uplink:
                 in_flight=in_flight,
                 backoff=Backoff(rng=rng, cap_s=CAP_S[name]),
                 report=report,
+                warm_s=WARM_S if name == "alerts" else None,
             )
             for name in ("alerts", "origin", "waveforms")
         }

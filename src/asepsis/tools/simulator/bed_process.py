@@ -63,6 +63,7 @@ class BedProcess:
         self._ledger_lock = threading.Lock()
         self._commands: queue.Queue[str] = queue.Queue()
         self._rng = random.Random(order.seed)  # noqa: S311 - jitter and simulation
+        self._uplink: Uplink | None = None
         self._alarm_sent_ns: dict[int, int] = {}
         self._seen = {"reachable": False, "refused": False}
 
@@ -86,6 +87,7 @@ class BedProcess:
             rng=self._rng,
             report=self._report,
         )
+        self._uplink = uplink
         bed = Bed(
             uplink.device,
             key=self._folder.key("origin"),
@@ -151,7 +153,6 @@ class BedProcess:
             uplink.send_batch(batch, has_alarm_event=False)
             uplink.send_waveforms(packet)
             self._tell("reachable", now=uplink.reachable)
-            self._tell("refused", now=uplink.refused)
 
     def _next_command(self, due_s: float) -> str:
         try:
@@ -178,6 +179,8 @@ class BedProcess:
         sent_ns = self._alarm_sent_ns.pop(record.sequence, None) if kind == ORIGIN else None
         if sent_ns and fate is Fate.ACKNOWLEDGED:
             say("alarm-acknowledged", ms=(time.monotonic_ns() - sent_ns) / 1e6)
+        if self._uplink:
+            self._tell("refused", now=self._uplink.refused)
 
     def _write(self, mark: str, kind: str, epoch: int, sequence: int, body: bytes) -> None:
         with self._ledger_lock:

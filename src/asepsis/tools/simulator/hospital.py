@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from asepsis.hub.initialise import InitOptions, initialise, numbered_users
 from asepsis.hub.keyholder import Separation
 
 HOST: Final = "127.0.0.1"
+LISTENERS: Final = ("clinical", "enrolment", "people")
 LANES: Final = ("alert", "vitals", "waveform", "late")
 
 
@@ -28,6 +30,7 @@ class Prepared:
         root: The hospital root, PEM.
         passphrase_file: Throw-away passphrase outside the data folder.
         separation: Who owns hub and keys.
+        subscriber: Name of the consumer that the settings name.
     """
 
     data: Path
@@ -38,6 +41,7 @@ class Prepared:
     root: Path
     passphrase_file: Path
     separation: Separation
+    subscriber: str
 
 
 def prepare(folder: Path, *, subscriber: str) -> Prepared:
@@ -64,7 +68,8 @@ def prepare(folder: Path, *, subscriber: str) -> Prepared:
     passphrase.write_text(secrets.token_urlsafe(32), encoding="ascii")
     if os.geteuid() == 0:
         os.chown(passphrase, who.hub_uid, who.hub_gid)
-    (data / "hub.toml").write_text(_settings(passphrase, subscriber), encoding="utf-8")
+    settings = data / "hub.toml"
+    settings.write_text(_settings(passphrase, subscriber, dict.fromkeys(LISTENERS, 0)), "utf-8")
     return Prepared(
         data=data,
         host=HOST,
@@ -74,18 +79,24 @@ def prepare(folder: Path, *, subscriber: str) -> Prepared:
         root=data / "ca" / "root.crt",
         passphrase_file=passphrase,
         separation=who,
+        subscriber=subscriber,
     )
 
 
-def _settings(passphrase: Path, subscriber: str) -> str:
+def keep_ports(made: Prepared, ports: Mapping[str, int]) -> None:
+    """Let every later start of the hub use the ports of its first one, as devices expect."""
+    text = _settings(made.passphrase_file, made.subscriber, ports)
+    (made.data / "hub.toml").write_text(text, encoding="utf-8")
+
+
+def _settings(passphrase: Path, subscriber: str, ports: Mapping[str, int]) -> str:
     lanes = json.dumps(LANES)
+    places = "\n".join(f"{name} = {{ port = {ports[name]} }}" for name in LISTENERS)
     return f"""\
 names = [{json.dumps(HOST)}, "localhost"]
 
 [listeners]
-clinical = {{ port = 0 }}
-enrolment = {{ port = 0 }}
-people = {{ port = 0 }}
+{places}
 
 [sealing]
 source = "passphrase"

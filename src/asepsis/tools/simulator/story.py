@@ -101,6 +101,7 @@ class Story:
             stack.callback(hub.stop)
             ready = hub.start(timeout_s=START_S)
             ports = {name: where["port"] for name, where in ready["listeners"].items()}
+            hospital.keep_ports(made, ports)
             people = PeopleClient(
                 f"https://{made.host}:{ports['people']}",
                 root_path=made.root,

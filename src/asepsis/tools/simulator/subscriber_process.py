@@ -29,6 +29,7 @@ LANES: Final = (Lane.ALERT, Lane.VITALS, Lane.WAVEFORM, Lane.LATE)
 RECORDS: Final = 200
 WAIT_S: Final = 1
 TIMEOUT_S: Final = 10.0
+LAST_ATTEMPTS: Final = 10
 HUB_PRODUCER: Final = "hub:"
 
 
@@ -46,10 +47,15 @@ class Subscriber:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._to_drop = order.drop
+        self._complete = True
         self._kept: dict[Lane, int] = dict.fromkeys(LANES, 0)
 
-    def run(self) -> None:
-        """Enrol, then pull until standard input ends and every lane is empty."""
+    def run(self) -> bool:
+        """Enrol, then pull until standard input ends and every lane is empty.
+
+        Returns:
+            Whether every lane was pulled to its end.
+        """
         enrol(
             self._folder,
             EnrolmentOrder(
@@ -69,6 +75,7 @@ class Subscriber:
         for thread in threads:
             thread.join()
         self._ledger.close()
+        return self._complete
 
     def _follow(self, lane: Lane) -> None:
         _, hospital, root_der = self._folder.load()
@@ -81,6 +88,10 @@ class Subscriber:
                 backoff.succeeded()
             except TransientError:
                 hub.close()
+                if self._stopping.is_set() and backoff.failures > LAST_ATTEMPTS:
+                    say("failed", text=f"the hub is away; lane {lane} may hold more")
+                    self._complete = False
+                    return
                 time.sleep(backoff.failed())
                 continue
             if self._stopping.is_set() and not found:
@@ -127,11 +138,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="A subscriber that keeps a ledger.")
     parser.add_argument("order", type=Path, help="JSON file written by the story")
     try:
-        Subscriber(Order.load(parser.parse_args().order)).run()
+        complete = Subscriber(Order.load(parser.parse_args().order)).run()
     except AsepsisError as error:
         say("failed", code=error.code, text=str(error))
         return 1
-    return 0
+    return 0 if complete else 1
 
 
 if __name__ == "__main__":
