@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from web_pki import Authority, Identity, client_context
 
-from asepsis.core.errors import IdentityExpired, IdentityRevoked, NotAuthenticated
+from asepsis.core.errors import AsepsisError, IdentityExpired, IdentityRevoked, NotAuthenticated
 from asepsis.core.trust import tls
 from asepsis.core.trust.identity import PeerCertificate
 from asepsis.hub.web import limits
@@ -139,9 +139,9 @@ class Running:
     async def _serve(self) -> None:
         try:
             server = await serve([make() for make in self._listeners], clock=time.time_ns)
-        except BaseException as error:
+        except AsepsisError as error:
             self._ready.set_exception(error)
-            raise
+            return
         self._ready.set_result(server)
         await self._done.wait()
         await server.close(drain_s=0.2)
