@@ -21,6 +21,9 @@ from asepsis.core.model.lanes import Lane
 LONELY_GROUPS: Final = 32
 """Groups that do not wait for company after one that waited in vain."""
 
+ALERT_PARTS: Final = 4
+"""A group with an alert takes one part in this many of what it could take otherwise."""
+
 SHARE_PARTS: Final = 16
 """Each waiting lane gets at least one part in this many of a group."""
 
@@ -236,6 +239,9 @@ class Intake:
                 quota = (min(share_records, records_left), min(share_bytes, bytes_left))
             records, byte_count = queue.take(*quota, chosen)
             records_left, bytes_left = records_left - records, bytes_left - byte_count
+            if lane is Lane.ALERT and records:  # The rest of its group must not hold it up long.
+                records_left //= ALERT_PARTS
+                bytes_left //= ALERT_PARTS
         for queue in self._queues.values():
             records, byte_count = queue.take(records_left, bytes_left, chosen)
             records_left, bytes_left = records_left - records, bytes_left - byte_count

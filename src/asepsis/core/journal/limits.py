@@ -55,8 +55,8 @@ class JournalLimits:
         wal_bytes_max: About how long the write-ahead log grows before it is copied.
     """
 
-    group_records_max: int = 512
-    group_bytes_max: int = 2 * MIB
+    group_records_max: int = 128
+    group_bytes_max: int = MIB
     queue_records_max: int = 4096
     queue_bytes_max: int = 32 * MIB
     linger_s: float = 0.01

@@ -88,10 +88,10 @@ class Writer:
         work = Work()
         try:
             while not (work := self._intake.take()).closing:
-                if work.task is not None:
-                    work.task()
                 if work.tickets or work.moves:
                     self._commit(work.tickets, work.moves)
+                if work.task is not None:
+                    work.task()
         finally:
             self._stop(work)
 
