@@ -412,6 +412,17 @@ def test_a_pin_is_found_before_anything_is_sent(
             tls.pinned_root(chain, pin=pin)
 
 
+@pytest.mark.parametrize("listener", [Listener.CLINICAL, Listener.ENROLMENT])
+def test_no_listener_reads_a_revocation_list(
+    hub: KeyAndChain, pki: Any, listener: Listener
+) -> None:
+    """Goal: REQ-ID-017: a stale CRL cannot refuse a ward, because OpenSSL is given none."""
+    context = server_context(listener, identity=hub, issuing_der=[pki.issuing_der])
+    assert not context.verify_flags & ssl.VERIFY_CRL_CHECK_LEAF
+    assert not context.verify_flags & ssl.VERIFY_CRL_CHECK_CHAIN
+    assert context.cert_store_stats()["crl"] == 0
+
+
 def test_the_sdc_usage_alone_opens_no_connection(files: Files, hub: KeyAndChain, pki: Any) -> None:
     """Goal: an EKU set with one usage missing is refused by OpenSSL or by `peer_from_der`."""
     usages = x509.ExtendedKeyUsage([next(iter(USAGES[Profile.ORIGIN]))])
