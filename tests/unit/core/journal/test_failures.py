@@ -171,3 +171,21 @@ def test_a_foreign_file_is_refused(make_journal: Make, tmp_path: Any) -> None:
     (tmp_path / "journal" / "signed.db").write_bytes(b"not a database, certainly" * 300)
     with pytest.raises(ConfigError):
         make_journal()
+
+
+def test_a_file_at_its_quota_is_back_pressure(
+    make_journal: Make, make_record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Goal: no space means refusal, nothing stored, and all goes on once there is space."""
+    quota = (*schema.WRITER_PRAGMAS, "PRAGMA max_page_count=60")
+    with monkeypatch.context() as small:
+        small.setattr(schema, "WRITER_PRAGMAS", quota)
+        journal = make_journal()
+    errors = [journal.submit(make_record(n, body=bytes(4000))).exception(20) for n in range(1, 100)]
+    first = next(n for n, error in enumerate(errors, 1) if error is not None)
+    assert isinstance(errors[first - 1], BackPressure)
+    assert journal.account(Account.ORIGIN, "bed", 1).highest == first - 1
+    assert journal.submit(make_record(1)).result(20).outcome is Outcome.DUPLICATE
+    journal.close()
+    again = make_journal()
+    assert again.submit(make_record(first)).result(20).position == first
