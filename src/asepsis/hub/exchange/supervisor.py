@@ -6,6 +6,7 @@ was open when the hub died is open when it is back, with the same id.
 """
 
 import asyncio
+import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -37,6 +38,8 @@ TICK_S: Final = 0.1
 STATE_EVERY_RECORDS: Final = 2_000
 STATE_EVERY_NS: Final = 3_600_000_000_000
 RETRY_S: Final = 0.25
+GROUP_EVENTS: Final = 256
+"""Events written at once: a dead switch silences a ward, and each must be told in time."""
 FORGERY_QUIET_NS: Final = 60_000_000_000
 READ_RECORDS: Final = 1_000
 EPOCH: Final = 1
@@ -82,7 +85,7 @@ class Supervisor:
         self._state_at = 0
         self._pending: deque[TechnicalEvent] = deque()
         self._wake = asyncio.Event()
-        self._write = asyncio.Lock()
+        self._free: list[int] = []
 
     async def restore(self) -> None:
         """Read back what was known; call once before the listeners open.
@@ -92,6 +95,7 @@ class Supervisor:
         await self._journal.register(PRODUCER, {Lane.EVENT: False})
         account = await self._journal.account(Account.EVENT, PRODUCER, EPOCH)
         self._sequence = account.highest
+        self._free = [n for first, last in account.gaps for n in range(first, last + 1)]
         await self._restore_states()
         await self._restore_events()
         now_ns = self._state_at = self._monotonic()
@@ -180,39 +184,66 @@ class Supervisor:
         return tuple(self._conditions.open.values())
 
     async def write_pending(self) -> None:
-        """Make queued events durable, oldest first; what fails stays queued for the next tick."""
+        """Make queued events durable; what fails stays queued, in order, for the next tick."""
         while self._pending:
-            event = self._pending[0]
-            try:
-                position = await self._append(Lane.ALERT, EVENT_KIND, event)
-            except TransientError:
-                log.warning("technical alarm waits for the journal", cause=event.cause.value)
+            group = self._next_group()
+            done = await asyncio.gather(*(self._write_event(event) for event in group))
+            failed = [event for event, written in zip(group, done, strict=True) if not written]
+            if failed:
+                self._pending.extendleft(reversed(failed))
                 await asyncio.sleep(RETRY_S)
                 return
-            self._pending.popleft()
-            self._alert_position = max(self._alert_position, position)
-            log.info("technical alarm", cause=event.cause.value, phase=event.phase.name.lower())
         await self._write_state_if_due()
+
+    def _next_group(self) -> list[TechnicalEvent]:
+        """Take events that may be written at once: no two of one condition, so order is kept."""
+        group: dict[tuple[str, Cause], TechnicalEvent] = {}
+        while self._pending and len(group) < GROUP_EVENTS:
+            event = self._pending[0]
+            if (event.device, event.cause) in group:
+                break
+            group[event.device, event.cause] = self._pending.popleft()
+        return list(group.values())
+
+    async def _write_event(self, event: TechnicalEvent) -> bool:
+        try:
+            position = await self._append(Lane.ALERT, EVENT_KIND, event)
+        except TransientError:
+            log.warning("technical alarm waits for the journal", cause=event.cause.value)
+            return False
+        self._alert_position = max(self._alert_position, position)
+        log.info("technical alarm", cause=event.cause.value, phase=event.phase.name.lower())
+        return True
 
     async def _append(
         self, lane: Lane, kind: str, value: TechnicalEvent | WatchedDevice | TechnicalState
     ) -> int:
-        async with self._write:  # The account is dense: a refused number is used again.
+        sequence = self._next_sequence()
+        try:
             receipt = await self._journal.append(
                 Append(
                     lane=lane,
                     account=Account.EVENT,
                     producer=PRODUCER,
                     epoch=EPOCH,
-                    sequence=self._sequence + 1,
+                    sequence=sequence,
                     kind=kind,
                     body=encode(value),
                     received_at_ns=self._wall(),
                 )
             )
-            self._sequence += 1
-            self._since_state += 1
+        except TransientError:
+            # Nothing was stored: the number is used again, so the account stays dense.
+            heapq.heappush(self._free, sequence)
+            raise
+        self._since_state += 1
         return receipt.position
+
+    def _next_sequence(self) -> int:
+        if self._free:
+            return heapq.heappop(self._free)
+        self._sequence += 1
+        return self._sequence
 
     async def _write_state_if_due(self) -> None:
         old = self._monotonic() - self._state_at >= STATE_EVERY_NS
