@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asepsis.core.errors import Conflict, Unavailable
+from asepsis.core.errors import Conflict, SignatureInvalid, Unavailable
 from asepsis.hub.store.leases import LEASE_NS, Lease, LeasedTask, acquire, check_held, release
 from asepsis.hub.store.store import Store
 
@@ -99,7 +99,9 @@ def test_two_hubs_do_each_step_once(
     assert len(set(done)) == 2
 
 
-def test_a_task_goes_on_after_a_transient_error_and_wakes_at_once(store: Store) -> None:
+def test_a_task_goes_on_after_errors_and_wakes_at_once(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     steps: list[int] = []
 
     async def scenario() -> None:
@@ -110,6 +112,9 @@ def test_a_task_goes_on_after_a_transient_error_and_wakes_at_once(store: Store) 
             begun.set()
             if len(steps) == 1:
                 raise Unavailable("the journal is busy")
+            if len(steps) == 2:
+                task.wake()
+                raise SignatureInvalid("a row was changed")
             reached.set()
 
         task = LeasedTask(store, "job", holder="a", work=work, every_s=60)
@@ -120,4 +125,5 @@ def test_a_task_goes_on_after_a_transient_error_and_wakes_at_once(store: Store) 
         running.cancel()
 
     asyncio.run(scenario())
-    assert len(steps) >= 2
+    assert len(steps) == 3
+    assert "cannot go on: ASP-204" in caplog.text

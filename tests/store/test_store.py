@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import create_engine, insert, select, text, update
+from sqlalchemy.exc import StatementError
 
 from asepsis.core.errors import (
     ConfigError,
@@ -17,6 +18,7 @@ from asepsis.core.errors import (
     Unavailable,
 )
 from asepsis.hub.store import engine as engine_module
+from asepsis.hub.store.engine import translate
 from asepsis.hub.store.store import Store, next_number
 from asepsis.hub.store.tables import counters, leases, outbox
 
@@ -123,6 +125,21 @@ def test_a_sealed_value_opens_in_its_own_column_only(store: Store) -> None:
 
     with pytest.raises(SignatureInvalid):
         read()
+
+
+def test_without_a_key_a_sealed_column_is_neither_written_nor_read(store: Store, url: str) -> None:
+    """Goal: a tool that opens the database by itself cannot store clear text by mistake."""
+    bare = create_engine(url)
+    row = {"id": 1, "topic": "t", "version": 1, "body": b"x"}
+    with store.unit_of_work() as connection:
+        connection.execute(insert(outbox).values(**row))
+    with bare.connect() as connection:
+        with pytest.raises(StatementError, match="no key is bound") as caught:
+            connection.execute(insert(outbox).values(**(row | {"id": 2})))
+        assert isinstance(translate(caught.value), ConfigError)
+        with pytest.raises(ConfigError):
+            connection.execute(select(outbox.c.body)).all()
+    bare.dispose()
 
 
 def test_sqlite_is_as_durable_as_promised(store: Store, url: str) -> None:

@@ -200,6 +200,17 @@ def hospital(store: Store, signer: SignerHere) -> Hospital:
 
 
 @pytest.fixture
+def signer_made_anew(
+    hospital: Hospital, tmp_path: Path, clock: Any, open_store: Callable[[], Store]
+) -> Generator[Hospital]:
+    """Give the same database another signer, which knows nobody."""
+    _ = hospital
+    signer = make_signer(tmp_path / "signer-2", clock)
+    yield Hospital(open_store(), SignerHere(signer))
+    signer.close()
+
+
+@pytest.fixture
 def second_hub(open_store: Callable[[], Store], signer: SignerHere) -> Callable[[], Hospital]:
     """Return a function that starts another hub on the same database and signer."""
     return lambda: Hospital(open_store(), signer)

@@ -21,12 +21,15 @@ from asepsis.core.errors import (
 )
 from asepsis.core.model.identity import PrincipalKind
 from asepsis.core.trust.identity import PeerCertificate, Profile, peer_from_der
-from asepsis.core.trust.requests import ReleaseRequest, RenewalProof, TokenProof
+from asepsis.core.trust.requests import ReleaseRequest, RenewalProof, RevokeRequest, TokenProof
 from asepsis.hub.audit import log
 from asepsis.hub.registry.book import CLINICAL, ENROLMENT
 from asepsis.hub.registry.rules import DAY_NS
 from asepsis.hub.registry.tables import certificates
+from asepsis.hub.store.metadata import METADATA
 from asepsis.hub.store.outbox import EventReader, pending
+
+_BYTES = (bytes, memoryview)
 
 NAME = "urn:dev:mac:0000000000000001"
 OTHER = "urn:dev:mac:0000000000000002"
@@ -216,6 +219,57 @@ def test_a_signer_that_is_away_is_told_later_and_issues_nothing_meanwhile(
     asyncio.run(scenario())
 
 
+def test_a_signer_that_does_not_know_a_revoked_name_is_told_when_it_does(
+    hospital: Any, new_machine: Any, signer_made_anew: Any
+) -> None:
+    """Goal: keys were lost and made anew; a revoked device does not slip in by a new token."""
+    anew = signer_made_anew
+
+    async def scenario() -> None:
+        await hospital.enrol(new_machine())
+        await anew.service.load()
+        await anew.service.revoke(NAME, person="ana", reason="lost")
+        await anew.service.step()
+        with pytest.raises(IdentityRevoked):
+            await anew.enrol(new_machine())
+        await anew.service.step()
+        with pytest.raises(IdentityRevoked):
+            anew.expect()
+        anew.signer.admin(ReleaseRequest(name=NAME))
+        assert admitted(anew, await anew.enrol(new_machine())).name == NAME
+
+    asyncio.run(scenario())
+
+
+def test_a_registry_that_fails_goes_on_and_says_so(
+    hospital: Any, new_machine: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Goal: neither a busy nor a broken database ends admission of who is known."""
+
+    async def scenario() -> None:
+        peer = await hospital.enrol(new_machine())
+        failures: list[Exception] = [Unavailable("busy"), Conflict("broken")]
+        read = hospital.store.read
+
+        async def fail(work: Any) -> Any:
+            if failures:
+                raise failures.pop()
+            return await read(work)
+
+        hospital.store.read = fail
+        running = asyncio.create_task(hospital.service.run())
+        async with asyncio.timeout(5):
+            while failures:  # noqa: ASYNC110 - counts what happened inside
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)
+        assert not running.done()
+        assert admitted(hospital, peer).name == NAME
+        running.cancel()
+
+    asyncio.run(scenario())
+    assert "cannot go on: ASP-106 broken" in caplog.text
+
+
 def test_other_hubs_follow_a_revocation(
     hospital: Any, new_machine: Any, second_hub: Callable[[], Any]
 ) -> None:
@@ -384,6 +438,24 @@ def test_declarations_that_are_refused(
         await hospital.enrol(new_machine())
         with pytest.raises(error):
             await hospital.service.declare(holder, named, person="ana", days=days)
+
+    asyncio.run(scenario())
+
+
+def test_what_a_person_writes_is_sealed_everywhere(hospital: Any, new_machine: Any) -> None:
+    """Goal: a reason may name a patient; no table shows it."""
+
+    async def scenario() -> None:
+        await hospital.enrol(new_machine())
+        await hospital.service.revoke(NAME, person="ana", reason="CANARY^JANE was on it")
+        await hospital.service.step()
+        asked = [each for each in hospital.signer.asked if isinstance(each, RevokeRequest)]
+        assert [each.name for each in asked] == [NAME]
+        with hospital.store.reading() as connection:
+            for table in METADATA.tables:
+                rows = connection.execute(select(text("*")).select_from(text(table))).all()
+                stored = b"".join(bytes(v) for r in rows for v in r if isinstance(v, _BYTES))
+                assert b"CANARY" not in stored + repr(rows).encode(), table
 
     asyncio.run(scenario())
 

@@ -201,7 +201,7 @@ def put_revocation(
     """Revoke a name and end its certificates."""
     connection.execute(
         insert(revocations).values(
-            name=name, at_ns=now_ns, person=person, reason=reason, signer_told=False
+            name=name, at_ns=now_ns, person=person, reason=reason.encode(), signer_told=False
         )
     )
     void_all(connection, name)
@@ -224,7 +224,7 @@ def untold(connection: Connection) -> list[tuple[str, str]]:
     rows = connection.execute(
         select(revocations.c.name, revocations.c.reason).where(~revocations.c.signer_told)
     )
-    return [(row.name, row.reason) for row in rows]
+    return [(row.name, row.reason.decode()) for row in rows]
 
 
 def put_declarations(

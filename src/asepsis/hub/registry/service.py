@@ -6,6 +6,7 @@ certificate, and it is recorded then.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,7 +15,14 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from asepsis.core.errors import AsepsisError, Conflict, InputError, NotFound, TransientError
+from asepsis.core.errors import (
+    AsepsisError,
+    Conflict,
+    IdentityRevoked,
+    InputError,
+    NotFound,
+    TransientError,
+)
 from asepsis.core.model.identity import DeviceId, PrincipalKind
 from asepsis.core.trust.identity import OriginCertificate, PeerCertificate, Profile
 from asepsis.core.trust.requests import Issued, IssueRequest, Proof, RenewalProof
@@ -37,6 +45,8 @@ from asepsis.hub.registry.rules import (
 )
 from asepsis.hub.store.outbox import Event, publish
 from asepsis.hub.store.store import Store
+
+log: Final = logging.getLogger("asepsis.hub.registry")
 
 PAGE_MAX: Final = 500
 REFUSALS_PER_MINUTE: Final = 60
@@ -145,6 +155,9 @@ class RegistryService:
         except TransientError:
             raise
         except AsepsisError as error:
+            if isinstance(error, IdentityRevoked):
+                self._untold = True  # Perhaps the signer issued because it was never told.
+                self._due.set()
             await self._note_refusal(error, profile=profile, actor=actor)
             raise
         await self._refresh(handed.name)
@@ -262,8 +275,13 @@ class RegistryService:
         """Do what the registry does by itself, until cancelled."""
         while True:
             self._due.clear()
-            with suppress(TransientError):  # The store or the signer is busy: in the next step.
+            try:
                 await self.step()
+            except TransientError as error:
+                log.info("the registry waits: %s", error)
+            except AsepsisError as error:
+                # Devices stay admitted as they are; whoever reads the log repairs what it names.
+                log.error("the registry cannot go on: %s %s", error.code, error)  # noqa: TRY400 - deliberate, no trace
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._due.wait(), FOLLOW_EVERY_S)
 
@@ -404,15 +422,19 @@ class RegistryService:
         self._untold = False
         try:
             for name, reason in await self._store.read(records.untold):
-                await self._signer.revoke(name, reason)
-
-                def mark(connection: Connection, name: str = name) -> None:
-                    records.mark_told(connection, name)
-
-                await self._store.write(mark)
+                await self._tell_of(name, reason)
         except TransientError:
             self._untold = True
             raise
+
+    async def _tell_of(self, name: str, reason: str) -> None:
+        try:
+            await self._signer.revoke(name, reason)
+        except NotFound:
+            # A signer that was made anew; it is told when it comes to know the name.
+            log.warning("the signer does not know %s, which is revoked", name)
+            return
+        await self._store.write(lambda connection: records.mark_told(connection, name))
 
     def _notice_two_in_use(self, found: TwoInUse) -> None:
         self._found.append(found)

@@ -15,6 +15,7 @@ from sqlalchemy import (
 
 from asepsis.core.model.identity import NAME_CHARS_MAX
 from asepsis.hub.store.metadata import METADATA
+from asepsis.hub.store.sealed import Sealed
 
 
 class DeviceColumns(TypedColumns):
@@ -55,7 +56,8 @@ class RevocationColumns(TypedColumns):
     name: Named[str] = Column(String(NAME_CHARS_MAX), primary_key=True)
     at_ns: Named[int] = Column(BigInteger, nullable=False)
     person: Named[str] = Column(String(120), nullable=False)
-    reason: Named[str] = Column(String(256), nullable=False)
+    # A person's own words, which may name a patient.
+    reason: Named[bytes] = Column(Sealed("revocations.reason"), nullable=False)
     signer_told: Named[bool] = Column(Boolean, nullable=False)
 
 

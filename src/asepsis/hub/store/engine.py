@@ -16,6 +16,7 @@ from sqlalchemy.exc import (
     DataError,
     IntegrityError,
     SQLAlchemyError,
+    StatementError,
 )
 
 from asepsis.core.errors import AsepsisError, ConfigError, Conflict, InputError, Unavailable
@@ -72,6 +73,8 @@ def begin(connection: Connection, *, read_only: bool) -> None:
 
 def translate(error: SQLAlchemyError) -> AsepsisError:
     """Return the house's error for a library's: what should the caller do now?"""
+    if isinstance(error, StatementError) and isinstance(error.orig, AsepsisError):
+        return error.orig  # A column type of ours refused the value.
     if isinstance(error, IntegrityError):
         return Conflict("the change contradicts what is stored")
     if isinstance(error, DataError):

@@ -6,15 +6,18 @@ slept through its lease cannot act after another took it over, whatever their cl
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, insert, select, update
 
-from asepsis.core.errors import Conflict, TransientError
+from asepsis.core.errors import AsepsisError, Conflict, TransientError
 from asepsis.hub.store.store import Store
 from asepsis.hub.store.tables import leases
+
+log: Final = logging.getLogger("asepsis.hub.store")
 
 LEASE_NS: Final = 15_000_000_000
 """How long a lease holds, and so the longest pause after a hub dies: 15 s."""
@@ -139,14 +142,17 @@ class LeasedTask:
         return True
 
     async def run(self) -> None:
-        """Do steps until cancelled; what is transient is tried again after the pause."""
+        """Do steps until cancelled; what failed is tried again after the pause."""
         while True:
             self._due.clear()
             try:
                 await self.step()
-            except (TransientError, Conflict):
+            except (TransientError, Conflict) as error:
                 # The store or journal is busy, or another hub took over: nothing was done twice.
-                self._due.clear()
+                log.info("task %s waits: %s", self._name, error)
+            except AsepsisError as error:
+                # Vitals flow without this task; whoever reads the log repairs what it names.
+                log.error("task %s cannot go on: %s %s", self._name, error.code, error)  # noqa: TRY400 - deliberate, no trace
             try:
                 await asyncio.wait_for(self._due.wait(), self._every_s)
             except TimeoutError:

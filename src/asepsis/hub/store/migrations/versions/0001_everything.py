@@ -108,7 +108,7 @@ def _create_registry() -> None:
         sa.Column("name", sa.String(length=120), nullable=False),
         sa.Column("at_ns", sa.BigInteger(), nullable=False),
         sa.Column("person", sa.String(length=120), nullable=False),
-        sa.Column("reason", sa.String(length=256), nullable=False),
+        sa.Column("reason", sa.LargeBinary(), nullable=False),
         sa.Column("signer_told", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_revocations"),
     )
