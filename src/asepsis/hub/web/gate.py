@@ -25,7 +25,7 @@ ACCEPTED_PER_TURN: Final = 64
 STARTS_PER_TURN: Final = 4
 ROOM_MIN: Final = 8
 """Handshakes that may be in progress however long the turns are."""
-TURN_CPU_S_MAX: Final = 0.012
+TURN_CPU_S_MAX: Final = 0.008
 """A turn of the event loop that computes longer has too many handshakes in it."""
 RETRY_S: Final = 0.002
 """When to look again for room for a handshake."""

@@ -50,7 +50,7 @@ class Limits:
     connections_max: int = 4_096
     handshakes_max: int = 128
     unfinished_max: int = 512
-    patience_s: float = 2.0
+    patience_s: float = 4.0
     per_address_max: int | None = None
     per_identity_max: int | None = 8
 
