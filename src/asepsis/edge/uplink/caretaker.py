@@ -10,7 +10,7 @@ from asepsis.core.trust import libcrypto, libcrypto_x509, statements, tls
 from asepsis.edge.uplink import est
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.clock import TrustedClock
-from asepsis.edge.uplink.connection import HubConnection
+from asepsis.edge.uplink.connection import Dial, HubConnection
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
 
 CHECK_S: Final = 60.0
@@ -31,9 +31,10 @@ class Caretaker(threading.Thread):
         monotonic: Nanoseconds since boot.
         backoff: Waiting times while the hub is away.
         on_renewed: Told when new certificates are in the folder.
+        dial: Connects to the hub instead of this process.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - made in one place, by the uplink
         self,
         folder: IdentityFolder,
         *,
@@ -44,6 +45,7 @@ class Caretaker(threading.Thread):
         monotonic: Callable[[], int],
         backoff: Backoff,
         on_renewed: Callable[[], None],
+        dial: Dial | None = None,
     ) -> None:
         super().__init__(name="uplink-caretaker", daemon=True)
         self._folder = folder
@@ -54,6 +56,7 @@ class Caretaker(threading.Thread):
         self._monotonic = monotonic
         self._backoff = backoff
         self._on_renewed = on_renewed
+        self._dial = dial
         self._closing = threading.Event()
         self._time_asked_ns: int | None = None
         self.last_error: AsepsisError | None = None
@@ -99,7 +102,7 @@ class Caretaker(threading.Thread):
             root_der=self._root_der, identity=self._folder.identity
         )
         now_ns = self._clock.now_ns if self._clock.synchronised else None
-        return HubConnection(self._hospital.enrolment, context, now_ns=now_ns)
+        return HubConnection(self._hospital.enrolment, context, now_ns=now_ns, dial=self._dial)
 
     def _synchronise(self) -> None:
         hub = self._connection()
@@ -143,6 +146,7 @@ def clinical_connection(
     root_der: bytes,
     clock: TrustedClock,
     timeout_s: float,
+    dial: Dial | None = None,
 ) -> HubConnection:
     """Return a connection to the clinical listener with the certificates of now.
 
@@ -160,4 +164,6 @@ def clinical_connection(
     context: ssl.SSLContext = tls.client_context_without_time_check(
         root_der=root_der, identity=folder.identity
     )
-    return HubConnection(hospital.clinical, context, now_ns=trusted_now_ns, timeout_s=timeout_s)
+    return HubConnection(
+        hospital.clinical, context, now_ns=trusted_now_ns, timeout_s=timeout_s, dial=dial
+    )

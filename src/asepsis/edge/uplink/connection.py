@@ -80,6 +80,10 @@ class Endpoint:
     port: int
 
 
+Dial = Callable[[Endpoint, float], socket.socket]
+"""Given a listener and a timeout in seconds, returns a connected socket; raises TransientError."""
+
+
 class HubConnection:
     """Posts and fetches over one kept TLS connection; reconnects on the next call after a failure.
 
@@ -89,6 +93,7 @@ class HubConnection:
         now_ns: Trusted wall time; None while the device has none (then only signed time and
             renewal may be asked for, on the enrolment listener).
         timeout_s: Longest wait for connect, send and answer, each.
+        dial: Connects instead of this process, which may not be able to.
 
     Resource handling: holds one socket; `close` releases it. Not thread-safe: one lane, one
     connection.
@@ -101,11 +106,13 @@ class HubConnection:
         *,
         now_ns: Callable[[], int] | None,
         timeout_s: float = TIMEOUT_S,
+        dial: Dial | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._context = context
         self._now_ns = now_ns
         self._timeout_s = timeout_s
+        self._dial = dial
         self._http: http.client.HTTPSConnection | None = None
 
     def request(
@@ -149,14 +156,22 @@ class HubConnection:
             self._http = None
 
     def _connected(self) -> http.client.HTTPSConnection:
-        if self._http is None:
+        # After "Connection: close" the object is there and its socket is not; it would connect anew
+        # by itself, past the check of validity.
+        if self._http is None or self._http.sock is None:
             connection = http.client.HTTPSConnection(
                 self._endpoint.host,
                 self._endpoint.port,
                 context=self._context,
                 timeout=self._timeout_s,
             )
-            connection.connect()
+            if self._dial is None:
+                connection.connect()
+            else:
+                plain = self._dial(self._endpoint, self._timeout_s)
+                connection.sock = self._context.wrap_socket(
+                    plain, server_hostname=self._endpoint.host
+                )
             self._http = connection
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._check_validity(connection.sock)

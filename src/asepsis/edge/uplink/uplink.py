@@ -11,7 +11,7 @@ from asepsis.core.wire import frames, origin
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.caretaker import Caretaker, clinical_connection
 from asepsis.edge.uplink.clock import TrustedClock
-from asepsis.edge.uplink.connection import HubConnection
+from asepsis.edge.uplink.connection import Dial, HubConnection
 from asepsis.edge.uplink.folder import IdentityFolder
 from asepsis.edge.uplink.lanes import Drain, InFlight, LiveLane, Outgoing, Report
 from asepsis.edge.uplink.spool import Spool, Spooled
@@ -36,6 +36,7 @@ class Uplink:
         monotonic: Nanoseconds since boot.
         rng: Source of jitter.
         report: Told the fate of every record, from the lanes' threads.
+        dial: Connects to the hub instead of this process, which may have no network.
 
     Raises:
         NotFound: The folder holds no finished enrolment.
@@ -53,6 +54,7 @@ class Uplink:
         monotonic: Callable[[], int],
         rng: random.Random,
         report: Report,
+        dial: Dial | None = None,
     ) -> None:
         name, hospital, root_der = folder.load()
         self.device = DeviceId.parse(name)
@@ -64,6 +66,7 @@ class Uplink:
                 root_der=root_der,
                 clock=clock,
                 timeout_s=LANE_TIMEOUT_S,
+                dial=dial,
             )
 
         in_flight = InFlight()
@@ -98,6 +101,7 @@ class Uplink:
             monotonic=monotonic,
             backoff=Backoff(rng=rng),
             on_renewed=self._renewed,
+            dial=dial,
         )
 
     @property
