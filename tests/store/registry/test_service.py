@@ -241,6 +241,36 @@ def test_a_signer_that_does_not_know_a_revoked_name_is_told_when_it_does(
     asyncio.run(scenario())
 
 
+def test_what_was_read_before_a_revocation_does_not_undo_it(
+    hospital: Any, new_machine: Any, clock: Any
+) -> None:
+    """Goal: a renewal that is finishing while its device is revoked lets nobody in again."""
+    machine = new_machine()
+
+    async def scenario() -> None:
+        der = await hospital.issue_der(machine, hospital.expect())
+        clock.advance_s(61 * 86_400)
+        read, begun = hospital.store.read, asyncio.Event()
+
+        async def slow(work: Any) -> Any:
+            hospital.store.read = read
+            found = await read(work)
+            begun.set()
+            await asyncio.sleep(0.3)
+            return found
+
+        hospital.store.read = slow
+        renewal = asyncio.create_task(renewed(hospital, machine, der))
+        await begun.wait()
+        await hospital.service.revoke(NAME, person="ana", reason="lost")
+        newer = await renewal
+        for each in (der, newer):
+            with pytest.raises(IdentityRevoked):
+                admitted(hospital, _peer(each))
+
+    asyncio.run(scenario())
+
+
 def test_a_registry_that_fails_goes_on_and_says_so(
     hospital: Any, new_machine: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

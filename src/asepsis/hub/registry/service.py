@@ -102,6 +102,7 @@ class RegistryService:
         self._count_connections = count_connections
         self._on_revoked: list[OnRevoked] = []
         self._due = asyncio.Event()
+        self._refreshing = asyncio.Lock()
         self._found: deque[TwoInUse] = deque(maxlen=FINDINGS_MAX)
         self._untold = True
         self._refusals_since_ns = 0
@@ -146,7 +147,7 @@ class RegistryService:
         renewal = isinstance(proof, RenewalProof)
         try:
             if profile is Profile.ORIGIN:
-                self._require_enrolled(wished_name(csr_der))
+                await self._require_enrolled(wished_name(csr_der))
             issued = await self._signer.issue(request)
             handed = read_handed(issued.chain_der[0], profile)
             await self._store.write(
@@ -309,8 +310,14 @@ class RegistryService:
         await self._store.write(work)
         self._wake_relay()
 
-    def _require_enrolled(self, name: str) -> None:
+    async def _require_enrolled(self, name: str) -> None:
         """Stop a request that would use up the token's origin certificate to no end."""
+        if not name:
+            return
+        try:
+            self._book.device(name)
+        except NotFound:
+            await self._follow()  # Perhaps another hub enrolled it a moment ago.
         try:
             self._book.device(name)
         except NotFound as error:
@@ -385,8 +392,10 @@ class RegistryService:
 
     async def _refresh(self, *names: str) -> int:
         """Bring the book up to date about names; return how many connections were closed."""
-        state = await self._store.read(lambda c: records.read_names(c, names))
-        newly = self._book.update(names, state, now_ns=self._store.clock())
+        # One at a time: what was read first must not overwrite what was read later.
+        async with self._refreshing:
+            state = await self._store.read(lambda c: records.read_names(c, names))
+            newly = self._book.update(names, state, now_ns=self._store.clock())
         return sum(callback(name) for name in newly for callback in self._on_revoked)
 
     async def _note_refusal(self, error: AsepsisError, *, profile: Profile, actor: str) -> None:
