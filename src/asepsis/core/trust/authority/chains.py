@@ -71,18 +71,15 @@ def verify_idevid_chain(chain_der: Sequence[bytes], *, anchors: Sequence[bytes])
     trusted = [load_certificate(der) for der in anchors]
     _require_strong_key(chain[0])
     _require_understood(chain[0])
-    for depth, certificate in enumerate(chain):
-        if depth and certificate in trusted:
+    for depth, (certificate, issuer) in enumerate(zip(chain, [*chain[1:], None], strict=True)):
+        anchor = _anchor_of(certificate, trusted)
+        if anchor is not None:
+            _require_authority(anchor, below=depth)
             return identity
-        issuer = _anchor_of(certificate, trusted)
         if issuer is None:
-            if depth + 1 == len(chain):
-                break
-            issuer = chain[depth + 1]
+            break
         _require_authority(issuer, below=depth)
         verify_issued_by(certificate, issuer=issuer)
-        if issuer in trusted:
-            return identity
     raise IdentityInvalid("IDevID chain ends at no trusted maker")
 
 
