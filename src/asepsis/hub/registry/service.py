@@ -31,6 +31,7 @@ from asepsis.hub.audit.rules import Act
 from asepsis.hub.registry import records
 from asepsis.hub.registry.book import IdentityBook, TwoInUse
 from asepsis.hub.registry.ports import CountConnections, OnRevoked, Signer
+from asepsis.hub.registry.refusals import Refusals
 from asepsis.hub.registry.rules import (
     DAY_NS,
     DECLARATION_DAYS_DEFAULT,
@@ -49,13 +50,10 @@ from asepsis.hub.store.store import Store
 log: Final = logging.getLogger("asepsis.hub.registry")
 
 PAGE_MAX: Final = 500
-REFUSALS_PER_MINUTE: Final = 60
-"""Refused enrolments that get an audit entry of their own; the next entry counts the others."""
 FINDINGS_MAX: Final = 1_000
 """Pairs of certificates in use at once that wait to be written."""
 FOLLOW_EVERY_S: Final = 0.25
 """Pause between looks at what other hubs changed; half a second within a revocation's second."""
-MINUTE_NS: Final = 60_000_000_000
 TOPICS: Final = {"enrol": "device.enrolled", "renew": "device.renewed"}
 
 
@@ -105,9 +103,7 @@ class RegistryService:
         self._refreshing = asyncio.Lock()
         self._found: deque[TwoInUse] = deque(maxlen=FINDINGS_MAX)
         self._untold = True
-        self._refusals_since_ns = 0
-        self._refusals = 0
-        self._unwritten = 0
+        self._refusals = Refusals(store, audit)
         book.on_two_in_use = self._notice_two_in_use
 
     def on_revoked(self, callback: OnRevoked) -> None:
@@ -159,7 +155,7 @@ class RegistryService:
             if isinstance(error, IdentityRevoked):
                 self._untold = True  # Perhaps the signer issued because it was never told.
                 self._due.set()
-            await self._note_refusal(error, profile=profile, actor=actor)
+            await self._refusals.note(error, profile=profile, actor=actor)
             raise
         await self._refresh(handed.name)
         self._wake_relay()
@@ -397,20 +393,6 @@ class RegistryService:
             state = await self._store.read(lambda c: records.read_names(c, names))
             newly = self._book.update(names, state, now_ns=self._store.clock())
         return sum(callback(name) for name in newly for callback in self._on_revoked)
-
-    async def _note_refusal(self, error: AsepsisError, *, profile: Profile, actor: str) -> None:
-        """Log a refusal; a flood of them must not fill the log that it wants to hide in."""
-        now_ns = self._store.clock()
-        if now_ns - self._refusals_since_ns >= MINUTE_NS:
-            self._refusals_since_ns, self._refusals = now_ns, 0
-        self._refusals += 1
-        if self._refusals > REFUSALS_PER_MINUTE:
-            self._unwritten += 1
-            return
-        detail = {"profile": profile.value, "why": str(error), "unwritten": self._unwritten}
-        self._unwritten = 0
-        act = Act(actor=actor, action="enrol", subject="", outcome=error.code, detail=detail)
-        await self._store.write(lambda c: self._audit.record(c, act))
 
     async def _follow(self) -> None:
         """Bring the book to what other hubs committed; end streams of what they revoked."""
