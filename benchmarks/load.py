@@ -30,7 +30,6 @@ HEART_RATE = 2 << 16 | 0x4182
 BEATS_PER_MINUTE = 4 << 16 | 0x0AA0
 ECG = 2 << 16 | 0x0102
 MILLIVOLT = 4 << 16 | 0x10B2
-EPOCH = 1
 GREETING = b"GET /metadata HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -40,6 +39,7 @@ class Ack:
 
     lane: str
     device: str
+    epoch: int
     sequence: int
     status: int
     seconds: float
@@ -52,6 +52,7 @@ class Bed:
     name: str
     origin_key: PrivateKey
     context: ssl.SSLContext
+    epoch: int = 1
     sequence: int = 0
     previous: bytes = NO_PREVIOUS
     boot_id: bytes = bytes(16)
@@ -99,7 +100,7 @@ class Bed:
         header = BatchHeader(
             device=DeviceId(self.name),
             key_id=self.key_id,
-            epoch=EPOCH,
+            epoch=self.epoch,
             sequence=self.sequence,
             ring_first=self.sequence * 10 - 9,
             ring_last=self.sequence * 10,
@@ -110,7 +111,9 @@ class Bed:
         )
         part = encode_batch(header, numerics=self.numerics, digests=digests)
         self.previous = hashlib.sha256(part).digest()
-        packet = encode_packet(header.device, epoch=EPOCH, sequence=self.sequence, frames=frames)
+        packet = encode_packet(
+            header.device, epoch=self.epoch, sequence=self.sequence, frames=frames
+        )
         return sign_batch(self.origin_key, part), packet
 
 
@@ -119,6 +122,7 @@ class Lane(asyncio.Protocol):
 
     def __init__(self, bed: Bed, path: str, media: str, ledger: Callable[[Ack], None]) -> None:
         self.bed = bed
+        self.epoch = bed.epoch
         self.path = path
         self.head = (
             f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media}\r\nContent-Length: "
@@ -157,7 +161,7 @@ class Lane(asyncio.Protocol):
                 continue
             sequence, started = self._waiting.pop(0)
             took = time.perf_counter() - started
-            self._ledger(Ack(self.path, self.bed.name, sequence, status, took))
+            self._ledger(Ack(self.path, self.bed.name, self.epoch, sequence, status, took))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Say so to whoever waits for the greeting."""
@@ -240,6 +244,6 @@ def quantile(values: Sequence[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
 
 
-def stored(acks: Sequence[Ack]) -> set[tuple[str, str, int]]:
-    """Return what was acknowledged as stored: lane, device, sequence."""
-    return {(a.lane, a.device, a.sequence) for a in acks if a.status in {200, 201}}
+def stored(acks: Sequence[Ack]) -> set[tuple[str, str, int, int]]:
+    """Return what was acknowledged as stored: lane, device, epoch, sequence."""
+    return {(a.lane, a.device, a.epoch, a.sequence) for a in acks if a.status in {200, 201}}

@@ -65,17 +65,17 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def journalled(hospital: Hospital) -> set[tuple[str, str, int]]:
-    """Return what the journal holds: lane's path, device, sequence."""
+def journalled(hospital: Hospital) -> set[tuple[str, str, int, int]]:
+    """Return what the journal holds: lane's path, device, epoch, sequence."""
     settings = read_settings(hospital.toml)
     kek = open_kek(settings.sealing, hub_folder=hospital.data / "hub")
     journal = open_journal(settings, kek, clock=time.time_ns)
-    found: list[tuple[str, str, int]] = []
+    found: list[tuple[str, str, int, int]] = []
     for lane, path in ((Lane.VITALS, "/origin"), (Lane.WAVEFORM, "/waveforms")):
         after = 0
         while records := journal.read(lane, after=after, records_max=5_000):
             after = records[-1].position
-            found += [(path, r.append.producer, r.append.sequence) for r in records]
+            found += [(path, r.append.producer, r.append.epoch, r.append.sequence) for r in records]
     journal.close()
     assert len(found) == len(set(found)), "a record is in the journal twice"
     return set(found)
@@ -138,7 +138,7 @@ def _figures(
     acks: list[load.Ack],
     late: list[float],
     busy: float,
-    durable: set[tuple[str, str, int]],
+    durable: set[tuple[str, str, int, int]],
     *,
     sent: int,
 ) -> dict[str, float]:
