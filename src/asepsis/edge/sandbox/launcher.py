@@ -1,0 +1,197 @@
+"""Starts a compartment: its own interpreter, behind bubblewrap where that holds."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final
+
+from asepsis.core.errors import Unavailable
+from asepsis.edge.sandbox import bubblewrap, control
+from asepsis.edge.sandbox.confine import Confinement
+from asepsis.edge.sandbox.layers import Layer
+
+INFO_BYTES_MAX: Final = 4_096
+START: Final = "start"
+_ENTRY: Final = """\
+import sys
+sys.path.append(sys.argv[1])
+{prelude}
+from {module} import main
+main(int(sys.argv[2]))
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blueprint:
+    """How to start one compartment.
+
+    Attributes:
+        name: For people and reports.
+        module: Module whose `main(control descriptor)` is the compartment.
+        confinement: What it takes away from itself; paths outside any view.
+        state: Its own folder, shown writable; None for none.
+        prelude: Code run before `module` is imported. Only tests set it, to put an attacker where
+            the compartment's own code would run.
+    """
+
+    name: str
+    module: str
+    confinement: Confinement
+    state: Path | None = None
+    prelude: str = ""
+
+
+class Compartment:
+    """A running compartment, as its supervisor sees it.
+
+    Args:
+        name: Its name.
+        process: The process started: bubblewrap or the compartment itself.
+        pid: The compartment itself.
+        own: Supervisor's end of the control line.
+
+    Resource handling: `kill` ends the processes and closes the line.
+    """
+
+    def __init__(
+        self, name: str, *, process: subprocess.Popen[bytes], pid: int, own: socket.socket
+    ) -> None:
+        self.name = name
+        self.pid = pid
+        self.control = own
+        self._process = process
+
+    @property
+    def running(self) -> bool:
+        """Whether it still runs."""
+        return self._process.poll() is None
+
+    def order(
+        self, what: str, body: Mapping[str, Any], *, descriptors: Mapping[str, int] | None = None
+    ) -> None:
+        """Send an order.
+
+        Raises:
+            Unavailable: It is gone or takes none.
+        """
+        control.send_order(self.control, what, body, descriptors=descriptors)
+
+    def kill(self) -> None:
+        """End it at once, hanging or not."""
+        for pid in (self.pid, self._process.pid):
+            if self._process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        self.control.close()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until it has ended; returns whether it did in time."""
+        try:
+            self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+
+def launch(
+    blueprint: Blueprint,
+    *,
+    body: Mapping[str, Any],
+    descriptors: Mapping[str, int],
+    code_folder: Path,
+    log: IO[bytes],
+) -> Compartment:
+    """Start a compartment and give it its first order.
+
+    Args:
+        blueprint: How.
+        body: Values of the first order.
+        descriptors: Descriptors that go with it; the caller keeps its own.
+        code_folder: Folder that holds only a link to the package, for a start without bubblewrap.
+        log: Takes its standard error.
+
+    Raises:
+        Unavailable: It did not start.
+    """
+    wrapped = Layer.BUBBLEWRAP in blueprint.confinement.layers
+    own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    told, tell = os.pipe()
+    root = bubblewrap.CODE if wrapped else code_folder
+    script = _ENTRY.format(prelude=blueprint.prelude, module=blueprint.module)
+    interpreter = str(bubblewrap.code().interpreter)
+    command = [interpreter, "-I", "-S", "-c", script, str(root), str(theirs.fileno())]
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+            [*_wrapper(blueprint, tell), *command] if wrapped else command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            pass_fds=(theirs.fileno(), tell) if wrapped else (theirs.fileno(),),
+            start_new_session=True,
+            env={},
+            cwd="/",
+        )
+    except OSError as error:
+        own.close()
+        raise Unavailable(f"cannot start {blueprint.name}: {error.strerror}") from error
+    finally:
+        theirs.close()
+        os.close(tell)
+    try:
+        pid = _pid_inside(told) if wrapped else process.pid
+    finally:
+        os.close(told)
+    started = Compartment(blueprint.name, process=process, pid=pid or process.pid, own=own)
+    confinement = _inside(blueprint) if wrapped else blueprint.confinement
+    full = {**body, "confinement": confinement.to_document(), "name": blueprint.name}
+    try:
+        started.order(START, full, descriptors=descriptors)
+    except Unavailable:
+        started.kill()
+        raise
+    return started
+
+
+def _wrapper(blueprint: Blueprint, tell: int) -> Sequence[str]:
+    bwrap = bubblewrap.program()
+    if bwrap is None:
+        raise Unavailable("bubblewrap is gone")
+    return bubblewrap.arguments(
+        bwrap=bwrap,
+        where=bubblewrap.code(),
+        as_root=os.geteuid() == 0,
+        state=blueprint.state,
+        info=tell,
+    )
+
+
+def _inside(blueprint: Blueprint) -> Confinement:
+    """Return the confinement with the paths as the compartment sees them."""
+    outer = blueprint.confinement
+    return Confinement(
+        layers=outer.layers,
+        kind=outer.kind,
+        user=outer.user,
+        readable=(*bubblewrap.code().libraries, bubblewrap.CODE) if outer.readable else (),
+        writable=(bubblewrap.STATE,) if outer.writable else (),
+        limits=outer.limits,
+        lock_memory=outer.lock_memory,
+    )
+
+
+def _pid_inside(told: int) -> int:
+    """Read what bubblewrap says; 0 if it ended before it could say anything."""
+    text = b""
+    while b"}" not in text and len(text) < INFO_BYTES_MAX:
+        part = os.read(told, 1_024)
+        if not part:
+            return 0
+        text += part
+    return int(json.loads(text).get("child-pid", 0))
