@@ -1,5 +1,6 @@
 """Goal: each listener takes what it must and refuses the rest, judged by `openssl s_client`."""
 
+import queue
 import socket
 import ssl
 import subprocess
@@ -63,14 +64,14 @@ class Seen:
 
     port: int
     peers: list[bytes | None]
-    errors: list[str]
+    errors: queue.SimpleQueue[str]
 
 
 @contextmanager
 def listening(context: ssl.SSLContext, greeting: bytes = GREETING) -> Iterator[Seen]:
     """Serve TLS on loopback: greet, note the peer's certificate, close."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        seen = Seen(listener.getsockname()[1], [], [])
+        seen = Seen(listener.getsockname()[1], [], queue.SimpleQueue())
         thread = threading.Thread(target=_accept, args=(listener, context, seen, greeting))
         thread.start()
         try:
@@ -96,7 +97,7 @@ def _accept(listener: socket.socket, context: ssl.SSLContext, seen: Seen, greeti
                     with suppress(OSError):
                         secured.recv(64)
             except OSError as error:
-                seen.errors.append(str(error))
+                seen.errors.put(str(error))
 
 
 def connect(port: int, context: ssl.SSLContext, **more: Any) -> bytes:
@@ -140,7 +141,7 @@ def test_tls_11_is_refused(hub: KeyAndChain) -> None:
     with listening(server_context(Listener.PEOPLE, identity=hub)) as seen:
         done = s_client(seen.port, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
     assert "Cipher is (NONE)" in done.stdout
-    assert "UNSUPPORTED_PROTOCOL" in seen.errors[0].upper().replace(" ", "_")
+    assert "UNSUPPORTED_PROTOCOL" in seen.errors.get(timeout=5).upper().replace(" ", "_")
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,7 @@ def test_a_client_of_this_hospital_enters_the_clinical_listener(
 def refused(seen: Seen, client: ssl.SSLContext) -> str:
     with pytest.raises(OSError):  # noqa: PT011 - alert, reset or end of file, by timing
         raise_if_closed(connect(seen.port, client))
-    return seen.errors[0]
+    return seen.errors.get(timeout=5)
 
 
 def raise_if_closed(greeting: bytes) -> None:
