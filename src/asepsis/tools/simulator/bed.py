@@ -4,7 +4,6 @@ Vitals, origin and network stand in one process here; on a device they are compa
 """
 
 import secrets
-import time
 import uuid
 from collections.abc import Callable
 from typing import Final
@@ -120,8 +119,3 @@ class Bed:
 def new_boot_id() -> bytes:
     """Return 16 random bytes for this boot."""
     return secrets.token_bytes(16)
-
-
-def sleep_until(monotonic_s: float) -> None:
-    """Sleep until a moment of the monotonic clock, or not at all."""
-    time.sleep(max(0.0, monotonic_s - time.monotonic()))

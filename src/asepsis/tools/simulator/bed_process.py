@@ -33,7 +33,7 @@ from asepsis.edge.uplink.spool import Spool
 from asepsis.edge.uplink.token import EnrolmentToken
 from asepsis.edge.uplink.uplink import Uplink
 from asepsis.tools.simulator import ledger
-from asepsis.tools.simulator.bed import Bed, new_boot_id, sleep_until
+from asepsis.tools.simulator.bed import Bed, new_boot_id
 from asepsis.tools.simulator.orders import Order
 
 ATTEMPTS_MAX: Final = 20
@@ -158,7 +158,6 @@ class BedProcess:
         try:
             return self._commands.get(timeout=max(0.0, due_s - time.monotonic()))
         except queue.Empty:
-            sleep_until(due_s)
             return ""
 
     def _alarm(self, bed: Bed, uplink: Uplink, command: str) -> None:

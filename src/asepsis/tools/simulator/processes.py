@@ -1,5 +1,6 @@
 """Child processes of a story: started, listened to, stopped, never left behind."""
 
+import contextlib
 import json
 import queue
 import signal
@@ -26,7 +27,7 @@ class Actor:
         log: File for its standard error.
         environment: Its environment; that of this process if None.
 
-    Resource handling: owns the process and a thread; `stop` ends both.
+    Resource handling: owns the process and a thread; `stop` or `close` ends both.
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class Actor:
             env=environment,
         )
         self.events: queue.Queue[dict[str, Any]] = queue.Queue()
-        threading.Thread(target=self._listen, name=f"listen-{name}", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, name=f"listen-{name}", daemon=True)
+        self._listener.start()
 
     def command(self, text: str) -> None:
         """Send one command line; a process that has ended is not an error here."""
@@ -85,7 +87,17 @@ class Actor:
             self.process.kill()
             return self.process.wait()
         finally:
-            self._log.close()
+            self.close()
+
+    def close(self) -> None:
+        """Kill it if it still runs, and release everything; may be called again."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self._listener.join()
+        for stream in (self.process.stdin, self.process.stdout, self._log):
+            with contextlib.suppress(BrokenPipeError):
+                cast("IO[bytes]", stream).close()
 
     def _listen(self) -> None:
         for line in cast("IO[bytes]", self.process.stdout):

@@ -167,7 +167,7 @@ class Story:
         order.save(path)
         module = f"asepsis.tools.simulator.{kind}_process"
         actor = Actor(order.name, module, [str(path)], log=Path(f"{order.folder}.log"))
-        stack.callback(actor.process.kill)
+        stack.callback(actor.close)
         return actor
 
     def _start_subscriber(self, order: Order, stack: ExitStack) -> Actor:
