@@ -21,6 +21,7 @@ import uvloop
 
 import load
 from _report import report
+from asepsis.core.journal.ports import Append
 from asepsis.core.model.lanes import Lane
 from asepsis.core.trust import tls
 from asepsis.core.trust.identity import Profile
@@ -65,18 +66,27 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def journalled(hospital: Hospital) -> set[tuple[str, str, int, int]]:
-    """Return what the journal holds: lane's path, device, epoch, sequence."""
+def read_journal(hospital: Hospital, lane: Lane) -> list[Append]:
+    """Return everything that a stopped hub's journal holds in a lane."""
     settings = read_settings(hospital.toml)
     kek = open_kek(settings.sealing, hub_folder=hospital.data / "hub")
     journal = open_journal(settings, kek, clock=time.time_ns)
-    found: list[tuple[str, str, int, int]] = []
-    for lane, path in ((Lane.VITALS, "/origin"), (Lane.WAVEFORM, "/waveforms")):
-        after = 0
-        while records := journal.read(lane, after=after, records_max=5_000):
-            after = records[-1].position
-            found += [(path, r.append.producer, r.append.epoch, r.append.sequence) for r in records]
+    found: list[Append] = []
+    after = 0
+    while records := journal.read(lane, after=after, records_max=5_000):
+        after = records[-1].position
+        found += [record.append for record in records]
     journal.close()
+    return found
+
+
+def journalled(hospital: Hospital) -> set[tuple[str, str, int, int]]:
+    """Return what the journal holds: lane's path, device, epoch, sequence."""
+    found = [
+        (path, r.producer, r.epoch, r.sequence)
+        for lane, path in ((Lane.VITALS, "/origin"), (Lane.WAVEFORM, "/waveforms"))
+        for r in read_journal(hospital, lane)
+    ]
     assert len(found) == len(set(found)), "a record is in the journal twice"
     return set(found)
 
