@@ -1,3 +1,5 @@
+"""Frames meet the digests that signed batches promise."""
+
 import hashlib
 
 from asepsis.core.wire.frames import WaveformFrame, WaveformMetric
@@ -5,7 +7,12 @@ from asepsis.hub.exchange.digests import DIGESTS_MAX, FRAMES_MAX, MEMORY_NS, Dig
 
 DEVICE = "urn:dev:mac:0000000000000001"
 METRIC = WaveformMetric(
-    handle=1, mdc_code=2 << 16 | 256, unit_code=4 << 16 | 4_274, period_ns=4_000_000, scale=1, offset=0
+    handle=1,
+    mdc_code=2 << 16 | 256,
+    unit_code=4 << 16 | 4_274,
+    period_ns=4_000_000,
+    scale=1,
+    offset=0,
 )
 
 

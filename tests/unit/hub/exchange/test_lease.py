@@ -1,3 +1,5 @@
+"""The table of technical conditions."""
+
 import itertools
 
 from asepsis.core.model.alarm import AlarmPhase, AlarmPriority

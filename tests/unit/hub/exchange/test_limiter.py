@@ -1,3 +1,5 @@
+"""Token buckets per producer and route."""
+
 import pytest
 
 from asepsis.core.errors import RateLimited

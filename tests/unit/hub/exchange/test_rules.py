@@ -1,3 +1,5 @@
+"""What a lane takes and from whom."""
+
 import pytest
 
 from asepsis.core.errors import ContentMismatch, InputError, NotPermitted
@@ -27,7 +29,7 @@ ITSELF = Principal(kind=PrincipalKind.DEVICE, name=DEVICE)
     ],
 )
 def test_assurance_says_what_was_proven(
-    principal: Principal, signed: bool, observed: bool, expected: Assurance
+    principal: Principal, *, signed: bool, observed: bool, expected: Assurance
 ) -> None:
     assert rules.assurance(principal, DEVICE, signed=signed, observed=observed) is expected
 

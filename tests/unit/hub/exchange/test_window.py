@@ -1,3 +1,5 @@
+"""What is live, by sequence and without a common clock."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
