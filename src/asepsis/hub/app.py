@@ -46,6 +46,7 @@ from asepsis.hub.opening import (
     read_certificate,
     renew_identity,
 )
+from asepsis.hub.registry.alarms import SignerAlarms
 from asepsis.hub.registry.book import IdentityBook
 from asepsis.hub.registry.http import EnrolmentRoutes, authenticate
 from asepsis.hub.registry.http_people import DeviceRoutes, StatusSource
@@ -81,6 +82,7 @@ class _Parts:
     people: PeopleService
     audit: AuditService
     relay: OutboxRelay
+    alarms: SignerAlarms
     kek: str
 
 
@@ -212,6 +214,7 @@ class Hub:
             people=PeopleService(store, audit_log),
             audit=AuditService(store, signer, holder=holder),
             relay=relay,
+            alarms=SignerAlarms(store, signer, audit=audit_log, holder=holder),
             kek=kek.describe(),
         )
 
@@ -359,6 +362,7 @@ class Hub:
         self._spawn("live views", parts.live.run())
         self._spawn("outbox relay", parts.relay.run())
         self._spawn("registry", parts.registry.run())
+        self._spawn("signer's alarms", parts.alarms.run())
         self._spawn("own certificate", self._keep_identity(parts))
         self._spawn("audit heads", parts.audit.run())
         self._spawn("expiry", self._expire(parts.journal))
