@@ -15,7 +15,6 @@ packages=(
   "libc6-dev:the standard's vectors decoded by an independent C program"
   "libssl-dev:the standard's vectors decoded by an independent C program"
   "iproute2:network namespaces"
-  "tshark:captures that judge what crossed the wire"
   "libfaketime:clocks at 1970 and fourteen months on"
   "e2fsprogs:file systems of the power-cut guest"
   "procps:process inspection"
