@@ -106,7 +106,12 @@ def arguments(
 
 def _code_view(where: Code) -> list[str]:
     found: list[str] = []
-    for path in (where.interpreter, *where.libraries):
+    shown = (where.interpreter, *where.libraries)
+    # Made by hand, because bubblewrap copies the rights of the folders above, and another user
+    # could then not pass, for example, /root.
+    for folder in sorted({parent for path in shown for parent in path.parents[:-1]}):
+        found += ["--perms", "0755", "--dir", str(folder)]
+    for path in shown:
         found += ["--ro-bind", str(path), str(path)]
     for folder in _LOADER_FOLDERS:
         link = Path(folder)

@@ -226,6 +226,13 @@ def wake_pair() -> tuple[socket.socket, socket.socket]:
     return sender, receiver
 
 
+def wake_of(descriptor: int) -> socket.socket:
+    """Return an end of a wake-up line that came as a descriptor, owned from now on."""
+    line = socket.socket(fileno=descriptor)
+    line.setblocking(False)
+    return line
+
+
 def drain_wakes(receiver: socket.socket) -> None:
     """Take all pending wake-ups; returns at once."""
     with contextlib.suppress(BlockingIOError):

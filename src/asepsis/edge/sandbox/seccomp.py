@@ -83,6 +83,7 @@ openat 257 56
 fsync 74 82
 fdatasync 75 83
 ftruncate 77 46
+truncate 76 45
 fallocate 285 47
 stat 4 -1
 lstat 6 -1
@@ -102,6 +103,9 @@ mkdir 83 -1
 mkdirat 258 34
 fchmod 91 52
 getdents64 217 61
+flock 73 32
+statfs 137 43
+fstatfs 138 44
 getcwd 79 17
 getuid 102 174
 geteuid 107 175

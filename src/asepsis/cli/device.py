@@ -1,0 +1,105 @@
+"""`asepsis device`: run an enrolled device in compartments, and say which protections hold here."""
+
+import json as json_module
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from cyclopts import App, Parameter
+
+from asepsis.cli.output import console, show_facts, show_json, show_table
+from asepsis.core.errors import AsepsisError
+from asepsis.edge.device.app import run_device
+from asepsis.edge.device.supervisor import Setting, Supervisor
+from asepsis.edge.sandbox.layers import detect
+from asepsis.edge.uplink.folder import IdentityFolder
+
+app: Final = App(name="device", help="Run a device in compartments, apart from each other.")
+_QUIET: Final = frozenset({"alive", "mapped", "confined", "alert-signed"})
+"""Events that people need not see."""
+
+
+@app.command
+def layers(*, json: bool = False) -> None:
+    """Say which protections hold on this machine, and what that means."""
+    found = detect()
+    if json:
+        show_json(found.as_document())
+        return
+    rows = [
+        (finding.layer.value, "holds" if finding.holds else "ABSENT", finding.detail)
+        for finding in found.findings
+    ]
+    show_table("Layers", ("layer", "here", "found"), rows)
+    for finding in found.findings:
+        console.print(f"{finding.layer.value}: {finding.meaning}.", markup=False)
+
+
+@app.command
+def run(
+    *,
+    folder: Annotated[Path, Parameter(help="Folder made by `asepsis enrol device`.")],
+    seconds: Annotated[float | None, Parameter(help="How long; without it until stopped.")] = None,
+    seed: Annotated[int, Parameter(help="Seed of the simulated patient.")] = 0,
+    recording: Annotated[Path | None, Parameter(help="Recording to replay instead.")] = None,
+    bedside: Annotated[
+        bool, Parameter(help="Read keys of the bedside from standard input, one a line.")
+    ] = False,
+    json: Annotated[bool, Parameter(help="One JSON object a line for every event.")] = False,
+) -> None:
+    """Run an enrolled device with all its compartments against its hub.
+
+    Bedside keys: acknowledge, standby, resume, cleaning, maintenance, done; and for the simulated
+    patient normal, tachycardia, desaturation, apnoea, hypotension, lead-off, disconnected.
+    """
+    stop = threading.Event()
+
+    def stop_now(_number: int, _frame: object) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop_now)
+    tell = _tell_script if json else _tell_person
+    outcome = run_device(
+        IdentityFolder(folder.resolve()),
+        found=detect(),
+        setting=Setting(seed=seed, recording=recording),
+        tell=tell,
+        stop=stop,
+        seconds=seconds,
+        on_start=_listen if bedside else None,
+    )
+    if json:
+        _tell_script("device", "summary", asdict(outcome))
+        return
+    show_facts("Device", asdict(outcome))
+
+
+def _listen(supervisor: Supervisor) -> None:
+    def listen() -> None:
+        for line in sys.stdin:
+            try:
+                supervisor.bedside(line.strip()[:40])
+            except AsepsisError as error:
+                _tell_person("device", "refused", {"text": str(error)})
+
+    threading.Thread(target=listen, name="bedside", daemon=True).start()
+
+
+def _tell_script(compartment: str, event: str, details: Mapping[str, Any]) -> None:
+    document = {"compartment": compartment, "event": event, **details}
+    sys.stdout.write(json_module.dumps(document) + "\n")
+    sys.stdout.flush()
+
+
+def _tell_person(compartment: str, event: str, details: Mapping[str, Any]) -> None:
+    if event in _QUIET:
+        return
+    facts = ", ".join(f"{name} {value}" for name, value in details.items())
+    # Words that a compartment chose are shown as text, never as markup or control characters.
+    safe = "".join(c if c.isprintable() else "?" for c in f"{compartment}: {event} {facts}")
+    console.print(safe[:300], markup=False)

@@ -1,0 +1,49 @@
+"""Which compartments a device has, and what each may do: the one table that all else follows."""
+
+from pathlib import Path
+from typing import Final
+
+from asepsis.edge.sandbox import bubblewrap
+from asepsis.edge.sandbox.confine import Confinement, Limits
+from asepsis.edge.sandbox.launcher import Blueprint
+from asepsis.edge.sandbox.layers import Layer
+from asepsis.edge.sandbox.seccomp import SyscallClass
+
+VITALS: Final = "vitals"
+ORIGIN: Final = "origin"
+NETWORK: Final = "network"
+NAMES: Final = (VITALS, ORIGIN, NETWORK)
+USERS: Final = {VITALS: 62_201, ORIGIN: 62_202, NETWORK: 62_203}
+"""Numbers of users that exist only as numbers."""
+SILENCE_S: Final = {VITALS: 3.0, ORIGIN: 5.0, NETWORK: 10.0}
+"""A compartment that says nothing for so long hangs and is started anew, seconds."""
+SMALL: Final = Limits(memory_mib=384, files=64, file_mib=4)
+LARGE: Final = Limits(memory_mib=768, files=128, file_mib=256)
+
+
+def blueprint(name: str, *, layers: frozenset[Layer], state: Path, prelude: str = "") -> Blueprint:
+    """Return how to start a compartment on this machine.
+
+    Args:
+        name: One of `NAMES`.
+        layers: Layers that hold here.
+        state: Folder of the network compartment; the others have none.
+        prelude: See `Blueprint.prelude`.
+    """
+    network = name == NETWORK
+    code = bubblewrap.code()
+    return Blueprint(
+        name=name,
+        module=f"asepsis.edge.device.{name}",
+        confinement=Confinement(
+            layers=layers,
+            kind=SyscallClass.NETWORK if network else SyscallClass.CORE,
+            user=USERS[name],
+            readable=(*code.libraries, code.package) if network else (),
+            writable=(state,) if network else (),
+            limits=LARGE if network else SMALL,
+            lock_memory=name == VITALS and Layer.REALTIME in layers,
+        ),
+        state=state if network else None,
+        prelude=prelude,
+    )

@@ -1,0 +1,253 @@
+"""The network compartment: forwards signed batches to the hub, and is expected to be broken into.
+
+It holds the TLS key of the device and no other secret. It cannot make a socket: connected ones come
+from the broker. What it changes, the hub refuses; what it withholds, the hub misses.
+"""
+
+import encodings.idna
+import json
+import random
+import select
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from asepsis.core.errors import BackPressure, FramingError
+from asepsis.core.journal.limits import MIB, JournalLimits, LaneBudget
+from asepsis.core.journal.sqlite import SqliteJournal
+from asepsis.core.model.lanes import Lane
+from asepsis.core.trust import libcrypto_binding
+from asepsis.core.trust.sealing import kek_from_passphrase
+from asepsis.core.trust.sealing_days import DayKeys
+from asepsis.core.trust.sealing_libcrypto import LibcryptoAead
+from asepsis.core.wire import frames, origin
+from asepsis.edge.device.compartment import Line, serve, take
+from asepsis.edge.device.signing import Signed
+from asepsis.edge.sandbox import ring
+from asepsis.edge.sandbox.broker import CHANNELS, BrokerClient
+from asepsis.edge.sandbox.control import Order
+from asepsis.edge.sandbox.ring import RingReader, Token, wake_of
+from asepsis.edge.uplink.clock import TrustedClock
+from asepsis.edge.uplink.connection import Dial, Endpoint
+from asepsis.edge.uplink.files import read_state, write_durably
+from asepsis.edge.uplink.folder import Hospital, IdentityFolder
+from asepsis.edge.uplink.lanes import Fate, Outgoing
+from asepsis.edge.uplink.spool import Spool
+from asepsis.edge.uplink.uplink import ORIGIN_BATCH, WAVEFORM, Uplink
+
+CLINICAL, ENROLMENT = 0, 1
+"""Numbers of the broker's endpoints."""
+IDLE_S: Final = 0.2
+POSITION: Final = "forwarded.json"
+SPOOL_BUDGET: Final = LaneBudget(bytes_max=64 * MIB, age_s=72 * 3_600)
+BUILD_NS: Final = 1_767_225_600 * 10**9
+"""2026-01-01: no signed time can be older than the software."""
+_PRELOADED: Final = (encodings.idna,)
+"""Nothing can be loaded later: no memory becomes executable after the start."""
+
+
+class Forwarded:
+    """Up to which record of the signed ring everything is the hub's or the spool's. Thread-safe.
+
+    Args:
+        path: File that keeps it over a crash of this compartment; repeating is harmless, because
+            the hub knows what it has.
+        boot_id: Ring numbers start over with the device.
+    """
+
+    def __init__(self, path: Path, *, boot_id: str) -> None:
+        self._path = path
+        self._boot_id = boot_id
+        self._lock = threading.Lock()
+        stored = read_state(path)
+        ours = stored.get("boot_id") == boot_id and isinstance(stored.get("sequence"), int)
+        self._saved = self._newest = int(stored["sequence"]) if ours else 0
+        self._waiting: dict[tuple[str, int, int], int] = {}
+
+    @property
+    def sequence(self) -> int:
+        """The last record that needs no forwarding."""
+        with self._lock:
+            return min(self._waiting.values(), default=self._newest + 1) - 1
+
+    def begin(self, number: int, account: tuple[str, int, int]) -> None:
+        """Record `number` is on its way."""
+        with self._lock:
+            self._waiting[account] = number
+            self._newest = max(self._newest, number)
+
+    def end(self, account: tuple[str, int, int]) -> None:
+        """It has a fate."""
+        with self._lock:
+            self._waiting.pop(account, None)
+
+    def save(self) -> None:
+        """Write the position if it moved."""
+        sequence = self.sequence
+        if sequence != self._saved:
+            document = {"boot_id": self._boot_id, "sequence": sequence}
+            write_durably(self._path, json.dumps(document).encode())
+            self._saved = sequence
+
+
+class Network:
+    """Forwards until its supervisor is gone.
+
+    Args:
+        reader: Signed ring.
+        wake: Wake-ups of the signed ring.
+        uplink: The connection to the hub.
+        forwarded: Position.
+        line: Control line.
+    """
+
+    def __init__(
+        self,
+        reader: RingReader,
+        *,
+        wake: int,
+        uplink: Uplink,
+        forwarded: Forwarded,
+        line: Line,
+    ) -> None:
+        self._reader = reader
+        self._wake = wake_of(wake)
+        self._uplink = uplink
+        self._forwarded = forwarded
+        self._line = line
+        self._lost = 0
+
+    def run(self) -> None:
+        """Forward."""
+        self._uplink.start()
+        while True:
+            readable, _, _ = select.select([self._wake, self._line.socket], [], [], IDLE_S)
+            ring.drain_wakes(self._wake)
+            self._read_all()
+            if self._line.socket in readable and not self._obey():
+                self._uplink.close()
+                self._forwarded.save()
+                return
+            self._line.heartbeat(self._facts)
+
+    def _read_all(self) -> None:
+        while True:
+            chunk = self._reader.read(records_max=16)
+            self._lost += chunk.lost
+            for number, payload in chunk.records:
+                self._forward(number, payload)
+            if not chunk.records:
+                return
+
+    def _forward(self, number: int, payload: bytes) -> None:
+        kind, body = payload[0], payload[1:]
+        packet = kind == Signed.PACKET
+        try:
+            header = frames.peek_header(body) if packet else origin.peek_header(body)
+        except FramingError:
+            self._lost += 1
+            return
+        account = (WAVEFORM if packet else ORIGIN_BATCH, header.epoch, header.sequence)
+        self._forwarded.begin(number, account)
+        try:
+            if packet:
+                self._uplink.send_waveforms(body)
+            else:
+                self._uplink.send_batch(body, has_alarm_event=kind == Signed.ALERT)
+        except BackPressure:
+            self._lost += 1
+            self._forwarded.end(account)
+
+    def _obey(self) -> bool:
+        order = self._line.order()
+        if order is None or order.what == "stop":
+            return False
+        if order.what == "ring":
+            self._read_all()
+            self._reader.close()
+            self._wake.close()
+            self._reader = _reader(order, done=self._reader.token.sequence)
+            self._wake = wake_of(take(order, "wake"))
+        return True
+
+    def _facts(self) -> dict[str, Any]:
+        self._forwarded.save()
+        return {
+            "reachable": self._uplink.reachable,
+            "refused": self._uplink.refused,
+            "forwarded": self._forwarded.sequence,
+            "lost": self._lost,
+        }
+
+
+def _reader(order: Order, *, done: int) -> RingReader:
+    token = Token(epoch=order.body["ring_epoch"], sequence=done)
+    return RingReader(take(order, "ring"), token=token if done else None)
+
+
+def _dial(client: BrokerClient, hospital: Hospital) -> Dial:
+    def dial(endpoint: Endpoint, timeout_s: float) -> Any:
+        number = CLINICAL if endpoint == hospital.clinical else ENROLMENT
+        return client.dial(number, timeout_s=timeout_s)
+
+    return dial
+
+
+def _open_spool(state: Path, passphrase: str, clock: TrustedClock) -> SqliteJournal:
+    folder = state / "spool"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    kek = kek_from_passphrase(state / passphrase, salt_file=state / "spool.salt")
+    return SqliteJournal(
+        folder / "journal",
+        cipher=DayKeys(folder / "keys", kek=kek, aead=LibcryptoAead()),
+        lanes={Lane.LATE: SPOOL_BUDGET},
+        clock=clock.now_ns,
+        limits=JournalLimits(reserve_bytes=0),
+    )
+
+
+def build(order: Order, line: Line) -> Callable[[], Network]:
+    """Load every library; folder and threads come once the rights are gone."""
+    libcrypto_binding.library()
+    client = BrokerClient([take(order, f"channel{n}") for n in range(CHANNELS)])
+    state = Path(order.body["state"])
+    boot_id = str(order.body["boot_id"])
+    passphrase = str(order.body["passphrase"])
+
+    def make() -> Network:
+        folder = IdentityFolder(state)
+        clock = TrustedClock(
+            state / "time.json",
+            boot_id=bytes.fromhex(boot_id),
+            monotonic=time.monotonic_ns,
+            build_ns=BUILD_NS,
+        )
+        forwarded = Forwarded(state / POSITION, boot_id=boot_id)
+
+        def fate(record: Outgoing, found: Fate) -> None:
+            forwarded.end((record.media_type, record.epoch, record.sequence))
+            if record.media_type == ORIGIN_BATCH:
+                line.report("fate", sequence=record.sequence, fate=found.value)
+
+        uplink = Uplink(
+            folder,
+            spool=Spool(_open_spool(state, passphrase, clock), now_ns=clock.now_ns),
+            clock=clock,
+            monotonic=time.monotonic_ns,
+            rng=random.Random(),  # noqa: S311 - jitter
+            report=fate,
+            dial=_dial(client, folder.load()[1]),
+        )
+        reader = _reader(order, done=forwarded.sequence)
+        return Network(
+            reader, wake=take(order, "wake"), uplink=uplink, forwarded=forwarded, line=line
+        )
+
+    return make
+
+
+def main(control_descriptor: int) -> None:
+    """Run the compartment."""
+    serve(control_descriptor, build)

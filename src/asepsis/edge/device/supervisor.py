@@ -1,0 +1,361 @@
+"""The supervisor: starts the compartments, watches them, and starts anew what fell over.
+
+It stands in no data path. It owns the rings and the connect broker, and judges what the network
+compartment reports as coming from somebody who may be owned.
+"""
+
+import contextlib
+import os
+import random
+import secrets
+import select
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from asepsis.core.errors import AsepsisError, ConfigError, FramingError, Unavailable
+from asepsis.edge.device import manifest
+from asepsis.edge.device.manifest import NAMES, NETWORK, ORIGIN, SILENCE_S, VITALS
+from asepsis.edge.device.records import SIGNED_RING, VITALS_RING
+from asepsis.edge.device.rings import Feed, RingOwner
+from asepsis.edge.device.state import PASSPHRASE, code_link, prepare
+from asepsis.edge.sandbox import bubblewrap, launcher, layers
+from asepsis.edge.sandbox.broker import Address, Broker
+from asepsis.edge.sandbox.control import receive_report
+from asepsis.edge.sandbox.launcher import Compartment
+from asepsis.edge.sandbox.layers import Layer
+from asepsis.edge.uplink.backoff import Backoff
+from asepsis.edge.uplink.folder import IdentityFolder
+
+POLL_S: Final = 0.1
+START_S: Final = 20.0
+"""Longest time from start to the first heartbeat, seconds."""
+STOP_S: Final = 5.0
+STEADY_S: Final = 30.0
+"""A compartment that ran so long is forgiven its earlier failures."""
+ANNUNCIATE_S: Final = 5.0
+"""An alarm event that the hub has not acknowledged by then is told at the bedside (REQ-ALM-009)."""
+REPORTS_MAX: Final = 64
+"""Reports read from one compartment in one round; the rest waits, and the others get their turn."""
+ALERTS_MAX: Final = 1_024
+NICE: Final = {VITALS: -5, ORIGIN: 0, NETWORK: 10}
+OOM: Final = {VITALS: -900, ORIGIN: -500, NETWORK: 900}
+"""Whom the kernel ends first when memory runs out."""
+
+Tell = Callable[[str, str, Mapping[str, Any]], None]
+"""Told compartment, event and details."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What the device measures with, and who may be put in its compartments.
+
+    Attributes:
+        seed: Seed of the simulated patient.
+        recording: Recording to replay instead; None for the simulated patient.
+        preludes: Code put before a compartment's own; only tests set it.
+    """
+
+    seed: int = 0
+    recording: Path | None = None
+    preludes: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(slots=True)
+class _Slot:
+    name: str
+    backoff: Backoff
+    running: Compartment | None = None
+    alive: bool = False
+    started_s: float = 0.0
+    heard_s: float = 0.0
+    next_start_s: float = 0.0
+    starts: int = 0
+
+
+class Supervisor:
+    """Keeps one device going.
+
+    Args:
+        folder: The enrolled device's folder.
+        holding: Layers to apply; `run_device` refuses a machine where too few hold.
+        setting: What to measure with.
+        tell: Told everything that happens.
+
+    Raises:
+        NotFound: The device is not enrolled.
+        ConfigError: The folder cannot be used.
+
+    Resource handling: `close` ends all compartments.
+    """
+
+    def __init__(
+        self,
+        folder: IdentityFolder,
+        *,
+        holding: frozenset[Layer],
+        setting: Setting,
+        tell: Tell,
+    ) -> None:
+        self._folder = folder
+        self._layers = holding
+        self._setting = setting
+        self._tell = tell
+        self._device, hospital, _ = folder.load()
+        self._endpoints = [Address(e.host, e.port) for e in (hospital.clinical, hospital.enrolment)]
+        user = manifest.USERS[NETWORK] if Layer.USERS in holding else None
+        self._state = prepare(folder, user=user)
+        self._code = code_link(folder.path, bubblewrap.code().package)
+        self._boot_id = secrets.token_bytes(16).hex()
+        self._log = (folder.path / "device.log").open("ab", buffering=0)
+        self._vitals_ring = RingOwner("vitals", geometry=VITALS_RING)
+        self._signed_ring = RingOwner("signed", geometry=SIGNED_RING)
+        self._broker: Broker | None = None
+        rng = random.Random()  # noqa: S311 - jitter
+        self._slots = {
+            name: _Slot(name, Backoff(rng=rng, cap_s=0.5 if name == VITALS else 5.0))
+            for name in NAMES
+        }
+        self._alerts: dict[int, float] = {}
+
+    @property
+    def starts(self) -> Mapping[str, int]:
+        """How often each compartment was started."""
+        return {name: slot.starts for name, slot in self._slots.items()}
+
+    def pid(self, name: str) -> int:
+        """Return the process id of a running compartment; 0 if it does not run."""
+        running = self._slots[name].running
+        return running.pid if running else 0
+
+    def bedside(self, key: str) -> None:
+        """Pass on a key that a person pressed at the bedside.
+
+        Raises:
+            Unavailable: The vitals compartment does not run.
+        """
+        running = self._slots[VITALS].running
+        if running is None:
+            raise Unavailable("the vitals compartment does not run")
+        running.order("bedside", {"key": key})
+
+    def step(self) -> None:
+        """Do what is due, then wait for reports, at most `POLL_S`."""
+        now_s = time.monotonic()
+        for slot in self._slots.values():
+            self._look_after(slot, now_s)
+        running = {slot.running.control: slot for slot in self._slots.values() if slot.running}
+        if not running:
+            time.sleep(POLL_S)
+            return
+        readable, _, _ = select.select(list(running), [], [], POLL_S)
+        for line in readable:
+            self._listen(running[line])
+        self._annunciate(time.monotonic())
+
+    def close(self) -> None:
+        """Stop the compartments, the source first, so that what is measured is still sent."""
+        for name in NAMES:
+            slot = self._slots[name]
+            if slot.running:
+                with contextlib.suppress(Unavailable):
+                    slot.running.order("stop", {})
+                if not slot.running.wait(STOP_S):
+                    self._tell(name, "killed", {"why": "did not stop"})
+                slot.running.kill()
+                slot.running = None
+        if self._broker:
+            self._broker.close()
+        self._vitals_ring.close()
+        self._signed_ring.close()
+        self._log.close()
+
+    def _look_after(self, slot: _Slot, now_s: float) -> None:
+        running = slot.running
+        if running is None:
+            if now_s >= slot.next_start_s and self._can_start(slot.name):
+                self._start(slot)
+            return
+        limit_s = SILENCE_S[slot.name] if slot.alive else START_S
+        if not running.running:
+            self._listen(slot)
+            self._ended(slot, "ended")
+        elif now_s - slot.heard_s > limit_s:
+            self._ended(slot, "hung")
+        elif slot.alive and now_s - slot.started_s > STEADY_S:
+            slot.backoff.succeeded()
+
+    def _ended(self, slot: _Slot, why: str) -> None:
+        if slot.running:
+            slot.running.kill()
+        slot.running = None
+        wait_s = slot.backoff.failed()
+        slot.next_start_s = time.monotonic() + wait_s
+        self._tell(slot.name, why, {"restart_in_s": round(wait_s, 2), "starts": slot.starts})
+
+    def _can_start(self, name: str) -> bool:
+        needed = {VITALS: True, ORIGIN: self._vitals_ring.feed, NETWORK: self._signed_ring.feed}
+        return bool(needed[name])
+
+    def _start(self, slot: _Slot) -> None:
+        start = {
+            VITALS: self._start_vitals,
+            ORIGIN: self._start_origin,
+            NETWORK: self._start_network,
+        }[slot.name]
+        slot.starts += 1
+        slot.alive = False
+        slot.started_s = slot.heard_s = time.monotonic()
+        try:
+            slot.running = start()
+            self._favour(slot.name, slot.running.pid)
+        except (Unavailable, OSError) as error:
+            self._ended(slot, f"did not start: {type(error).__name__}")
+
+    def _launch(
+        self, name: str, body: Mapping[str, Any], descriptors: Mapping[str, int]
+    ) -> Compartment:
+        blueprint = manifest.blueprint(
+            name,
+            layers=self._layers,
+            state=self._state,
+            prelude=self._setting.preludes.get(name, ""),
+        )
+        return launcher.launch(
+            blueprint, body=body, descriptors=descriptors, code_folder=self._code, log=self._log
+        )
+
+    def _start_vitals(self) -> Compartment:
+        descriptors, values = self._vitals_ring.begin()
+        body: dict[str, Any] = {**values, "seed": self._setting.seed}
+        if self._setting.recording is None:
+            return self._launch(VITALS, body, descriptors)
+        with self._setting.recording.open("rb") as file:
+            return self._launch(VITALS, body, {**descriptors, "recording": file.fileno()})
+
+    def _start_origin(self) -> Compartment:
+        made, values = self._signed_ring.begin()
+        feed = _first_of(self._vitals_ring)
+        wall_ns = time.time_ns()
+        body = {
+            **values,
+            "ring_epoch": feed.epoch,
+            "device": self._device,
+            "boot_id": self._boot_id,
+            "boot_epoch": self._folder.next_epoch(wall_s=wall_ns // 10**9),
+            "wall_minus_monotonic_ns": wall_ns - time.monotonic_ns(),
+        }
+        descriptors = {"out": made["ring"], "out_wake": made["wake"], **_handed(feed)}
+        if self._signed_ring.feed:
+            descriptors["previous"] = self._signed_ring.feed.readable
+        with self._folder.origin_key_path.open("rb") as key:
+            started = self._launch(ORIGIN, body, {**descriptors, "key": key.fileno()})
+        self._go_on(started, self._vitals_ring, feed)
+        return started
+
+    def _start_network(self) -> Compartment:
+        if self._broker:
+            self._broker.close()
+        self._broker = broker = Broker(self._endpoints)
+        feed = _first_of(self._signed_ring)
+        wrapped = Layer.BUBBLEWRAP in self._layers
+        body = {
+            "ring_epoch": feed.epoch,
+            "boot_id": self._boot_id,
+            "passphrase": PASSPHRASE,
+            "state": str(bubblewrap.STATE if wrapped else self._state),
+        }
+        channels = {f"channel{n}": line.fileno() for n, line in enumerate(broker.theirs)}
+        started = self._launch(NETWORK, body, {**_handed(feed), **channels})
+        broker.start()
+        self._go_on(started, self._signed_ring, feed)
+        return started
+
+    def _go_on(self, reader: Compartment, owner: RingOwner, first: Feed) -> None:
+        """Hand a reader that starts with the ring before the last one the last one too."""
+        if owner.feed is not first and owner.feed:
+            reader.order("ring", {"ring_epoch": owner.feed.epoch}, descriptors=_handed(owner.feed))
+
+    def _favour(self, name: str, pid: int) -> None:
+        """Give a compartment its place among the others, as far as this user may."""
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{pid}/oom_score_adj").write_text(str(OOM[name]), "ascii")
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, pid, NICE[name])
+        if name == VITALS and Layer.REALTIME in self._layers:
+            with contextlib.suppress(OSError):
+                os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(layers.SCHED_PRIORITY))
+
+    def _listen(self, slot: _Slot) -> None:
+        running = slot.running
+        if running is None:
+            return
+        for _ in range(REPORTS_MAX):
+            try:
+                report = receive_report(running.control)
+            except BlockingIOError:
+                return
+            except (FramingError, OSError):
+                self._ended(slot, "reported nonsense")
+                return
+            if report is None:
+                return
+            slot.heard_s = time.monotonic()
+            self._judge(slot, report)
+
+    def _judge(self, slot: _Slot, report: dict[str, Any]) -> None:
+        event = str(report.pop("event", ""))[:40]
+        slot.alive = slot.alive or event == "alive"
+        sequence = report.get("sequence")
+        if event == "mapped" and slot.name != NETWORK:
+            self._mapped(slot.name)
+        elif event == "alert-signed" and slot.name == ORIGIN and isinstance(sequence, int):
+            if len(self._alerts) < ALERTS_MAX:
+                self._alerts[sequence] = time.monotonic()
+        elif event == "fate" and slot.name == NETWORK and isinstance(sequence, int):
+            if report.get("fate") == "acknowledged":
+                self._acknowledged(sequence)
+            return
+        self._tell(slot.name, event, report)
+
+    def _mapped(self, name: str) -> None:
+        owner = self._vitals_ring if name == VITALS else self._signed_ring
+        if not owner.waiting:
+            return
+        try:
+            feed = owner.mapped()
+        except ConfigError as error:
+            self._tell(name, "failed", {"code": error.code, "text": str(error)})
+            return
+        if name == ORIGIN:
+            self._alerts.clear()  # Numbers of batches start over with the epoch.
+        reader = self._slots[ORIGIN if name == VITALS else NETWORK].running
+        if reader:
+            with contextlib.suppress(AsepsisError):
+                reader.order("ring", {"ring_epoch": feed.epoch}, descriptors=_handed(feed))
+
+    def _acknowledged(self, sequence: int) -> None:
+        since_s = self._alerts.pop(sequence, None)
+        if since_s is not None:
+            took_ms = round((time.monotonic() - since_s) * 1_000, 1)
+            self._tell(NETWORK, "alert-acknowledged", {"sequence": sequence, "ms": took_ms})
+
+    def _annunciate(self, now_s: float) -> None:
+        for sequence, since_s in list(self._alerts.items()):
+            if now_s - since_s > ANNUNCIATE_S:
+                del self._alerts[sequence]
+                self._tell(ORIGIN, "alert-not-acknowledged", {"sequence": sequence})
+
+
+def _first_of(owner: RingOwner) -> Feed:
+    """Return the ring a new reader starts with: the one before the last, if there is one."""
+    feed = owner.previous or owner.feed
+    if feed is None:
+        raise Unavailable("the ring is not there yet")
+    return feed
+
+
+def _handed(feed: Feed) -> dict[str, int]:
+    return {"ring": feed.readable, "wake": feed.wake.fileno()}
