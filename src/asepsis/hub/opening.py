@@ -73,7 +73,9 @@ def open_journal(
         cipher=cipher,
         lanes=lane_budgets(settings.journal.lanes),
         clock=clock,
-        limits=JournalLimits(reserve_bytes=settings.journal.reserve_bytes),
+        limits=JournalLimits(
+            reserve_bytes=settings.journal.reserve_bytes, linger_s=settings.journal.linger_s
+        ),
     )
 
 

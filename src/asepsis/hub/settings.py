@@ -84,11 +84,14 @@ class JournalSettings(_Section, frozen=True):
         lanes: Budgets.
         reserve_bytes: Disk space kept back so that alerts go on when the disk is full.
         expire_every_s: Pause between two rounds of expiry.
+        linger_s: How long a group without alerts waits for company before its one sync; larger
+            groups cost less, and every acknowledgement but an alarm's takes that much longer.
     """
 
     lanes: Lanes = Lanes()
     reserve_bytes: Annotated[int, msgspec.Meta(ge=0)] = 16 * MIB
     expire_every_s: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    linger_s: Annotated[float, msgspec.Meta(ge=0, le=0.1)] = 0.02
 
 
 class Consumer(_Section, frozen=True):
