@@ -30,6 +30,7 @@ from asepsis.hub.keyholder import (
     start_signer,
 )
 from asepsis.hub.settings import LogSettings, Settings, read_settings
+from asepsis.hub.store.migrate import load_scripts
 from asepsis.hub.web.server import new_loop
 
 LAZY_MODULES: Final = (
@@ -102,6 +103,7 @@ def load_lazy_modules() -> None:
     for module in pkgutil.iter_modules(encodings.__path__):
         with contextlib.suppress(ImportError):  # Codecs of other operating systems.
             importlib.import_module(f"encodings.{module.name}")
+    load_scripts()
 
 
 def give_up_root(who: Separation, *, run: Path) -> None:

@@ -122,6 +122,7 @@ def _identity(folder: Path, number: int) -> Identity:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("loop_kind", ["uvloop", "asyncio"])
 @pytest.mark.parametrize(
     ("listener", "identities", "each"),
@@ -164,6 +165,7 @@ def test_two_thousand_slow_peers_cost_little(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_peer_takes_what_we_refuse(folder: Path) -> None:
     """Goal: negative control: plain uvicorn takes 60 MB of header; the measurement sees it."""
     with victim(folder, "uvicorn", "uvloop") as (process, ports):

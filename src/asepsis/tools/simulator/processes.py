@@ -15,6 +15,7 @@ from typing import IO, Any, Final, cast
 from asepsis.core.errors import Unavailable
 
 STOP_S: Final = 15.0
+LAST_WORDS: Final = 400
 
 
 class Actor:
@@ -155,7 +156,8 @@ class HubProcess:
             if self._ready.exists():
                 return cast("dict[str, Any]", json.loads(self._ready.read_text("utf-8")))
             time.sleep(0.05)
-        raise Unavailable("the hub did not start", hint=f"its log is {self._log}")
+        last_words = self._log.read_text("utf-8", "replace")[-LAST_WORDS:].strip()
+        raise Unavailable("the hub did not start", hint=last_words or f"its log is {self._log}")
 
     def kill(self) -> None:
         """End the hub without warning, as a crash would."""
