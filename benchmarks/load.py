@@ -59,6 +59,7 @@ class Bed:
     numerics: Sequence[Numeric] = field(default_factory=list)
     samples: Sequence[int] = field(default_factory=list)
     key_id: bytes = b""
+    last: tuple[bytes, bytes] | None = None
 
     def __post_init__(self) -> None:
         self.key_id = key_id(self.origin_key.spki_der)
