@@ -1,9 +1,9 @@
 """Nothing acknowledged is ever lost: the hub under kill -9, the journal under power cuts.
 
-(a) A whole hub under load is killed again and again, and so is a bare journal. (b) The journal lies on a disk of a User-Mode Linux
-guest; SIGKILL to the guest is a power cut: what the guest had not synced to its disk is gone. The
-ledger of acknowledgements is kept outside, by us. The negative control runs (b) with
-`synchronous=OFF` and must lose records, or the cuts prove nothing.
+(a) A whole hub under load is killed again and again, and so is a bare journal. (b) The journal lies
+on a disk of a User-Mode Linux guest; SIGKILL to the guest is a power cut: what the guest had not
+synced to its disk is gone. The ledger of acknowledgements is kept outside, by us. The negative
+control runs (b) with `synchronous=OFF` and must lose records, or the cuts prove nothing.
 
 Needs for (b): packages user-mode-linux and e2fsprogs; no root.
 """
