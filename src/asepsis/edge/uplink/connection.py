@@ -35,6 +35,8 @@ from asepsis.core.errors import (
 
 ANSWER_BYTES_MAX: Final = 1 << 20
 TIMEOUT_S: Final = 10.0
+RETRY_AFTER_S_MAX: Final = 3_600
+"""Longest wait that a hub may ask for, seconds."""
 _BY_STATUS: Final[Mapping[int, type[AsepsisError]]] = {
     400: InputError,
     401: NotAuthenticated,
@@ -195,15 +197,23 @@ def refusal(status: int, body: bytes, retry_after: str | None) -> AsepsisError:
     text = f"the hub answered {status}: {str(problem.get('detail', ''))[:200]}"
     transient = _TRANSIENT.get(status) or (Unavailable if status >= 500 else None)
     if transient:
-        seconds = int(retry_after) if retry_after and retry_after.isdecimal() else 1
-        return transient(text, retry_after_s=min(max(seconds, 1), 3_600))
+        return transient(text, retry_after_s=_seconds(retry_after))
     by_code = _BY_CODE.get(str(problem.get("code", "")))
     return (by_code or _BY_STATUS.get(status, InputError))(text)
+
+
+def _seconds(retry_after: str | None) -> int:
+    """Return the seconds of a Retry-After, 1 to `RETRY_AFTER_S_MAX`; a date counts as 1 s."""
+    if not (retry_after and retry_after.isascii() and retry_after.isdigit()):
+        return 1
+    if len(retry_after) > len(str(RETRY_AFTER_S_MAX)):
+        return RETRY_AFTER_S_MAX
+    return min(max(int(retry_after), 1), RETRY_AFTER_S_MAX)
 
 
 def _problem(body: bytes) -> dict[str, Any]:
     try:
         problem: object = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return cast("dict[str, Any]", problem) if isinstance(problem, dict) else {}

@@ -132,5 +132,5 @@ def ask_time(hub: HubConnection) -> SignedTimeAnswer:
             signature=base64.b64decode(document["signature"], validate=True),
             chain_der=tuple(chain),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FramingError("the signed time has another form") from error

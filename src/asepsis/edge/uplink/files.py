@@ -40,6 +40,6 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             state: object = json.loads(file.read(STATE_BYTES_MAX))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return cast("dict[str, Any]", state) if isinstance(state, dict) else {}

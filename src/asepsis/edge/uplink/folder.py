@@ -80,13 +80,13 @@ class IdentityFolder:
         """Return the leaf certificate of a stored chain, DER.
 
         Raises:
-            NotFound: Not enrolled.
+            NotFound: Not enrolled, or the file is damaged.
         """
         try:
             text = (self.path / f"{name}.pem").read_text("ascii")[:CHAIN_BYTES_MAX]
-        except OSError as error:
+            return ssl.PEM_cert_to_DER_cert(text[: text.index(_PEM_END) + len(_PEM_END)])
+        except (OSError, ValueError) as error:
             raise NotFound(f"no {name} certificate here", hint="enrol the device first") from error
-        return ssl.PEM_cert_to_DER_cert(text[: text.index("-----END") + len(_PEM_END)])
 
     def finish(self, name: str, hospital: Hospital, root_der: bytes) -> None:
         """Record a finished enrolment; the last write of it, so that a cut one starts over."""
@@ -126,7 +126,8 @@ class IdentityFolder:
                 was restored from a backup, which a mere counter would not.
         """
         path = self.path / "epoch.json"
-        epoch = max(int(read_state(path).get("epoch", 0)) + 1, wall_s)
+        stored = read_state(path).get("epoch")
+        epoch = max((stored if isinstance(stored, int) else 0) + 1, wall_s)
         write_durably(path, json.dumps({"epoch": epoch}).encode())
         return epoch
 

@@ -137,8 +137,8 @@ class LiveLane(threading.Thread):
     def offer(self, record: Outgoing) -> None:
         """Hand over a record; never blocks on the network.
 
-        Raises:
-            BackPressure: Lane and spool are both full; the caller annunciates that locally.
+        If the lane is full the record goes to the spool, and if that is full too its fate is
+        `LOST_SPOOL_FULL`, which the device annunciates.
         """
         self._in_flight.add(record)
         try:
