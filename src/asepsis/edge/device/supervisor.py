@@ -130,6 +130,13 @@ class Supervisor:
         running = self._slots[name].running
         return running.pid if running else 0
 
+    def feed(self, name: str) -> Feed | None:
+        """Return the sealed ring of `vitals` or `origin`, for one more reader; None before it is.
+
+        The descriptors stay the supervisor's: duplicate them.
+        """
+        return (self._vitals_ring if name == VITALS else self._signed_ring).feed
+
     def bedside(self, key: str) -> None:
         """Pass on a key that a person pressed at the bedside.
 

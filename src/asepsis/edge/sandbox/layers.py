@@ -36,7 +36,7 @@ _MEANING: Final = {
         "each compartment sees its own few files and processes, and an empty network"
     ),
     Layer.USERS: "a compartment owns no process, key or file of another",
-    Layer.LANDLOCK: "even inside its view a compartment opens only its own folder and runs nothing",
+    Layer.LANDLOCK: "a compartment opens only its own folder and code, and runs nothing",
     Layer.SECCOMP: "no compartment can make a socket, connect, start a program or trace another",
     Layer.NO_NEW_PRIVILEGES: "no program can give a compartment more rights than it started with",
     Layer.LIMITS: "a compartment that grows without bounds is stopped, not its neighbours",
@@ -138,7 +138,7 @@ def detect() -> Layers:
             detail=f"allow-lists for {seccomp.machine() or 'no known machine'}",
         ),
         Finding(layer=Layer.NO_NEW_PRIVILEGES, holds=True, detail="Linux 3.5 and later"),
-        Finding(layer=Layer.LIMITS, holds=True, detail="memory, files, processes, core dumps"),
+        Finding(layer=Layer.LIMITS, holds=True, detail="memory, file size, open files, core dumps"),
         _realtime(),
     )
     return Layers(found)

@@ -5,9 +5,9 @@ file can be opened. NETWORK: also files (Landlock and the mount view say which) 
 TLS need on a *connected* socket. Neither has `socket`, `connect`, `bind`, `execve`, `ptrace`,
 `kill`, `unshare`, `mount` or `io_uring`, and no memory becomes executable after the start.
 
-A connected socket is a subtle gift: `sendto` and `sendmsg` with MSG_FASTOPEN disconnect and connect
-it anew, also to another host, without `connect`. So an address in `sendto` and that flag are
-refused.
+A connected socket is a subtle gift: with MSG_FASTOPEN `sendto` and `sendmsg` connect a socket
+without `connect`, and before Linux 4.16 could disconnect it first, so that it served another host.
+So an address in `sendto`, and that flag, are refused.
 
 Source: Linux system call tables; tcp(7), "TCP_FASTOPEN"; seccomp(2).
 """
