@@ -1,5 +1,6 @@
 """`asepsis hub`: set up and run the hospital's server."""
 
+import json as json_module
 import os
 import time
 from pathlib import Path
@@ -71,7 +72,7 @@ def init(
         return
     console.print(f"Hospital made in {data}. {outcome.separation.describe()}.")
     console.print(f"Root key: {root_key}. Take it off this computer now.")
-    console.print(f"Pin of the root, part of every token: {outcome.pin}")
+    console.print(f"Pin of the root, part of every token: {outcome.pin}", soft_wrap=True)
     console.print(f"Next: asepsis hub --data {data}")
 
 
@@ -79,10 +80,18 @@ def init(
 def status(*, data: Data = DATA, json: bool = False) -> None:
     """Show who holds the keys and whether a hub runs in this data folder."""
     who = separation(data)
-    ready = (data / "run" / "ready.json").exists()
-    facts = {"separation": who.describe(), "running": ready, "user": os.geteuid()}
+    running = _runs(data / "run" / "ready.json")
+    facts = {"separation": who.describe(), "running": running, "user": os.geteuid()}
     if json:
         show_json(facts)
         return
     console.print(who.describe())
-    console.print("running" if ready else "not running")
+    console.print("running" if running else "not running")
+
+
+def _runs(ready: Path) -> bool:
+    """Whether the process that wrote the file still lives; a killed hub leaves the file behind."""
+    try:
+        return Path(f"/proc/{int(json_module.loads(ready.read_text('utf-8'))['pid'])}").exists()
+    except (OSError, ValueError, KeyError):
+        return False

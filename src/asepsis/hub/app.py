@@ -23,6 +23,7 @@ from asepsis.core.journal.aio import AsyncJournal
 from asepsis.core.mapping.nomenclature import check_unit
 from asepsis.core.model.lanes import Lane
 from asepsis.core.trust import tls
+from asepsis.core.trust.sealing import KeyEncryptionKey
 from asepsis.hub.access.http import bearer
 from asepsis.hub.access.rules import decide
 from asepsis.hub.access.service import PeopleService
@@ -41,7 +42,6 @@ from asepsis.hub.opening import (
     identity_files,
     identity_is_due,
     open_journal,
-    open_kek,
     open_store,
     read_certificate,
     renew_identity,
@@ -92,13 +92,15 @@ class Hub:
     Args:
         settings: Its configuration.
         clocks: Wall and monotonic time.
+        kek: Key above all keys, opened while its source could still be read.
 
     Resource handling:
         `start` opens everything, `stop` closes everything; both once.
     """
 
-    def __init__(self, settings: Settings, *, clocks: Clocks) -> None:
+    def __init__(self, settings: Settings, *, clocks: Clocks, kek: KeyEncryptionKey) -> None:
         self.settings = settings
+        self._kek = kek
         self.clocks = clocks
         self.server: Server | None = None
         self._parts: _Parts | None = None
@@ -168,10 +170,9 @@ class Hub:
         return 0 if self.server is None else len(self.server.registry.of_identity(name))
 
     async def _open(self) -> _Parts:
-        settings, wall = self.settings, self.clocks.wall
+        settings, wall, kek = self.settings, self.clocks.wall, self._kek
         for folder in ("hub", "run"):
             (settings.folder() / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        kek = open_kek(settings.sealing, hub_folder=settings.folder() / "hub")
         store = await asyncio.to_thread(open_store, settings, kek, clock=wall)
         journal = AsyncJournal(
             await asyncio.to_thread(open_journal, settings, kek, clock=wall),

@@ -96,7 +96,7 @@ class _Connection:
                 return answer
         except (OSError, EOFError, TimeoutError) as error:  # IncompleteReadError is an EOFError
             raise errors.Unavailable(
-                "the signer does not answer", hint="is `asepsis signer` running?"
+                "the signer does not answer", hint="`asepsis hub` starts it: does the hub run?"
             ) from error
         finally:
             if not answered:  # Half an answer in the stream must never meet the next request.

@@ -35,6 +35,7 @@ from asepsis.hub.store.store import Store
 RENEW_PART: Final = 3
 """The hub renews its own certificate when one part in this many of its validity is left."""
 COMMON_NAME: Final = "asepsis hub"
+SALT_FILE: Final = "kek.salt"
 
 
 def open_kek(sealing: Sealing, *, hub_folder: Path) -> KeyEncryptionKey:
@@ -54,7 +55,7 @@ def open_kek(sealing: Sealing, *, hub_folder: Path) -> KeyEncryptionKey:
     if sealing.source == "passphrase":
         if not sealing.passphrase_file:
             raise ConfigError("sealing.passphrase_file is empty")
-        return kek_from_passphrase(Path(sealing.passphrase_file), salt_file=hub_folder / "kek.salt")
+        return kek_from_passphrase(Path(sealing.passphrase_file), salt_file=hub_folder / SALT_FILE)
     return throw_away_kek()
 
 

@@ -20,6 +20,7 @@ from typing import Final
 import structlog
 
 from asepsis.core.errors import AsepsisError
+from asepsis.core.trust.sealing import KeyEncryptionKey
 from asepsis.hub.app import Hub
 from asepsis.hub.exchange.intake import Clocks
 from asepsis.hub.keyholder import (
@@ -29,6 +30,7 @@ from asepsis.hub.keyholder import (
     separation,
     start_signer,
 )
+from asepsis.hub.opening import SALT_FILE, open_kek
 from asepsis.hub.settings import LogSettings, Settings, read_settings
 from asepsis.hub.store.migrate import load_scripts
 from asepsis.hub.web.server import new_loop
@@ -73,14 +75,18 @@ def configure_logs(settings: LogSettings) -> None:
     logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr)
 
 
-async def run_hub(settings: Settings) -> int:
+async def run_hub(settings: Settings, kek: KeyEncryptionKey) -> int:
     """Run a hub until SIGTERM or SIGINT; returns the exit code.
+
+    Args:
+        settings: Its configuration.
+        kek: Key above all keys, see `open_kek`.
 
     Raises:
         ConfigError: An operator's mistake.
         Unavailable: State, signer or an address cannot be reached.
     """
-    hub = Hub(settings, clocks=Clocks(wall=time.time_ns, monotonic=time.monotonic_ns))
+    hub = Hub(settings, clocks=Clocks(wall=time.time_ns, monotonic=time.monotonic_ns), kek=kek)
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -106,11 +112,14 @@ def load_lazy_modules() -> None:
     load_scripts()
 
 
-def give_up_root(who: Separation, *, run: Path) -> None:
+def give_up_root(who: Separation, *, data: Path) -> None:
     """Become the hub's user for ever; `run` stays root's, but this user may add files to it.
 
     The sticky bit keeps the hub from replacing the signer's sockets.
     """
+    run, salt = data / "run", data / "hub" / SALT_FILE
+    if salt.exists():
+        os.chown(salt, who.hub_uid, who.hub_gid)
     os.chown(run, 0, who.hub_gid)
     run.chmod(0o1775)
     os.setgroups([])
@@ -121,8 +130,10 @@ def give_up_root(who: Separation, *, run: Path) -> None:
 def start(settings: Settings) -> int:
     """Start the signer if it is ours to start, give up root, and run the hub; returns exit code."""
     signer: SignerProcess | None = None
+    # While this is still root: its source may be a file that the hub's user cannot read.
+    data = settings.folder()
+    kek = open_kek(settings.sealing, hub_folder=data / "hub")
     if settings.signer.start:
-        data = settings.folder()
         secret = Path(settings.signer.secret_file) if settings.signer.secret_file else None
         signer = start_signer(
             SignerSettings(
@@ -131,10 +142,10 @@ def start(settings: Settings) -> int:
         )
         if os.geteuid() == 0:
             load_lazy_modules()
-            give_up_root(separation(data), run=data / "run")
+            give_up_root(separation(data), data=data)
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            return runner.run(run_hub(settings))
+            return runner.run(run_hub(settings, kek))
     finally:
         if signer is not None:
             signer.stop()

@@ -47,7 +47,9 @@ def tables(hospital: Hospital) -> list[RouteInfo]:
 
     async def look() -> list[RouteInfo]:
         clocks = Clocks(wall=time.time_ns, monotonic=time.monotonic_ns)
-        hub = Hub(read_settings(hospital.toml), clocks=clocks)
+        settings = read_settings(hospital.toml)
+        kek = open_kek(settings.sealing, hub_folder=hospital.data / "hub")
+        hub = Hub(settings, clocks=clocks, kek=kek)
         await hub.start()
         found = [r for name, router in hub.routers.items() for r in router.routes(name.value)]
         await hub.stop()
