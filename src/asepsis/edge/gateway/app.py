@@ -1,0 +1,337 @@
+"""The gateway as a process: `python -m asepsis.edge.gateway.app <gateway.toml>`.
+
+The composition root: settings -> identity, spool, memory, links, listeners. Writes
+`<data>/run/ready.json` when it listens, logs findings as JSON lines to standard error, ends on
+SIGTERM, and exits with 5 for an operator's mistake.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import random
+import secrets
+import signal
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from asepsis.core.errors import (
+    AsepsisError,
+    ConfigError,
+    InputError,
+    TransientError,
+    Unavailable,
+)
+from asepsis.core.journal.sqlite import SqliteJournal
+from asepsis.core.model.lanes import Lane
+from asepsis.core.trust import tls
+from asepsis.core.trust.sealing import (
+    KeyEncryptionKey,
+    kek_from_credential,
+    kek_from_passphrase,
+)
+from asepsis.core.wire.hl7 import Header
+from asepsis.edge.gateway import policy, rules, spool
+from asepsis.edge.gateway.desk import Desk
+from asepsis.edge.gateway.findings import Finding, Findings
+from asepsis.edge.gateway.forwarder import Forwarder
+from asepsis.edge.gateway.hublink import HubLink, check_validity
+from asepsis.edge.gateway.listener import MllpListener, sweep_forever
+from asepsis.edge.gateway.memory import Known, Memory, make_folder
+from asepsis.edge.gateway.settings import Sealing, Settings, read_settings
+from asepsis.edge.uplink.backoff import Backoff
+from asepsis.edge.uplink.caretaker import Caretaker
+from asepsis.edge.uplink.clock import TrustedClock
+from asepsis.edge.uplink.folder import IdentityFolder
+
+BUILD_NS: Final = 1_767_225_600 * 10**9
+"""2026-01-01: no signed time can be older than the software."""
+HOUSEKEEPING_S: Final = 1.0
+DRAIN_S: Final = 5.0
+BACKOFF_CAP_S: Final = 5.0
+EXIT_FAILED: Final = 1
+EXIT_CONFIG: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """Wall and monotonic time, nanoseconds."""
+
+    wall: Callable[[], int]
+    monotonic: Callable[[], int]
+
+
+class Gateway:
+    """Everything of one gateway.
+
+    Args:
+        settings: From `read_settings`.
+        clocks: Time.
+        rng: Jitter.
+
+    Raises:
+        ConfigError: An operator's mistake.
+        NotFound: The gateway is not enrolled.
+
+    Resource handling: `run` opens and closes everything.
+    """
+
+    def __init__(self, settings: Settings, *, clocks: Clocks, rng: random.Random) -> None:
+        self._settings = settings
+        self._clocks = clocks
+        self._rng = rng
+        self._doors = policy.doors(settings)
+        self._data = Path(settings.data)
+        self._folder = IdentityFolder(self._data / "identity")
+        self._name, self._hospital, self._root_der = self._folder.load()
+        self._findings = Findings(clocks.monotonic)
+        self._links: list[HubLink] = []
+        self._clock = TrustedClock(
+            self._folder.path / "time.json",
+            boot_id=secrets.token_bytes(16),
+            monotonic=clocks.monotonic,
+            build_ns=BUILD_NS,
+        )
+
+    async def run(self, told: asyncio.Event) -> None:
+        """Serve until `told` is set.
+
+        Raises:
+            ConfigError: The spool belongs to another key, or another gateway runs.
+            Unavailable: An address cannot be had.
+        """
+        loop = asyncio.get_running_loop()
+        folder = self._data / "spool"
+        make_folder(folder)
+        kek = open_kek(self._settings.sealing, folder=folder)
+        journal = spool.open_journal(folder, self._settings.spool, kek, clock=self._clocks.wall)
+        try:
+            memory = self._open_memory(folder, kek)
+            await loop.run_in_executor(None, self._recall, journal, memory)
+            store = spool.MessageSpool(
+                journal, loop, epoch=self._next_epoch(), clock=self._clocks.wall
+            )
+            await self._serve(store, memory, journal.status()[Lane.MESSAGE].last, told)
+        finally:
+            await loop.run_in_executor(None, journal.close)
+
+    async def _serve(
+        self, store: spool.MessageSpool, memory: Memory, end: int, told: asyncio.Event
+    ) -> None:
+        hub = self._settings.hub
+        loop = asyncio.get_running_loop()
+        forwarder = Forwarder(store, answer_s=hub.answer_s, findings=self._findings)
+        desk = Desk(
+            spool=store,
+            memory=memory,
+            forwarder=forwarder,
+            findings=self._findings,
+            wall=self._clocks.wall,
+            loop_s=loop.time,
+            wait_s=hub.wait_s,
+        )
+        self._links = [self._link(forwarder) for _ in range(hub.connections)]
+        await forwarder.start(self._links)
+        forwarder.resume_from(end)
+        caretaker = self._caretaker(loop)
+        caretaker.start()
+        listeners = [MllpListener(d, desk=desk, findings=self._findings) for d in self._doors]
+        background = [
+            loop.create_task(forwarder.run()),
+            loop.create_task(sweep_forever(listeners, desk)),
+            loop.create_task(self._keep_house(store, memory, forwarder)),
+        ]
+        try:
+            ports = [await listener.open() for listener in listeners]
+            self._say_ready(ports)
+            ended = [loop.create_task(told.wait()), *background]
+            done, _ = await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # A bug of our own ends the process; the spool is safe.
+        finally:
+            for listener in listeners:
+                listener.close()
+            caretaker.close()
+            await self._drain(forwarder)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            with contextlib.suppress(AsepsisError):
+                await self._tidy(store, memory, forwarder)
+
+    async def _drain(self, forwarder: Forwarder) -> None:
+        """Give the hub a moment to take what waits; the rest waits in the spool."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + DRAIN_S
+        # Two numbers decide, not one event, and this runs once in the life of a process.
+        while forwarder.current and forwarder.waiting and loop.time() < deadline_s:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+    async def _keep_house(
+        self, store: spool.MessageSpool, memory: Memory, forwarder: Forwarder
+    ) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            try:
+                await self._tidy(store, memory, forwarder)
+            except AsepsisError as error:
+                self._findings.note(Finding.SPOOL, code=error.code)
+
+    async def _tidy(self, store: spool.MessageSpool, memory: Memory, forwarder: Forwarder) -> None:
+        """First the memory, then the spool lets go of what the hub has.
+
+        Raises:
+            TransientError: The disk refuses; the spool keeps everything.
+        """
+        position = forwarder.delivered
+        entries, whole = memory.take_unsaved()
+        if entries or whole:
+            try:
+                await asyncio.get_running_loop().run_in_executor(
+                    None, lambda: memory.write(entries, whole=whole)
+                )
+            except TransientError:
+                memory.not_written()
+                raise
+        await store.delivered(position)
+
+    def _open_memory(self, folder: Path, kek: KeyEncryptionKey) -> Memory:
+        settings = self._settings.spool
+        return Memory(
+            folder / "memory",
+            key=kek.subkey("gateway memory"),
+            messages_max=settings.memory_messages_max,
+            age_s=settings.memory_s,
+        )
+
+    def _recall(self, journal: SqliteJournal, memory: Memory) -> None:
+        """Remember what is in the spool: it was taken, whatever the file had time to say."""
+        after = 0
+        while records := journal.read(Lane.MESSAGE, after=after, records_max=spool.PAGE):
+            after = records[-1].position
+            for record in records:
+                append = record.append
+                mark = memory.mark(append.kind, _identity(append.body), append.body)
+                at_s = append.received_at_ns // 10**9
+                if memory.known(mark, now_s=at_s) is not Known.DUPLICATE:
+                    memory.add(mark, now_s=at_s)
+
+    def _next_epoch(self) -> int:
+        return self._folder.next_epoch(wall_s=self._clocks.wall() // 10**9)
+
+    def _link(self, forwarder: Forwarder) -> HubLink:
+        return HubLink(
+            self._hospital.clinical,
+            context=self._context,
+            check=self._check,
+            backoff=Backoff(rng=self._rng, cap_s=BACKOFF_CAP_S),
+            idle=forwarder.idle,
+            answered=forwarder.answered,
+            failed=forwarder.failed,
+        )
+
+    def _context(self) -> ssl.SSLContext:
+        identity = self._folder.identity
+        if self._settings.hub.clock == "system":
+            return tls.client_context(root_der=self._root_der, identity=identity)
+        return tls.client_context_without_time_check(root_der=self._root_der, identity=identity)
+
+    def _check(self, layer: ssl.SSLObject) -> None:
+        if self._settings.hub.clock == "system":
+            return  # OpenSSL has judged the dates by this computer's clock.
+        if not self._clock.synchronised:
+            raise Unavailable("no trusted time yet")
+        check_validity(layer, self._clock.now_ns())
+
+    def _caretaker(self, loop: asyncio.AbstractEventLoop) -> Caretaker:
+        def renewed() -> None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._renew_links)
+
+        return Caretaker(
+            self._folder,
+            name=self._name,
+            hospital=self._hospital,
+            root_der=self._root_der,
+            clock=self._clock,
+            monotonic=self._clocks.monotonic,
+            backoff=Backoff(rng=self._rng),
+            on_renewed=renewed,
+        )
+
+    def _renew_links(self) -> None:
+        for link in self._links:
+            link.renew()
+
+    def _say_ready(self, ports: list[int]) -> None:
+        run = self._data / "run"
+        run.mkdir(mode=0o700, exist_ok=True)
+        found = zip(self._settings.listeners, ports, strict=True)
+        document = {
+            listener.name: {"host": listener.host, "port": port} for listener, port in found
+        }
+        aside = run / "ready.json.new"
+        aside.write_text(json.dumps({"pid": os.getpid(), "listeners": document}), "utf-8")
+        aside.replace(run / "ready.json")
+
+
+def _identity(body: bytes) -> bytes:
+    """Return what a stored message is called; b"" for a header too long to be read alone."""
+    try:
+        return rules.identity_of(Header.salvage(body))
+    except InputError:
+        return b""
+
+
+def open_kek(sealing: Sealing, *, folder: Path) -> KeyEncryptionKey:
+    """Return the key that seals the spool.
+
+    Raises:
+        ConfigError: The credential or passphrase file is absent or unfit.
+    """
+    if sealing.source == "passphrase":
+        if not sealing.passphrase_file:
+            raise ConfigError("sealing.passphrase_file is empty")
+        return kek_from_passphrase(Path(sealing.passphrase_file), salt_file=folder / "kek.salt")
+    found = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if not found:
+        raise ConfigError(
+            "no systemd credentials",
+            hint="LoadCredentialEncrypted=asepsis-kek in the unit, or sealing.source",
+        )
+    return kek_from_credential(Path(found))
+
+
+async def serve(settings: Settings) -> None:
+    """Run a gateway until SIGTERM or SIGINT; errors as `Gateway` and its `run`."""
+    clocks = Clocks(wall=time.time_ns, monotonic=time.monotonic_ns)
+    gateway = Gateway(settings, clocks=clocks, rng=random.Random())  # noqa: S311 - jitter
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    await gateway.run(told)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the gateway of one settings file; return the exit code."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m asepsis.edge.gateway.app <gateway.toml>\n")
+        return EXIT_CONFIG
+    try:
+        asyncio.run(serve(read_settings(Path(arguments[0]))))
+    except AsepsisError as error:
+        sys.stderr.write(f"{error.code}: {error}\n")
+        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,150 @@
+"""MLLP ports: who is let in, how many, and the clock that judges slow ones.
+
+Source: MLLP Release 1; REQ-TLS of the Asepsis standard for the TLS listeners.
+"""
+
+import asyncio
+import hashlib
+import ssl
+from pathlib import Path
+from typing import Final, cast
+
+from asepsis.core.errors import ConfigError, NotPermitted, Unavailable
+from asepsis.core.trust import tls
+from asepsis.edge.gateway.desk import Desk
+from asepsis.edge.gateway.findings import Finding, Findings
+from asepsis.edge.gateway.policy import Door, Peer
+from asepsis.edge.gateway.rate import Bucket
+from asepsis.edge.gateway.session import Place, Session, SessionProtocol
+from asepsis.edge.gateway.settings import ListenerTls
+
+HANDSHAKE_S: Final = 10.0
+SWEEP_S: Final = 0.25
+BACKLOG: Final = 512
+
+
+def listener_context(settings: ListenerTls) -> ssl.SSLContext:
+    """Build the TLS context of a listener: the floor of the standard, client certificates if asked.
+
+    Raises:
+        ConfigError: A file does not load.
+    """
+    identity = tls.KeyAndChain(
+        chain_path=Path(settings.chain_file), key_path=Path(settings.key_file)
+    )
+    context = tls.server_context(tls.Listener.PEOPLE, identity=identity)
+    if settings.client_ca_file:
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_verify_locations(cafile=settings.client_ca_file)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{settings.client_ca_file}: no CA certificate loads") from error
+    return context
+
+
+class MllpListener:
+    """One port and its sessions.
+
+    Args:
+        door: Listener and peers.
+        desk: Where messages go.
+        findings: Told who knocked.
+
+    Resource handling: `open` binds, `close` ends the port and every session.
+    """
+
+    def __init__(self, door: Door, *, desk: Desk, findings: Findings) -> None:
+        self._door = door
+        self._desk = desk
+        self._findings = findings
+        self._sessions: dict[Session, tuple[Peer, asyncio.Transport]] = {}
+        self._buckets = {
+            peer.name: Bucket(per_s=peer.rate_per_s, burst=peer.burst) for peer in door.peers
+        }
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> int:
+        """Listen; return the port.
+
+        Raises:
+            ConfigError: TLS files do not load.
+            Unavailable: The address is taken or not ours.
+        """
+        settings = self._door.listener
+        context = listener_context(settings.tls) if settings.tls else None
+        try:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: SessionProtocol(self._begin),
+                settings.host,
+                settings.port,
+                ssl=context,
+                ssl_handshake_timeout=HANDSHAKE_S if context else None,
+                backlog=BACKLOG,
+            )
+        except OSError as error:
+            raise Unavailable(
+                f"listener {settings.name}: {settings.host} port {settings.port}: {error.strerror}"
+            ) from error
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def sweep(self, now_s: float) -> None:
+        """Judge the deadlines of every session.
+
+        Args:
+            now_s: The event loop's time.
+        """
+        for session in tuple(self._sessions):
+            session.expire(now_s)
+
+    def close(self) -> None:
+        """Stop listening and end every session; what was taken is durable already."""
+        if self._server is not None:
+            self._server.close()
+        for _, transport in tuple(self._sessions.values()):
+            transport.close()
+
+    def _begin(self, transport: asyncio.Transport) -> Session | None:
+        address = str(transport.get_extra_info("peername")[0])
+        try:
+            peer = self._door.peer_at(address)
+            self._check_certificate(peer, transport)
+        except NotPermitted as error:
+            self._findings.note(Finding.UNKNOWN_SENDER, address, reason=str(error))
+            return None
+        same = sum(other is peer for other, _ in self._sessions.values())
+        full = len(self._sessions) >= self._door.listener.connections_max
+        if same >= peer.connections_max or full:
+            self._findings.note(Finding.TOO_MANY_CONNECTIONS, peer.name)
+            return None
+        if peer.cleartext and self._door.listener.tls is None:
+            self._findings.note(Finding.CLEARTEXT, peer.name)
+        place = Place(peer, self._buckets[peer.name], self._desk, self._findings, self._ended)
+        session = Session(place, transport)
+        self._sessions[session] = (peer, transport)
+        return session
+
+    def _check_certificate(self, peer: Peer, transport: asyncio.Transport) -> None:
+        """Compare the pinned certificate.
+
+        Raises:
+            NotPermitted: Another certificate of the same CA.
+        """
+        if not peer.certificates:
+            return
+        layer = cast("ssl.SSLObject | None", transport.get_extra_info("ssl_object"))
+        der = layer.getpeercert(binary_form=True) if layer is not None else None
+        if not der or hashlib.sha256(der).digest() not in peer.certificates:
+            raise NotPermitted("its certificate is not the one listed")
+
+    def _ended(self, session: Session) -> None:
+        self._sessions.pop(session, None)
+
+
+async def sweep_forever(listeners: "list[MllpListener]", desk: Desk) -> None:
+    """Judge deadlines until cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        for listener in listeners:
+            listener.sweep(loop.time())
+        desk.tick()

@@ -1,0 +1,216 @@
+"""What one message must be to be taken from its peer. Pure: bytes and policy in, verdict out.
+
+Refusals here are permanent: the same bytes are refused again, so the sender is told so (AE or AR
+with ERR). What may pass later never comes from here.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from asepsis.core.errors import ContentMismatch, InputError, UnsupportedMedia
+from asepsis.core.wire.hl7 import Header, Message
+from asepsis.core.wire.hl7_ack import (
+    ACCEPTS,
+    AckCode,
+    AckError,
+    Condition,
+    acknowledge,
+    reaction,
+    wanted,
+)
+from asepsis.edge.gateway.policy import ANY_EVENT, Peer
+from asepsis.edge.gateway.times import DOUBTFUL, Certainty, moment
+
+EUI64: Final = "EUI-64"
+_HEX: Final = frozenset("0123456789abcdef")
+_EUI64_CHARS: Final = 16
+_TIMES: Final = (
+    ("MSH", (7,)), ("EVN", (2, 6)), ("OBR", (7, 8)), ("OBX", (14,)),
+)  # fmt: skip
+"""Fields whose times are looked at: when it was sent, happened and was measured."""
+DISTINCT_MAX: Final = 1_024
+"""Different devices or times that one message may name; more is not one device's message."""
+
+
+class Refused(InputError):  # noqa: N818 - names the finding
+    """A message that its peer may not send; carries its place for ERR."""
+
+    def __init__(
+        self, error: InputError, condition: Condition, *, segment: str, field: int, reject: bool
+    ) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.condition = condition
+        self.segment = segment
+        self.field = field
+        self.reject = reject
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A message that is taken.
+
+    Attributes:
+        header: Its header.
+        devices: Names of the devices it brings data of.
+        doubtful: How many different times mean two instants or none, by certainty.
+    """
+
+    header: Header
+    devices: frozenset[str]
+    doubtful: dict[Certainty, int]
+
+
+def judge(message: Message, peer: Peer) -> Judged:
+    """Check a well-formed message against the policy of its peer.
+
+    Raises:
+        Refused: Another sender in MSH-3 and MSH-4, a type that is not taken, or a device that is
+            not declared.
+    """
+    header = message.header
+    _check_sender(header, peer)
+    code = _check_type(header, peer)
+    devices = _devices(message, peer)
+    if code == "ORU" and peer.device_required and not devices:
+        error = ContentMismatch("no OBX-18 or PRT-10 names a device")
+        raise Refused(
+            error, Condition.REQUIRED_FIELD_MISSING, segment="OBX", field=18, reject=False
+        )
+    return Judged(header, devices, _doubtful(message, peer))
+
+
+def identity_of(header: Header) -> bytes:
+    """Return MSH-3, MSH-4 and MSH-10 as one value: by it a sender names a message."""
+    return b"\r".join((header.raw(3), header.raw(4), header.raw(10)))
+
+
+def _check_sender(header: Header, peer: Peer) -> None:
+    whole = (header.raw(3), header.raw(4))
+    component = header.delimiters.component
+    first = (whole[0].split(component, 1)[0], whole[1].split(component, 1)[0])
+    if whole in peer.senders or first in peer.senders:
+        return
+    error = ContentMismatch("MSH-3 and MSH-4 do not name this peer")
+    raise Refused(error, Condition.UNKNOWN_KEY_IDENTIFIER, segment="MSH", field=3, reject=True)
+
+
+def _check_type(header: Header, peer: Peer) -> str:
+    code, event = header.message_code, header.trigger_event
+    if (code, event) not in peer.types and (code, ANY_EVENT) not in peer.types:
+        error = UnsupportedMedia("this type of message is not taken from this peer")
+        condition = Condition.UNSUPPORTED_MESSAGE_TYPE
+        raise Refused(error, condition, segment="MSH", field=9, reject=True)
+    return code
+
+
+def _devices(message: Message, peer: Peer) -> frozenset[str]:
+    found: set[str] = set()
+    for segment, field in (("OBX", 18), ("PRT", 10)):
+        if segment.encode() not in message.names:
+            continue
+        for raw in _distinct(message.columns(segment, field)[0]):
+            for named in raw.split(message.delimiters.repetition):
+                found.add(_device(named, message, peer, segment=segment, field=field))
+    found.discard("")
+    return frozenset(found)
+
+
+def _device(raw: bytes, message: Message, peer: Peer, *, segment: str, field: int) -> str:
+    """Return the declared device that an EI names, "" for an empty one."""
+    parts = raw.split(message.delimiters.component)
+    if not any(parts):
+        return ""
+    if len(parts) > 3 and message.decode(parts[3]).strip().upper() == EUI64:
+        # The typed identifier alone decides: a first component beside it could name another.
+        name = peer.devices.get(_eui64_name(parts[2] or parts[0]))
+    else:
+        name = peer.devices.get(raw) or peer.devices.get(parts[0])
+    if name is None:
+        error = ContentMismatch("the message names a device that is not declared for this peer")
+        condition = Condition.UNKNOWN_KEY_IDENTIFIER
+        raise Refused(error, condition, segment=segment, field=field, reject=False)
+    return name
+
+
+def _eui64_name(raw: bytes) -> bytes:
+    """Return the device name that an EUI-64 stands for, b"" for what is none."""
+    text = raw.decode("ascii", "replace").lower().replace("-", "").replace(":", "")
+    if len(text) == _EUI64_CHARS and _HEX.issuperset(text):
+        return b"urn:dev:mac:" + text.encode()
+    return b""
+
+
+def _doubtful(message: Message, peer: Peer) -> dict[Certainty, int]:
+    found: dict[Certainty, int] = {}
+    names = set(message.names)
+    component = message.delimiters.component
+    for segment, fields in _TIMES:
+        if segment.encode() not in names:
+            continue
+        for column in message.columns(segment, *fields):
+            for raw in _distinct(column):
+                certainty = moment(raw.split(component, 1)[0], peer.zone).certainty
+                if certainty in DOUBTFUL:
+                    found[certainty] = found.get(certainty, 0) + 1
+    return found
+
+
+def _distinct(values: Iterable[bytes]) -> set[bytes]:
+    found = set(values)
+    found.discard(b"")
+    if len(found) > DISTINCT_MAX:
+        error = ContentMismatch(f"one field has more than {DISTINCT_MAX} different values")
+        raise Refused(error, Condition.DATA_TYPE, segment="OBX", field=0, reject=False)
+    return found
+
+
+def positive(header: Header, *, control_id: str, clock: Callable[[], int]) -> bytes | None:
+    """Return the acknowledgement of a durable message, or None if the sender wants none.
+
+    Source: HL7 v2.8.2 section 2.9.2 (original mode), 2.9.3 (enhanced mode), table 0155.
+    """
+    code = AckCode.COMMIT_ACCEPT if header.enhanced else AckCode.APPLICATION_ACCEPT
+    return _answer(header, code, None, control_id, clock)
+
+
+def negative(
+    header: Header, error: InputError, *, control_id: str, clock: Callable[[], int]
+) -> bytes | None:
+    """Return the answer to a message that is refused for good, or None if none is wanted."""
+    code, reason = _verdict(error, commit=header.enhanced)
+    return _answer(header, code, reason, control_id, clock)
+
+
+def _verdict(error: InputError, *, commit: bool) -> tuple[AckCode, AckError]:
+    if isinstance(error, Refused):
+        rejected = {
+            (True, True): AckCode.COMMIT_REJECT,
+            (True, False): AckCode.APPLICATION_REJECT,
+            (False, True): AckCode.COMMIT_ERROR,
+            (False, False): AckCode.APPLICATION_ERROR,
+        }
+        reason = AckError(
+            condition=error.condition,
+            text=f"{error.error.code}: {error}",
+            segment=error.segment,
+            field=error.field,
+        )
+        return rejected[error.reject, commit], reason
+    answer = reaction(error, commit=commit)
+    assert answer is not None, "an input error is always answered"  # noqa: S101 - our own table
+    return answer
+
+
+def _answer(
+    header: Header,
+    code: AckCode,
+    reason: AckError | None,
+    control_id: str,
+    clock: Callable[[], int],
+) -> bytes | None:
+    asked = header.accept_acknowledgement if header.enhanced else ""
+    if not wanted(asked, failed=code not in ACCEPTS):
+        return None
+    return acknowledge(header, code, control_id=control_id, clock=clock, error=reason)
