@@ -1,8 +1,10 @@
 """`asepsis devices`: see what is enrolled, and revoke."""
 
 import json as json_module
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
@@ -12,7 +14,7 @@ from asepsis.core.errors import Unavailable
 from asepsis.tools.people import PeopleClient
 
 app: Final = App(name="devices", help="See what is enrolled, and revoke.")
-COLUMNS: Final = ("name", "kind", "model", "state", "not_after")
+COLUMNS: Final = ("name", "kind", "model", "signs", "state")
 
 
 @app.command(name="list")
@@ -22,7 +24,7 @@ def list_devices(*, data: Data = DATA, json: bool = False) -> None:
     if json:
         show_json(found)
         return
-    show_table("Devices", COLUMNS, [[row.get(column, "") for column in COLUMNS] for row in found])
+    show_table("Devices", COLUMNS, [_row(one) for one in found])
 
 
 @app.command
@@ -32,7 +34,7 @@ def show(name: str, *, data: Data = DATA, json: bool = False) -> None:
     if json:
         show_json(found)
         return
-    show_facts(name, found)
+    show_facts(name, dict(zip(COLUMNS[1:], _row(found)[1:], strict=True)))
 
 
 @app.command
@@ -51,7 +53,16 @@ def revoke(
     client = people(data)
     preview = client.revoke(name, reason=reason, confirm=False)
     if not yes:
-        show_facts(f"Revoking {name} would end", preview)
+        device = preview["device"]
+        show_facts(
+            f"Revoking {name}",
+            {
+                "what it is": f"{device['kind']}, {device['model']}",
+                "state": _state(device),
+                "ends at once": "every certificate, renewal and token of this name",
+                "connections closed": preview["would_close"],
+            },
+        )
         if console.input("Type the word 'revoke' to go on: ").strip() != "revoke":
             console.print("nothing was changed")
             return 1
@@ -82,3 +93,20 @@ def people(data: Path) -> PeopleClient:
         root_path=data / "ca" / "root.crt",
         token_path=data / "hub" / "admin.token",
     )
+
+
+def _row(device: Mapping[str, Any]) -> list[str]:
+    signs = "yes" if device["origin_key"] else "no"
+    return [device["name"], device["kind"], device["model"], signs, _state(device)]
+
+
+def _state(device: Mapping[str, Any]) -> str:
+    if device["revoked_at_ns"]:
+        return f"revoked {_moment(device['revoked_at_ns'])}"
+    if not device["expires_at_ns"]:
+        return "listed"
+    return f"enrolled, certificate until {_moment(device['expires_at_ns'])}"
+
+
+def _moment(ns: int) -> str:
+    return f"{datetime.fromtimestamp(ns / 1e9, UTC):%Y-%m-%d %H:%M} UTC"
