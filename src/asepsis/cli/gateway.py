@@ -1,0 +1,82 @@
+"""`asepsis gateway`: enrol and run the gateway of a ward's legacy devices, and check its settings."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import App, Parameter
+
+from asepsis.cli.output import console, show_json, show_table
+from asepsis.core.errors import InputError
+from asepsis.core.model.identity import parse_system_name
+from asepsis.edge.gateway import app as process
+from asepsis.edge.gateway import policy
+from asepsis.edge.gateway.settings import read_settings
+from asepsis.edge.uplink.connection import Endpoint
+from asepsis.edge.uplink.enrolment import EnrolmentOrder
+from asepsis.edge.uplink.enrolment import enrol as enrol_identity
+from asepsis.edge.uplink.folder import Hospital, IdentityFolder
+from asepsis.edge.uplink.token import EnrolmentToken
+
+app: Final = App(name="gateway", help="Bring legacy HL7 v2 devices to the hub.")
+DATA: Final = Path("/var/lib/asepsis-gateway")
+SETTINGS: Final = DATA / "gateway.toml"
+SettingsFile = Annotated[Path, Parameter(help="Its settings; docs/reference/gateway.md.")]
+
+
+@app.default
+def gateway(*, settings: SettingsFile = SETTINGS) -> int:
+    """Run the gateway until it is told to stop."""
+    return process.main([str(settings)])
+
+
+@app.command
+def enrol(
+    name: Annotated[str, Parameter(help="urn:uuid: name, as listed at the hub.")],
+    *,
+    token_file: Annotated[Path, Parameter(help="File with the one-time token.")],
+    hub: Annotated[str, Parameter(help="Host name or address of the hub.")],
+    settings: SettingsFile = SETTINGS,
+    clinical_port: int = 8443,
+    enrolment_port: int = 8444,
+) -> None:
+    """Enrol this gateway: pin the hospital's root, make a key here, fetch the certificate.
+
+    Safe to repeat after any failure, with the same token.
+    """
+    folder = Path(read_settings(settings).data) / "identity"
+    try:
+        token = EnrolmentToken.parse(token_file.read_text("ascii"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {token_file}") from error
+    order = EnrolmentOrder(
+        name=parse_system_name(name),
+        hospital=Hospital(Endpoint(hub, clinical_port), Endpoint(hub, enrolment_port)),
+        token=token,
+        origin=False,
+    )
+    enrol_identity(IdentityFolder(folder), order)
+    console.print(f"{name} is enrolled; its key is in {folder}")
+
+
+@app.command
+def check(*, settings: SettingsFile = SETTINGS, json: bool = False) -> None:
+    """Check the settings and show who may send what; nothing is started."""
+    rows = [
+        (
+            door.listener.name,
+            f"{door.listener.host}:{door.listener.port}",
+            "TLS" if door.listener.tls else "CLEAR TEXT",
+            peer.name,
+            " ".join(map(str, peer.networks)),
+            " ".join(sorted("^".join(kind) for kind in peer.types)),
+            len(set(peer.devices.values())),
+            peer.ack,
+        )
+        for door in policy.doors(read_settings(settings))
+        for peer in door.peers
+    ]
+    columns = ("listener", "address", "protection", "peer", "from", "types", "devices", "ack")
+    if json:
+        show_json([dict(zip(columns, row, strict=True)) for row in rows])
+        return
+    show_table("Peers", columns, rows)
