@@ -2,8 +2,11 @@
 
 import importlib.util
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -25,3 +28,13 @@ def _load(name: str) -> ModuleType:
 def ward() -> ModuleType:
     """Return the module that enrols and runs devices."""
     return _load("ward")
+
+
+@pytest.fixture(scope="session")
+def hub() -> Iterator[Any]:
+    """Run one real hub for the tests of this folder."""
+    # Not pytest's own folder: the hub's and the signer's users must be able to pass.
+    with tempfile.TemporaryDirectory(prefix="asepsis-device-") as folder:
+        Path(folder).chmod(0o755)
+        with _load("hub").running(Path(folder)) as found:
+            yield found

@@ -21,6 +21,8 @@ from asepsis.edge.device import catalogue
 from asepsis.edge.device.records import Record, Samples, Value
 
 INTERVAL_NS: Final = 1_000_000_000
+FOLLOW_NS: Final = 100_000_000
+"""The interval after an alarm is this short: if the alarm is withheld, its gap shows at once."""
 _WAVES: Final = {wave.handle: wave.metric for wave in catalogue.WAVES}
 
 
@@ -71,6 +73,7 @@ class Signer:
         self._instant = instant
         self._chain = ChainHead.start(epoch)
         self._interval: _Interval | None = None
+        self._interval_ns = INTERVAL_NS
         self._packets = 0
         self._frames = dict.fromkeys(_WAVES, 0)
         self.covered = 0
@@ -84,7 +87,9 @@ class Signer:
         """Take record `sequence` of the vitals ring; return what is to be published, in order."""
         found: list[bytes] = []
         now = self._interval
-        if now and (record.monotonic_ns - now.start_ns >= INTERVAL_NS or record.state != now.state):
+        if now and (
+            record.monotonic_ns - now.start_ns >= self._interval_ns or record.state != now.state
+        ):
             found += self.flush()
         now = self._interval
         if now is None:
@@ -99,7 +104,7 @@ class Signer:
 
     def due(self, now_ns: int) -> bool:
         """Return whether an open interval is over although no record came to end it."""
-        return self._interval is not None and now_ns - self._interval.start_ns > INTERVAL_NS
+        return self._interval is not None and now_ns - self._interval.start_ns > self._interval_ns
 
     def flush(self) -> list[bytes]:
         """End the open interval and return its packet, if any, and its batch."""
@@ -122,6 +127,7 @@ class Signer:
         part = origin.encode_batch(header, numerics=now.values, alarms=now.alarms, digests=promises)
         self._chain = self._chain.after(part)
         self.covered = now.ring_last
+        self._interval_ns = FOLLOW_NS if now.alarms else INTERVAL_NS
         kind = Signed.ALERT if now.alarms else Signed.BATCH
         batch = bytes((kind,)) + sign_batch(self._key, part)
         # An alarm goes first; a batch is published after its packet, so that whoever sees the

@@ -85,6 +85,8 @@ def test_an_alarm_is_signed_at_once_and_goes_first() -> None:
     alert = decode_batch(at_once[-1][1:])
     assert alert.clinical_state is ClinicalState.ALARMING
     assert len(alert.alarms()) == 1
+    follower = [r for n, record in enumerate(source[22:], 23) for r in made.take(n, record)]
+    assert decode_batch(follower[1][1:]).header.interval_ms <= 100
 
 
 def test_a_silent_vitals_compartment_leaves_no_batch_open() -> None:
