@@ -1,4 +1,4 @@
-"""`asepsis gateway`: enrol and run the gateway of a ward's legacy devices, and check its settings."""
+"""`asepsis gateway`: enrol and run a gateway for legacy devices, and check its settings."""
 
 from pathlib import Path
 from typing import Annotated, Final
