@@ -57,8 +57,13 @@ class PeopleClient:
         return cast("dict[str, Any]", self.get("/api/status"))
 
     def devices(self) -> list[dict[str, Any]]:
-        """Return every device that the hub knows."""
-        return cast("list[dict[str, Any]]", self.get("/api/devices")["devices"])
+        """Return every device that the hub knows, page after page."""
+        page = self.get("/api/devices")
+        found: list[dict[str, Any]] = page["devices"]
+        while page["next"] is not None:
+            page = self.get("/api/devices", after=page["next"])
+            found += page["devices"]
+        return found
 
     def device(self, name: str) -> dict[str, Any]:
         """Return one device."""
