@@ -28,13 +28,14 @@ def alarm(ward: Ward, sequence: int) -> int:
         "Asepsis-Sequence": str(sequence),
     }
     event = {
-        "condition_id": "00000000-0000-4000-8000-000000000001",
+        "conditionId": "00000000-0000-4000-8000-000000000001",
         "phase": "onset",
         "kind": "physiological",
         "priority": "high",
         "latching": False,
-        "mdc_code": 196_652,
-        "at_ns": 1,
+        "inactivation": "none",
+        "mdcCode": 196_652,
+        "at": "2026-01-01T00:00:00Z",
     }
     document = {"device": UNSIGNED, "events": [event]}
     return ward.client(GATEWAY).post("/alerts", json=document, headers=headers).status_code

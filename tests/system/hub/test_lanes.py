@@ -23,13 +23,14 @@ HL7 = {"Content-Type": "application/hl7-v2"}
 ALARM = {"Content-Type": "application/vnd.asepsis.alarm+json"}
 ER7 = b"MSH|^~\\&|MON|ICU|EHR|H|20260101120000||ORU^R01|%d|P|2.6\rPID|||1\r"
 ONSET: dict[str, Any] = {
-    "condition_id": "00000000-0000-4000-8000-000000000001",
+    "conditionId": "00000000-0000-4000-8000-000000000001",
     "phase": "onset",
     "kind": "physiological",
     "priority": "high",
     "latching": False,
-    "mdc_code": 196_652,
-    "at_ns": 1,
+    "inactivation": "none",
+    "mdcCode": 196_652,
+    "at": "2026-01-01T00:00:00Z",
 }
 
 
@@ -162,7 +163,7 @@ def test_alarm_documents_of_declared_devices(ward: Ward) -> None:
         assert refused.status_code == wanted
     nested = json.loads("[" * 200 + "]" * 200)
     refused = gateway.post("/alerts", json={"device": UNSIGNED, "events": nested}, headers=headers)
-    assert code(refused) == (400, "ASP-101")
+    assert code(refused) == (400, "ASP-100")
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,14 @@ def alarm(number: int, phase: str) -> bytes:
             "device": UNSIGNED,
             "events": [
                 {
-                    "condition_id": f"00000000-0000-4000-8000-{number:012x}",
+                    "conditionId": f"00000000-0000-4000-8000-{number:012x}",
                     "phase": phase,
                     "kind": "physiological",
                     "priority": "high",
                     "latching": False,
-                    "mdc_code": 196_652,
-                    "at_ns": 1,
+                    "inactivation": "none",
+                    "mdcCode": 196_652,
+                    "at": "2026-01-01T00:00:00Z",
                     "text": "ASYSTOLE",
                 }
             ],

@@ -50,11 +50,14 @@ def _word(member: AlarmPhase | AlarmKind | AlarmPriority | Inactivation) -> str:
     return member.name.lower().replace("_", "-")
 
 
-def alarms_to_document(events: Sequence[AlarmEvent], *, start_ns: int) -> AlarmDocument:
+def alarms_to_document(
+    events: Sequence[AlarmEvent], *, device: str, start_ns: int
+) -> AlarmDocument:
     """Write alarm events in the words of IEC 60601-1-8; nothing is lost.
 
     Args:
         events: Of one interval.
+        device: Whose conditions they are.
         start_ns: Start of the interval, nanoseconds since 1970.
 
     Raises:
@@ -62,7 +65,8 @@ def alarms_to_document(events: Sequence[AlarmEvent], *, start_ns: int) -> AlarmD
 
     Source: IEC 60601-1-8 clauses 3.31, 3.36, 6.1.2, 6.7, 6.8.
     """
-    return AlarmDocument(events=tuple(_entry(event, start_ns) for event in events))
+    entries = tuple(_entry(event, start_ns) for event in events)
+    return AlarmDocument(device=device, events=entries)
 
 
 def _entry(event: AlarmEvent, start_ns: int) -> AlarmEntry:

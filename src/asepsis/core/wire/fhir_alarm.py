@@ -13,6 +13,7 @@ import msgspec
 
 from asepsis.core.errors import InputError, LimitExceeded
 from asepsis.core.model.alarm import TEXT_BYTES_MAX
+from asepsis.core.model.identity import NAME_CHARS_MAX
 from asepsis.core.wire.fhir_types import Instant
 
 MEDIA_TYPE: Final = "application/vnd.asepsis.alarm+json"
@@ -67,9 +68,11 @@ class AlarmDocument(
     """Alarm events that a source sends at once.
 
     Attributes:
+        device: Whose conditions they are: the sender itself, or one it is declared to speak for.
         events: 1 to `EVENTS_MAX`, in the order in which they happened.
     """
 
+    device: Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARS_MAX)]
     events: tuple[AlarmEntry, ...]
 
 

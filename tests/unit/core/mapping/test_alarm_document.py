@@ -19,6 +19,7 @@ from asepsis.core.model.alarm import (
 )
 from asepsis.core.wire.fhir_alarm import BYTES_MAX, EVENTS_MAX, decode_alarms, encode_alarms
 
+DEVICE = "urn:dev:mac:0012210000000001"
 START_NS = 1_700_000_000 * 10**9
 APNEA = 199680
 clean_text = st.text(
@@ -41,7 +42,7 @@ events = st.builds(
 
 @given(st.lists(events, min_size=1, max_size=4))
 def test_alarms_survive_the_way_through_json(sent: list[AlarmEvent]) -> None:
-    text = encode_alarms(alarms_to_document(sent, start_ns=START_NS))
+    text = encode_alarms(alarms_to_document(sent, device=DEVICE, start_ns=START_NS))
     received = document_to_alarms(decode_alarms(text)).value
     first_ms = min(event.offset_ms for event in sent)
     assert received.start_ns == START_NS + first_ms * 1_000_000
@@ -54,7 +55,7 @@ def test_alarms_survive_the_way_through_json(sent: list[AlarmEvent]) -> None:
 
 @given(st.lists(events, min_size=1, max_size=2), st.data())
 def test_a_truncated_document_is_refused(sent: list[AlarmEvent], data: st.DataObject) -> None:
-    whole = encode_alarms(alarms_to_document(sent, start_ns=START_NS))
+    whole = encode_alarms(alarms_to_document(sent, device=DEVICE, start_ns=START_NS))
     cut = data.draw(st.integers(0, len(whole) - 1))
     with pytest.raises(InputError):
         decode_alarms(whole[:cut])
@@ -80,7 +81,7 @@ EVENT: dict[str, Any] = {
 
 
 def document(*entries: dict[str, Any], **more: Any) -> bytes:
-    return json.dumps({"events": list(entries), **more}).encode()
+    return json.dumps({"device": DEVICE, "events": list(entries), **more}).encode()
 
 
 def test_the_documented_shape_is_read() -> None:
@@ -162,4 +163,4 @@ def test_a_condition_id_has_sixteen_bytes() -> None:
         **{name: getattr(event, name) for name in AlarmEvent.__slots__} | {"condition_id": b"1"}
     )
     with pytest.raises(InputError):
-        alarms_to_document([short], start_ns=START_NS)
+        alarms_to_document([short], device=DEVICE, start_ns=START_NS)
