@@ -14,6 +14,7 @@ from openapi_spec_validator import validate
 from asepsis.hub.app import Hub
 from asepsis.hub.exchange.intake import Clocks
 from asepsis.hub.exchange.rules import ROUTE_RULES
+from asepsis.hub.opening import open_kek
 from asepsis.hub.settings import read_settings
 from asepsis.hub.web.problems import STATUS
 
@@ -39,9 +40,11 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[tuple[str,
     hospital = make_ward(tmp_path_factory.mktemp("tables")).hospital
 
     async def look() -> dict[str, set[tuple[str, str]]]:
+        settings = read_settings(hospital.toml)
         hub = Hub(
-            read_settings(hospital.toml),
+            settings,
             clocks=Clocks(wall=time.time_ns, monotonic=time.monotonic_ns),
+            kek=open_kek(settings.sealing, hub_folder=hospital.data / "hub"),
         )
         await hub.start()
         found = {
