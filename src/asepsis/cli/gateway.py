@@ -9,11 +9,9 @@ from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import InputError
 from asepsis.core.model.identity import parse_system_name
 from asepsis.edge.gateway import app as process
-from asepsis.edge.gateway import policy
+from asepsis.edge.gateway import enrolment, policy
 from asepsis.edge.gateway.settings import read_settings
 from asepsis.edge.uplink.connection import Endpoint
-from asepsis.edge.uplink.enrolment import EnrolmentOrder
-from asepsis.edge.uplink.enrolment import enrol as enrol_identity
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
 from asepsis.edge.uplink.token import EnrolmentToken
 
@@ -48,13 +46,8 @@ def enrol(
         token = EnrolmentToken.parse(token_file.read_text("ascii"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {token_file}") from error
-    order = EnrolmentOrder(
-        name=parse_system_name(name),
-        hospital=Hospital(Endpoint(hub, clinical_port), Endpoint(hub, enrolment_port)),
-        token=token,
-        origin=False,
-    )
-    enrol_identity(IdentityFolder(folder), order)
+    hospital = Hospital(Endpoint(hub, clinical_port), Endpoint(hub, enrolment_port))
+    enrolment.enrol(IdentityFolder(folder), parse_system_name(name), hospital=hospital, token=token)
     console.print(f"{name} is enrolled; its key is in {folder}")
 
 

@@ -76,11 +76,12 @@ class Session:
         self._frame_deadline_s = NEVER
         self._idle_deadline_s = self._loop.time() + peer.idle_s
         self._over = False
+        self._broken = False  # The stream cannot go on, but answers before its end are still due.
         transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
 
     def feed(self, chunk: bytes) -> None:
         """Take received bytes."""
-        if self._over:
+        if self._over or self._broken:
             return
         self._head = (self._head + chunk)[: HEAD_BYTES + len(chunk)]
         self._frames.feed(chunk)
@@ -115,7 +116,7 @@ class Session:
     def _pump(self) -> None:
         """Take every complete frame that rate and acknowledgements allow."""
         try:
-            while not self._over and self._may_take():
+            while not (self._over or self._broken) and self._may_take():
                 payload = self._frames.next_frame()
                 if payload is None:
                     break
@@ -205,6 +206,7 @@ class Session:
         self._idle_deadline_s = now_s + self._place.peer.idle_s
 
     def _oversized(self, error: InputError) -> None:
+        self._broken = True
         head = self._head.removeprefix(START)[:HEAD_BYTES]
         answer = self._place.desk.oversized(self._place.peer, head, error)
         entry = _Entry(answer)
