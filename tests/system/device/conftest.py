@@ -26,8 +26,14 @@ def _load(name: str) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def ward() -> ModuleType:
-    """Return the module that enrols and runs devices."""
+    """Return the module that enrols a device by hand."""
     return _load("ward")
+
+
+@pytest.fixture(scope="session")
+def intrusion() -> ModuleType:
+    """Return the module that runs devices under attack."""
+    return _load("intrusion")
 
 
 @pytest.fixture(scope="session")

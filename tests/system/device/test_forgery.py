@@ -72,10 +72,10 @@ def until_hub(under_test: Any, hub: Any, wanted: Any, *, timeout_s: float = 30) 
     under_test.until(look, timeout_s=timeout_s)
 
 
-def test_what_is_forged_is_refused_and_missed(ward: ModuleType, hub: Any) -> None:
+def test_what_is_forged_is_refused_and_missed(intrusion: ModuleType, hub: Any) -> None:
     """Goal: a changed value and a forged `idle` never enter the record; a replay adds nothing."""
     name = "urn:dev:mac:0012210000000021"
-    under_test = ward.Ward(hub.enrolled(name), HOLDING, preludes={"network": FORGER})
+    under_test = intrusion.Ward(hub.enrolled(name), HOLDING, preludes={"network": FORGER})
     with under_test.running():
         under_test.until(lambda: len(under_test.told("network", "forged")) == 3, timeout_s=40)
         until_hub(
@@ -97,9 +97,9 @@ def test_what_is_forged_is_refused_and_missed(ward: ModuleType, hub: Any) -> Non
     assert {"gap", "forgery"} <= {event["cause"] for event in hub.technical(name)}
 
 
-def test_a_dropped_alarm_is_visible_within_two_seconds(ward: ModuleType, hub: Any) -> None:
+def test_a_dropped_alarm_is_visible_within_two_seconds(intrusion: ModuleType, hub: Any) -> None:
     name = "urn:dev:mac:0012210000000022"
-    under_test = ward.Ward(hub.enrolled(name), HOLDING, preludes={"network": DROPPER})
+    under_test = intrusion.Ward(hub.enrolled(name), HOLDING, preludes={"network": DROPPER})
     with under_test.running() as supervisor:
         until_hub(under_test, hub, lambda: len(hub.of(name, "vitals")) > 4)
         assert hub.technical(name) == []
@@ -113,10 +113,10 @@ def test_a_dropped_alarm_is_visible_within_two_seconds(ward: ModuleType, hub: An
         under_test.until(lambda: under_test.told("origin", "alert-not-acknowledged"))
 
 
-def test_an_honest_device_is_recorded_densely(ward: ModuleType, hub: Any) -> None:
+def test_an_honest_device_is_recorded_densely(intrusion: ModuleType, hub: Any) -> None:
     """Goal: over a kill of its network compartment the hub misses no batch and no waveform."""
     name = "urn:dev:mac:0012210000000023"
-    under_test = ward.Ward(hub.enrolled(name), HOLDING)
+    under_test = intrusion.Ward(hub.enrolled(name), HOLDING)
     with under_test.running() as supervisor:
         until_hub(under_test, hub, lambda: len(hub.of(name, "vitals")) > 3)
         supervisor.bedside("tachycardia")
@@ -140,10 +140,10 @@ def test_an_honest_device_is_recorded_densely(ward: ModuleType, hub: Any) -> Non
     assert all(b.ring_first == a.ring_last + 1 for a, b in pairwise(headers))
 
 
-def test_a_copied_tls_key_makes_no_accepted_frame(ward: ModuleType, hub: Any) -> None:
+def test_a_copied_tls_key_makes_no_accepted_frame(intrusion: ModuleType, hub: Any) -> None:
     """Goal: another host with the network compartment's folder, which holds no origin key."""
     name = "urn:dev:mac:0012210000000024"
-    under_test = ward.Ward(hub.enrolled(name), HOLDING)
+    under_test = intrusion.Ward(hub.enrolled(name), HOLDING)
     with under_test.running():
         until_hub(under_test, hub, lambda: hub.of(name, "vitals"))
     stolen = under_test.folder.path / "compartments" / "network"

@@ -19,7 +19,6 @@ from asepsis.edge.sandbox.layers import detect
 from asepsis.edge.sandbox.ring import RingReader
 
 HOLDING = detect().holding
-NO_HUB = 9
 LATE_US_MAX = 50_000
 """A shared test machine is no device; on an idle one the measured figure is under a millisecond."""
 HOG = """
@@ -91,13 +90,20 @@ def cadence_holds(under_test: Any) -> None:
     assert max(facts["late_us_max"] for facts in alive) < LATE_US_MAX
 
 
-def run(ward: ModuleType, folder: Path, disturb: Callable[[Any, Any], None], **options: Any) -> Any:
-    device = ward.enrolled(folder / "device", clinical=NO_HUB, enrolment=NO_HUB)
-    under_test = ward.Ward(device, HOLDING, **options)
+def run(
+    ward: ModuleType,
+    intrusion: ModuleType,
+    folder: Path,
+    disturb: Callable[[Any, Any], None],
+    **options: Any,
+) -> Any:
+    device = ward.enrolled(folder / "device")
+    under_test = intrusion.Ward(device, HOLDING, **options)
     with under_test.running() as supervisor:
         steady(under_test)
         vitals = supervisor.pid("vitals")
         disturb(under_test, supervisor)
+        under_test.during(2.5)
         assert supervisor.pid("vitals") == vitals
         cadence_holds(under_test)
     return under_test
@@ -105,7 +111,7 @@ def run(ward: ModuleType, folder: Path, disturb: Callable[[Any, Any], None], **o
 
 @pytest.mark.parametrize("name", ["network", "origin"])
 def test_killed_it_comes_back_and_vitals_keeps_its_cadence(
-    ward: ModuleType, tmp_path: Path, name: str
+    ward: ModuleType, intrusion: ModuleType, tmp_path: Path, name: str
 ) -> None:
     def kill(under_test: Any, supervisor: Any) -> None:
         for _ in range(3):
@@ -115,30 +121,34 @@ def test_killed_it_comes_back_and_vitals_keeps_its_cadence(
             under_test.events = [e for e in under_test.events if e[:2] != (name, "alive")]
             under_test.until(lambda: under_test.told(name, "alive"))
 
-    run(ward, tmp_path, kill)
+    run(ward, intrusion, tmp_path, kill)
 
 
-def test_hung_it_is_ended_and_comes_back(ward: ModuleType, tmp_path: Path) -> None:
+def test_hung_it_is_ended_and_comes_back(
+    ward: ModuleType, intrusion: ModuleType, tmp_path: Path
+) -> None:
     def hang(under_test: Any, supervisor: Any) -> None:
         os.kill(supervisor.pid("origin"), signal.SIGSTOP)
         under_test.until(lambda: under_test.told("origin", "hung"))
         under_test.events = [e for e in under_test.events if e[:2] != ("origin", "alive")]
         under_test.until(lambda: under_test.told("origin", "alive"))
 
-    run(ward, tmp_path, hang)
+    run(ward, intrusion, tmp_path, hang)
 
 
-def test_a_hog_of_memory_and_processor_stays_alone(ward: ModuleType, tmp_path: Path) -> None:
+def test_a_hog_of_memory_and_processor_stays_alone(
+    ward: ModuleType, intrusion: ModuleType, tmp_path: Path
+) -> None:
     def watch(under_test: Any, _: Any) -> None:
         under_test.until(lambda: under_test.told("network", "full"))
         under_test.during(4)
 
-    under_test = run(ward, tmp_path, watch, preludes={"network": HOG})
+    under_test = run(ward, intrusion, tmp_path, watch, preludes={"network": HOG})
     assert under_test.told("network", "full")[0]["mib"] < 768
 
 
 def test_a_killed_origin_compartment_loses_and_repeats_nothing(
-    ward: ModuleType, tmp_path: Path
+    ward: ModuleType, intrusion: ModuleType, tmp_path: Path
 ) -> None:
     """Goal: over three kills batches cover the vitals ring densely, chains and signatures hold."""
     tap = Tap()
@@ -159,7 +169,7 @@ def test_a_killed_origin_compartment_loses_and_repeats_nothing(
             tap.read(supervisor)
             epochs = {batch.epoch for batch in tap.batches}
 
-    under_test = run(ward, tmp_path, kill)
+    under_test = run(ward, intrusion, tmp_path, kill)
     verifier = OriginVerifier(under_test.folder.key("origin").spki_der)
     heads: dict[int, ChainHead] = {}
     for batch in tap.batches:
@@ -177,10 +187,12 @@ def test_a_killed_origin_compartment_loses_and_repeats_nothing(
     assert len(shown) >= 4 * 4
 
 
-def test_a_killed_vitals_compartment_gets_a_new_ring(ward: ModuleType, tmp_path: Path) -> None:
+def test_a_killed_vitals_compartment_gets_a_new_ring(
+    ward: ModuleType, intrusion: ModuleType, tmp_path: Path
+) -> None:
     """Goal: epoch of the ring grows, numbers go on, the signer goes on in its own epoch."""
-    device = ward.enrolled(tmp_path / "device", clinical=NO_HUB, enrolment=NO_HUB)
-    under_test = ward.Ward(device, HOLDING)
+    device = ward.enrolled(tmp_path / "device")
+    under_test = intrusion.Ward(device, HOLDING)
     tap = Tap()
     with under_test.running() as supervisor:
         steady(under_test)

@@ -100,13 +100,6 @@ class AlarmBook:
         self._outside_since_s.clear()
         return events
 
-    def present(self) -> list[AlarmEvent]:
-        """Return every active condition as a change without change: the snapshot of now."""
-        return [
-            self._event(key, condition, AlarmPhase.CHANGE)
-            for key, condition in self._active.items()
-        ]
-
     def _find(self, key: _Key, value: float | None) -> _Finding | None:
         handle, kind = key
         name = self._signs[handle].name
