@@ -50,6 +50,9 @@ async def drive(
     acks: list[load.Ack] = []
     late: list[float] = []
     began = time.perf_counter()
+    load.make_ahead(beds, seconds=seconds)
+    print(f"  records made in {time.perf_counter() - began:.1f} s", file=sys.stderr)
+    began = time.perf_counter()
     links = await load.connect_all(beds, port, acks.append)
     print(f"  {2 * len(links)} connections in {time.perf_counter() - began:.1f} s", file=sys.stderr)
     await load.run_beds(links, seconds=seconds, late=late.append)
