@@ -48,15 +48,16 @@ _SUBMIT: Final = frozenset(
         Action.SUBMIT_WAVEFORM,
         Action.SUBMIT_FHIR,
         Action.SUBMIT_LATE,
-        Action.SUBMIT_HL7V2,
     }
 )
+_BEARS: Final = _SUBMIT | {Action.SUBMIT_HL7V2}
 _ENROLMENT: Final = frozenset({Action.ENROL, Action.READ_CA, Action.READ_TIME})
 _IDENTITY: Final = _ENROLMENT | {Action.RENEW}
 
 MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
     PrincipalKind.DEVICE: _IDENTITY | _SUBMIT | {Action.READ_METADATA},
-    PrincipalKind.GATEWAY: _IDENTITY | _SUBMIT | {Action.READ_METADATA},
+    # Messages come from gateways and declared servers only (REQ-MSG-003).
+    PrincipalKind.GATEWAY: _IDENTITY | _BEARS | {Action.READ_METADATA},
     PrincipalKind.CONSUMER: _IDENTITY
     | {Action.READ_METADATA, Action.CONSUME, Action.COMMIT_CURSOR, Action.WATCH_LIVE},
     PrincipalKind.IDEVID: _ENROLMENT,
@@ -94,7 +95,7 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
 }
 """What each role of a person may ask for; a person with two roles may do what either may."""
 
-OWN_RESOURCE: Final = _SUBMIT | {Action.CONSUME, Action.COMMIT_CURSOR, Action.RENEW}
+OWN_RESOURCE: Final = _BEARS | {Action.CONSUME, Action.COMMIT_CURSOR, Action.RENEW}
 """Actions whose resource is a name: the principal's own or, for data, one of its declared list."""
 
 RENEWAL_ONLY: Final = _IDENTITY
@@ -121,7 +122,7 @@ def decide(principal: Principal, action: Action, resource: str | None = None) ->
     if resource is None or action not in OWN_RESOURCE:
         return
     # Data may be brought for others by declaration; cursors and certificates never.
-    own = principal.speaks_for(resource) if action in _SUBMIT else resource == principal.name
+    own = principal.speaks_for(resource) if action in _BEARS else resource == principal.name
     if not own:
         raise NotPermitted(f"{principal.name} may not {action} for another name")
 

@@ -18,7 +18,7 @@ submit-alert     D G . . . . .   . . . .
 submit-waveform  D G . . . . .   . . . .
 submit-fhir      D G . . . . .   . . . .
 submit-late      D G . . . . .   . . . .
-submit-hl7v2     D G . . . . .   . . . .
+submit-hl7v2     . G . . . . .   . . . .
 read-metadata    D G C . . . .   a e s v
 consume          . . C . . . .   . . . .
 commit-cursor    . . C . . . .   . . . .
