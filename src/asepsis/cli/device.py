@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.core.errors import AsepsisError
 from asepsis.edge.device.app import run_device
-from asepsis.edge.device.supervisor import Setting, Supervisor
+from asepsis.edge.device.supervisor import Setting, Supervisor, Tell
 from asepsis.edge.sandbox.layers import detect
 from asepsis.edge.uplink.folder import IdentityFolder
 
@@ -71,7 +71,7 @@ def run(
         tell=tell,
         stop=stop,
         seconds=seconds,
-        on_start=_listen if bedside else None,
+        on_start=(lambda supervisor: _listen(supervisor, tell)) if bedside else None,
     )
     if json:
         _tell_script("device", "summary", asdict(outcome))
@@ -79,13 +79,13 @@ def run(
     show_facts("Device", asdict(outcome))
 
 
-def _listen(supervisor: Supervisor) -> None:
+def _listen(supervisor: Supervisor, tell: Tell) -> None:
     def listen() -> None:
         for line in sys.stdin:
             try:
                 supervisor.bedside(line.strip()[:40])
             except AsepsisError as error:
-                _tell_person("device", "refused", {"text": str(error)})
+                tell("device", "refused", {"text": str(error)})
 
     threading.Thread(target=listen, name="bedside", daemon=True).start()
 
