@@ -205,6 +205,28 @@ def test_bad_bytes_are_refused_on_every_lane(ward: Ward, path: str, media: dict[
     assert packed.status_code == 415
 
 
+def test_a_used_number_never_acknowledges_other_bytes(ward: Ward) -> None:
+    """Goal: a positive answer means that these very bytes are durable."""
+    gateway = ward.client(GATEWAY)
+    other_onset = ONSET | {"conditionId": "00000000-0000-4000-8000-000000000002"}
+    cases: list[tuple[str, dict[str, str], bytes, bytes]] = [
+        ("/hl7v2", HL7, ER7 % 71, ER7 % 72),
+        ("/alerts", ALARM, alarms(ONSET), alarms(other_onset)),
+    ]
+    for path, media, first, second in cases:
+        headers = numbered(media, 901)
+        assert gateway.post(path, content=first, headers=headers).status_code in {200, 201}
+        again = gateway.post(path, content=first, headers=headers)
+        assert again.status_code == 200
+        refused = gateway.post(path, content=second, headers=headers)
+        assert code(refused) == (403, "ASP-205")
+        assert b"MSA|AA" not in refused.content
+
+
+def alarms(*entries: dict[str, Any]) -> bytes:
+    return json.dumps({"device": UNSIGNED, "events": list(entries)}).encode()
+
+
 def test_metadata_is_a_capability_statement(ward: Ward) -> None:
     answer = ward.client(SIGNING).get("/metadata")
     assert answer.json()["resourceType"] == "CapabilityStatement"

@@ -50,4 +50,5 @@ def record_aad(record: Append) -> bytes:
         f"asepsis journal 1\0{record.lane}\0{record.account}\0{record.producer}\0"
         f"{record.kind}\0{record.epoch}\0{record.sequence}\0{record.received_at_ns}\0"
     ).encode()
-    return text if record.link is None else text + record.link.digest + record.link.previous
+    link = record.link
+    return text if link is None else text + link.digest + (link.previous or b"")

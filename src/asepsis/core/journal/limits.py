@@ -105,5 +105,5 @@ def _check_numbers(record: Append) -> None:
     if not 0 <= record.received_at_ns <= INTEGER_MAX:
         raise InputError("times run from 0 to 2**63 - 1 nanoseconds")
     link = record.link
-    if link is not None and not len(link.digest) == len(link.previous) == 32:
+    if link is not None and {len(link.digest), len(link.previous or link.digest)} != {32}:
         raise InputError("digests have 32 bytes")

@@ -7,6 +7,7 @@ of the record itself. A jump forward is accepted and opens a gap; late records f
 ascending order, and their hash chain must fit at both edges of the gap.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -19,15 +20,22 @@ from asepsis.core.model.lanes import Account, Lane
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The place of a record in its producer's hash chain.
+    """What identifies a record, and its place in its producer's hash chain if it has one.
 
     Attributes:
-        digest: SHA-256 of the signed part of this record, 32 bytes.
-        previous: Digest of the record before it, 32 bytes; zeros for the first of an epoch.
+        digest: SHA-256 of the signed part of this record, or of an unsigned record's bytes; 32
+            bytes. Another record under the same sequence is a fork, never a duplicate.
+        previous: Digest of the record before it, 32 bytes, zeros for the first of an epoch; None
+            for accounts without a chain.
     """
 
     digest: bytes
-    previous: bytes
+    previous: bytes | None = None
+
+    @classmethod
+    def of(cls, body: bytes) -> "Link":
+        """Return the identity of a record without a chain: the SHA-256 of its bytes."""
+        return cls(hashlib.sha256(body).digest())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +51,8 @@ class Append:
         kind: Short media kind such as "origin-batch", at most 40 characters.
         body: The record, at most the lane's record limit.
         received_at_ns: Hub wall time of arrival, nanoseconds since 1970.
-        link: Place in the hash chain; None for accounts without one.
+        link: Identity and place in the hash chain; without one, any record under a used sequence
+            counts as its duplicate, so only producers inside the hub leave it out.
     """
 
     lane: Lane

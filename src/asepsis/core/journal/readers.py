@@ -118,7 +118,7 @@ class Readers:
             previous,
             body,
         ) = row
-        link = None if digest is None or previous is None else Link(digest, previous)
+        link = None if digest is None else Link(digest, previous)
         unsealed = Append(
             lane=lane,
             account=Account(account),

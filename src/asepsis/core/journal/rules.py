@@ -77,7 +77,7 @@ def admit(
     Args:
         state: The account before the record.
         sequence: Sequence of the record, from 1.
-        link: Its place in the hash chain, None for accounts without one.
+        link: Its identity and place in the hash chain.
         late: Whether it came on the late lane, which fills each gap from its lower edge.
         gaps_max: Open gaps allowed.
 
@@ -86,7 +86,7 @@ def admit(
         InputError: A late record that is not the next one missing in its gap.
         LimitExceeded: The record would open a gap too many.
     """
-    if link is not None and sequence == 1 and link.previous != ZEROS:
+    if link is not None and sequence == 1 and link.previous not in {None, ZEROS}:
         raise ChainBroken("the first record of an epoch must follow nothing (32 zero bytes)")
     if sequence > state.highest:
         return _extend(state, sequence, link, gaps_max=gaps_max)
@@ -190,7 +190,7 @@ def _fill(
 
 
 def _check_previous(expected: bytes | None, link: Link | None, sequence: int) -> None:
-    if expected is not None and link is not None and link.previous != expected:
+    if expected is not None and link is not None and link.previous not in {None, expected}:
         raise ChainBroken(f"record {sequence} does not follow the stored record {sequence - 1}")
 
 

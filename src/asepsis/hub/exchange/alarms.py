@@ -6,7 +6,7 @@ Source: REQ-ALM; standard/schemas/alarm.json.
 from dataclasses import dataclass
 from typing import Final
 
-from asepsis.core.journal.ports import Append, Receipt
+from asepsis.core.journal.ports import Append, Link, Receipt
 from asepsis.core.mapping.alarm_document import document_to_alarms
 from asepsis.core.model.alarm import AlarmEvent
 from asepsis.core.model.lanes import Account, Lane
@@ -69,6 +69,7 @@ class AlarmLane:
                 kind=KIND,
                 body=body,
                 received_at_ns=self.intake.clocks.wall(),
+                link=Link.of(body),
             ),
             late=False,
         )

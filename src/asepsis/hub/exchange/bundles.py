@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from asepsis.core.errors import ContentMismatch, InputError
-from asepsis.core.journal.ports import Append, Receipt
+from asepsis.core.journal.ports import Append, Link, Receipt
 from asepsis.core.mapping.fhir_compare import equal_to_signed
 from asepsis.core.mapping.fhir_numeric import (
     NS_PER_MS,
@@ -171,6 +171,7 @@ class BundleLane:
                 kind=KIND,
                 body=body,
                 received_at_ns=self.intake.clocks.wall(),
+                link=Link.of(body),
             ),
             late=late,
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from asepsis.core.errors import InputError
-from asepsis.core.journal.ports import Append
+from asepsis.core.journal.ports import Append, Link
 from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.wire.hl7 import Message
 from asepsis.core.wire.hl7_ack import AckCode, acknowledge, reaction
@@ -68,6 +68,7 @@ class MessageLane:
                 kind=KIND,
                 body=body,
                 received_at_ns=self.intake.clocks.wall(),
+                link=Link.of(body),
             )
         )
         code = AckCode.COMMIT_ACCEPT if header.enhanced else AckCode.APPLICATION_ACCEPT

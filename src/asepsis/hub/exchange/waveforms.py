@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from asepsis.core.journal.ports import Append, Receipt
+from asepsis.core.journal.ports import Append, Link, Receipt
 from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.wire.frames import decode_packet
 from asepsis.hub.access.principal import Principal
@@ -51,6 +51,7 @@ class WaveformLane:
                 kind=KIND,
                 body=body,
                 received_at_ns=self.intake.clocks.wall(),
+                link=Link.of(body),
             ),
             late=late,
         )
