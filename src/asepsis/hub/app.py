@@ -51,6 +51,8 @@ from asepsis.hub.registry.book import IdentityBook
 from asepsis.hub.registry.http import EnrolmentRoutes, authenticate
 from asepsis.hub.registry.http_people import DeviceRoutes, StatusSource
 from asepsis.hub.registry.service import RegistryService
+from asepsis.hub.revocation_list import FILE as CRL_FILE
+from asepsis.hub.revocation_list import RevocationList
 from asepsis.hub.settings import Settings
 from asepsis.hub.store.relay import OutboxRelay
 from asepsis.hub.store.store import Store
@@ -347,7 +349,11 @@ class Hub:
 
     async def _keep_identity(self, parts: _Parts) -> None:
         """Renew the hub's own certificate in time and follow the makers; connections go on."""
+        crl = RevocationList(
+            self.settings.folder() / "run" / CRL_FILE, parts.signer, clock=self.clocks.wall
+        )
         while True:
+            await crl.care()
             await asyncio.sleep(CARE_EVERY_S)
             try:
                 if identity_is_due(self._files, now_ns=self.clocks.wall()):

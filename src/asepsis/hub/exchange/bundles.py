@@ -1,6 +1,6 @@
 """FHIR bundles: beside a signed batch they must equal it, without one they stand for themselves.
 
-Source: REQ-OBS-004 to -008, REQ-ID (a device speaks only for itself); HL7 PoCD 1.0.0-ballot3.
+Source: REQ-OBS-004 to -008, REQ-ID-021 (a device speaks only for itself); HL7 PoCD 1.0.0-ballot3.
 """
 
 import re

@@ -2,7 +2,7 @@
 
 Parse, authorise, call, render; the checks that need no body come before a byte of it is read.
 
-Source: ADP/1 REQ-SUB, REQ-ERR; docs/reference/lanes.md.
+Source: ADP/1 REQ-OBS, REQ-WAV, REQ-ALM, REQ-MSG, REQ-ORG, REQ-ERR; docs/reference/lanes.md.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -1,6 +1,6 @@
 """What a lane takes and from whom. Pure: no socket, file, clock or randomness.
 
-Source: ADP/1 REQ-SUB (lanes), REQ-ORG (origin signature), REQ-ERR (answers).
+Source: ADP/1 REQ-OBS, REQ-WAV, REQ-ALM (lanes), REQ-ORG (origin signature), REQ-ERR (answers).
 """
 
 from collections.abc import Mapping

@@ -96,8 +96,9 @@ class EnrolmentRoutes:
             ]
         return found
 
-    async def _cacerts(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+    async def _cacerts(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """RFC 7030 section 4.1: issuing certificate and root."""
+        _check_label(scope)
         now_ns = self._clock()
         if now_ns >= self._ca_until_ns:
             self._ca = await self._signer.ca_chain()
@@ -150,8 +151,9 @@ class EnrolmentRoutes:
         await answer(send, 200, body, media=TIME)
 
 
-async def _csrattrs(_scope: Scope, _receive: Receive, send: Send) -> None:
+async def _csrattrs(scope: Scope, _receive: Receive, send: Send) -> None:
     """RFC 7030 section 4.5."""
+    _check_label(scope)
     body = to_body(CSR_ATTRIBUTES)
     await answer(send, 200, body, media=b"application/csrattrs", headers=_BASE64)
 
@@ -168,6 +170,12 @@ async def _read_csr(scope: Scope, receive: Receive) -> bytes:
 
 def _label(scope: Scope) -> Profile:
     return parse_label(scope["asepsis.path_params"]["label"])
+
+
+def _check_label(scope: Scope) -> None:
+    """Refuse a label that names no profile, also where all labels get the same answer."""
+    if "label" in scope.get("asepsis.path_params", {}):
+        _label(scope)
 
 
 def _first_proof(scope: Scope, profile: Profile) -> tuple[Proof, str]:
