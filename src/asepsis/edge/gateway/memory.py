@@ -22,6 +22,9 @@ from asepsis.core.trust.sealing import sync_folder, write_durably
 MAGIC: Final = b"AGM1\0\0\0\0"
 HASH_BYTES: Final = 16
 _ENTRY: Final = struct.Struct(">8s16s16sQ")
+_PIECE_BYTES: Final = 2_047
+"""Python gives up its lock to hash more at once; getting it back costs more than the hash does."""
+_IN_PIECES_MAX: Final = 65_536
 REWRITE_PARTS: Final = 2
 """The file is written anew once it holds so many times what is remembered."""
 
@@ -187,7 +190,13 @@ class Memory:
             self._put(short, identity, body, at_s)
 
     def _hash(self, data: bytes) -> bytes:
-        return hashlib.blake2b(data, digest_size=HASH_BYTES, key=self._key).digest()
+        if len(data) >= _IN_PIECES_MAX:
+            return hashlib.blake2b(data, digest_size=HASH_BYTES, key=self._key).digest()
+        digest = hashlib.blake2b(digest_size=HASH_BYTES, key=self._key)
+        view = memoryview(data)
+        for start in range(0, len(data), _PIECE_BYTES):
+            digest.update(view[start : start + _PIECE_BYTES])
+        return digest.digest()
 
     def _short(self, peer: str) -> bytes:
         return hashlib.blake2b(peer.encode(), digest_size=8, key=self._key).digest()

@@ -4,8 +4,11 @@ Refusals here are permanent: the same bytes are refused again, so the sender is 
 with ERR). What may pass later never comes from here.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from asepsis.core.errors import ContentMismatch, InputError, UnsupportedMedia
@@ -19,10 +22,14 @@ from asepsis.core.wire.hl7_ack import (
     reaction,
     wanted,
 )
+from asepsis.core.wire.hl7_parts import Delimiters
 from asepsis.edge.gateway.policy import ANY_EVENT, Peer
 from asepsis.edge.gateway.times import DOUBTFUL, Certainty, moment
 
 EUI64: Final = "EUI-64"
+_ECHOED: Final = (3, 4, 5, 6, 9, 11, 12, 18)
+"""Fields of MSH that an acknowledgement repeats."""
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f]")
 _HEX: Final = frozenset("0123456789abcdef")
 _EUI64_CHARS: Final = 16
 _TIMES: Final = (
@@ -70,6 +77,7 @@ def judge(message: Message, peer: Peer) -> Judged:
             not declared.
     """
     header = message.header
+    _check_echo(header)
     _check_sender(header, peer)
     code = _check_type(header, peer)
     devices = _devices(message, peer)
@@ -84,6 +92,19 @@ def judge(message: Message, peer: Peer) -> Judged:
 def identity_of(header: Header) -> bytes:
     """Return MSH-3, MSH-4 and MSH-10 as one value: by it a sender names a message."""
     return b"\r".join((header.raw(3), header.raw(4), header.raw(10)))
+
+
+def _check_echo(header: Header) -> None:
+    """Refuse a header that no acknowledgement could repeat, before anything is made durable."""
+    error: InputError | None = None
+    if _CONTROL.search(header.raw(10)):
+        error = InputError("MSH-10 holds a control byte")
+    try:
+        _accept(header.delimiters, tuple(map(header.raw, _ECHOED)), enhanced=header.enhanced)
+    except InputError as found:
+        error = found
+    if error is not None:
+        raise Refused(error, Condition.DATA_TYPE, segment="MSH", field=0, reject=False)
 
 
 def _check_sender(header: Header, peer: Peer) -> None:
@@ -169,10 +190,52 @@ def _distinct(values: Iterable[bytes]) -> set[bytes]:
 def positive(header: Header, *, control_id: str, clock: Callable[[], int]) -> bytes | None:
     """Return the acknowledgement of a durable message, or None if the sender wants none.
 
+    A sender's acknowledgements differ in three fields only, so the rest is kept.
+
     Source: HL7 v2.8.2 section 2.9.2 (original mode), 2.9.3 (enhanced mode), table 0155.
     """
-    code = AckCode.COMMIT_ACCEPT if header.enhanced else AckCode.APPLICATION_ACCEPT
-    return _answer(header, code, None, control_id, clock)
+    if header.enhanced and not wanted(header.accept_acknowledgement, failed=False):
+        return None
+    kept = _accept(header.delimiters, tuple(map(header.raw, _ECHOED)), enhanced=header.enhanced)
+    own = control_id.encode("ascii")
+    # Without an id to repeat, the last separator is left out, as the codec leaves it out.
+    asked = header.raw(10)
+    end = kept[2] + asked if asked else kept[2][:-1]
+    return b"".join((kept[0], _stamp(clock()), kept[1], own, end, b"\r"))
+
+
+@lru_cache(maxsize=1_024)
+def _accept(
+    delimiters: Delimiters, echoed: tuple[bytes, ...], *, enhanced: bool
+) -> tuple[bytes, bytes, bytes]:
+    """Return an acknowledgement cut where MSH-7, MSH-10 and MSA-2 stand."""
+    fields = [b"MSH", delimiters.encoding, *[b""] * 16]
+    for field, raw in zip(_ECHOED, echoed, strict=True):
+        fields[field - 1] = raw
+    code = AckCode.COMMIT_ACCEPT if enhanced else AckCode.APPLICATION_ACCEPT
+    header = Header(fields, delimiters, marked=False)
+    whole = acknowledge(header, code, control_id="1", clock=lambda: 0)
+    separator = delimiters.field
+    msh, msa, _ = whole.split(b"\r")
+    parts = msh.split(separator)
+    return (
+        separator.join((*parts[:6], b"")),
+        separator.join((b"", *parts[7:9], b"")),
+        separator.join((b"", *parts[10:]))
+        + b"\r"
+        + separator.join((*msa.split(separator)[:2], b"")),
+    )
+
+
+def _stamp(wall_ns: int) -> bytes:
+    """Write a DTM in UTC with milliseconds. Source: HL7 v2.8.2 chapter 2A, data type DTM."""
+    second, rest = divmod(wall_ns, 10**9)
+    return b"%b.%03d+0000" % (_second(second), rest // 10**6)
+
+
+@lru_cache(maxsize=4)
+def _second(wall_s: int) -> bytes:
+    return f"{datetime.fromtimestamp(wall_s, UTC):%Y%m%d%H%M%S}".encode()
 
 
 def negative(

@@ -72,6 +72,7 @@ class Session:
         self._entries: deque[_Entry] = deque()
         self._head = b""
         self._paused = False
+        self._flushing = False
         self._waiting: asyncio.TimerHandle | None = None
         self._frame_deadline_s = NEVER
         self._idle_deadline_s = self._loop.time() + peer.idle_s
@@ -144,7 +145,9 @@ class Session:
 
         def done(answer: Answer | Withheld) -> None:
             entry.answer = answer
-            self._flush()
+            if not self._flushing:  # The answers of one turn of the loop leave together.
+                self._flushing = True
+                self._loop.call_soon(self._flush)
 
         wait_s = self._place.bucket.wait_s(self._loop.time())
         if wait_s > 0:
@@ -164,6 +167,7 @@ class Session:
 
     def _flush(self) -> None:
         """Send the answers that are due, in the order of the messages."""
+        self._flushing = False
         written: list[bytes] = []
         entries = self._entries
         while entries and entries[0].answer is not None and not self._over:
