@@ -138,6 +138,9 @@ def test_an_honest_device_is_recorded_densely(intrusion: ModuleType, hub: Any) -
         key=lambda header: header.sequence,
     )
     assert all(b.ring_first == a.ring_last + 1 for a, b in pairwise(headers))
+    newest = headers[-1].instant
+    assert newest.uncertainty_ms < 1_000, "the signed time of the hub did not reach the signature"
+    assert abs(newest.wall_ns - time.time_ns()) < 30 * 10**9
 
 
 def test_a_copied_tls_key_makes_no_accepted_frame(intrusion: ModuleType, hub: Any) -> None:

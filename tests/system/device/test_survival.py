@@ -203,7 +203,7 @@ def test_a_killed_vitals_compartment_gets_a_new_ring(
         under_test.until(lambda: supervisor.feed("vitals").epoch == before.epoch + 1)
         under_test.during(2.5)
         tap.read(supervisor)
-    assert supervisor.starts == {"vitals": 2, "origin": 1, "network": 1}
+    assert supervisor.starts == {"vitals": 2, "origin": 1, "network": 1, "timekeeper": 1}
     assert len({batch.epoch for batch in tap.batches}) == 1
     numbers = [(b.header.ring_first, b.header.ring_last) for b in tap.batches]
     assert all(after[0] == before_[1] + 1 for before_, after in pairwise(numbers))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from asepsis.edge.device.manifest import NETWORK, VITALS
+from asepsis.edge.device.manifest import NETWORK, ORIGIN, VITALS
 from asepsis.edge.device.supervisor import Setting, Supervisor, Tell
 from asepsis.edge.sandbox.layers import Layers, require_apart
 from asepsis.edge.uplink.folder import IdentityFolder
@@ -26,6 +26,7 @@ class Outcome:
         alerts_acknowledged: Alarm batches that the hub has acknowledged.
         alerts_not_acknowledged: Alarm batches told again at the bedside.
         reachable: Whether the hub was reachable at the end.
+        synchronised: Whether signed instants carry trusted time.
         starts: Starts of each compartment; 1 is none too many.
     """
 
@@ -38,6 +39,7 @@ class Outcome:
     alerts_acknowledged: int = 0
     alerts_not_acknowledged: int = 0
     reachable: bool = False
+    synchronised: bool = False
     starts: dict[str, int] = field(default_factory=dict[str, int])
 
     def note(self, compartment: str, event: str, details: Mapping[str, Any]) -> None:
@@ -54,7 +56,8 @@ class Outcome:
             self.late_us_max = max(self.late_us_max, int(details.get("late_us_max", 0)))
         elif event == "alive" and compartment == NETWORK:
             self.reachable = details.get("reachable") is True
-        elif event == "alive":
+        elif event == "alive" and compartment == ORIGIN:
+            self.synchronised = details.get("synchronised") is True
             self.batches = int(details.get("batches", 0))
 
 

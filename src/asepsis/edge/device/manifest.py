@@ -12,10 +12,12 @@ from asepsis.edge.sandbox.seccomp import SyscallClass
 VITALS: Final = "vitals"
 ORIGIN: Final = "origin"
 NETWORK: Final = "network"
-NAMES: Final = (VITALS, ORIGIN, NETWORK)
-USERS: Final = {VITALS: 62_201, ORIGIN: 62_202, NETWORK: 62_203}
+TIMEKEEPER: Final = "timekeeper"
+NAMES: Final = (VITALS, ORIGIN, NETWORK, TIMEKEEPER)
+"""In the order in which they are stopped: the source first, so that what is measured is sent."""
+USERS: Final = {VITALS: 62_201, ORIGIN: 62_202, NETWORK: 62_203, TIMEKEEPER: 62_204}
 """Numbers of users that exist only as numbers."""
-SILENCE_S: Final = {VITALS: 3.0, ORIGIN: 5.0, NETWORK: 10.0}
+SILENCE_S: Final = {VITALS: 3.0, ORIGIN: 5.0, NETWORK: 10.0, TIMEKEEPER: 30.0}
 """A compartment that says nothing for so long hangs and is started anew, seconds."""
 SMALL: Final = Limits(memory_mib=384, files=64, file_mib=4)
 LARGE: Final = Limits(memory_mib=768, files=128, file_mib=256)
@@ -31,15 +33,16 @@ def blueprint(name: str, *, layers: frozenset[Layer], state: Path, prelude: str 
         prelude: See `Blueprint.prelude`.
     """
     network = name == NETWORK
+    online = name in (NETWORK, TIMEKEEPER)
     code = bubblewrap.code()
     return Blueprint(
         name=name,
         module=f"asepsis.edge.device.{name}",
         confinement=Confinement(
             layers=layers,
-            kind=SyscallClass.NETWORK if network else SyscallClass.CORE,
+            kind=SyscallClass.NETWORK if online else SyscallClass.CORE,
             user=USERS[name],
-            readable=(*code.libraries, code.package) if network else (),
+            readable=(*code.libraries, code.package) if online else (),
             writable=(state,) if network else (),
             limits=LARGE if network else SMALL,
             lock_memory=name == VITALS and Layer.REALTIME in layers,

@@ -23,6 +23,7 @@ from asepsis.core.trust.sealing import kek_from_passphrase
 from asepsis.core.trust.sealing_days import DayKeys
 from asepsis.core.trust.sealing_libcrypto import LibcryptoAead
 from asepsis.core.wire import frames, origin
+from asepsis.edge.device.clock import BUILD_NS
 from asepsis.edge.device.compartment import Line, serve, take
 from asepsis.edge.device.signing import Signed
 from asepsis.edge.sandbox import ring
@@ -42,8 +43,6 @@ CLINICAL, ENROLMENT = 0, 1
 IDLE_S: Final = 0.2
 POSITION: Final = "forwarded.json"
 SPOOL_BUDGET: Final = LaneBudget(bytes_max=64 * MIB, age_s=72 * 3_600)
-BUILD_NS: Final = 1_767_225_600 * 10**9
-"""2026-01-01: no signed time can be older than the software."""
 _PRELOADED: Final = (encodings.idna,)
 """Nothing can be loaded later: no memory becomes executable after the start."""
 

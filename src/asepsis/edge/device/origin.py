@@ -5,16 +5,17 @@ Its key came as an open descriptor, is in no other compartment and in no folder 
 
 import os
 import select
+import socket
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from asepsis.core.errors import FramingError
 from asepsis.core.model.identity import DeviceId
-from asepsis.core.model.time import UNSYNCHRONISED_MS, Instant
 from asepsis.core.trust import libcrypto
 from asepsis.core.wire import origin as wire
 from asepsis.edge.device import records
+from asepsis.edge.device.clock import OriginClock
 from asepsis.edge.device.compartment import Line, serve, take
 from asepsis.edge.device.signing import Signed, Signer
 from asepsis.edge.sandbox import ring
@@ -33,13 +34,22 @@ class Origin:
         reader: Vitals ring.
         wake: Wake-ups of the vitals ring.
         writer: Its own ring.
+        clock: What the signer's instants come from.
         line: Control line.
     """
 
     def __init__(
-        self, signer: Signer, *, reader: RingReader, wake: int, writer: RingWriter, line: Line
+        self,
+        signer: Signer,
+        *,
+        reader: RingReader,
+        wake: int,
+        writer: RingWriter,
+        clock: OriginClock,
+        line: Line,
     ) -> None:
         self._signer = signer
+        self._clock = clock
         self._reader = reader
         self._wake = wake_of(wake)
         self._writer = writer
@@ -52,6 +62,7 @@ class Origin:
         while True:
             readable, _, _ = select.select([self._wake, self._line.socket], [], [], IDLE_S)
             ring.drain_wakes(self._wake)
+            self._clock.listen()
             self._read_all()
             if self._signer.due(time.monotonic_ns()):
                 self._publish(self._signer.flush())
@@ -103,6 +114,7 @@ class Origin:
             "batches": self._signer.sequence,
             "lost": self._lost,
             "unreadable": self._unreadable,
+            "synchronised": self._clock.synchronised,
         }
 
 
@@ -127,16 +139,6 @@ def last_covered(previous: RingReader) -> int:
             return covered
 
 
-def _instants(body: dict[str, Any]) -> Callable[[int], Instant]:
-    boot_id = bytes.fromhex(body["boot_id"])
-    offset_ns = int(body["wall_minus_monotonic_ns"])
-
-    def instant(monotonic_ns: int) -> Instant:
-        return Instant(boot_id, monotonic_ns, monotonic_ns + offset_ns, UNSYNCHRONISED_MS)
-
-    return instant
-
-
 def build(order: Order, line: Line) -> Callable[[], Origin]:
     """Read the key and map the rings; the rights go after this."""
     with os.fdopen(take(order, "key"), "rb") as file:
@@ -153,16 +155,21 @@ def build(order: Order, line: Line) -> Callable[[], Origin]:
         first=order.body["first"],
         wakes=(wake_of(take(order, "out_wake")),),
     )
+    clock = OriginClock(
+        bytes.fromhex(order.body["boot_id"]),
+        offset_ns=int(order.body["wall_minus_monotonic_ns"]),
+        line=socket.socket(fileno=take(order, "time")),
+    )
     signer = Signer(
         DeviceId.parse(order.body["device"]),
         key=key,
         epoch=order.body["boot_epoch"],
-        instant=_instants(order.body),
+        instant=clock.instant,
     )
     reader = reader_of(order, covered=covered)
     wake = take(order, "wake")
     line.report("mapped", epoch=order.body["epoch"])
-    return lambda: Origin(signer, reader=reader, wake=wake, writer=writer, line=line)
+    return lambda: Origin(signer, reader=reader, wake=wake, writer=writer, clock=clock, line=line)
 
 
 def main(control_descriptor: int) -> None:

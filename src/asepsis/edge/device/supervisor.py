@@ -4,6 +4,7 @@ It stands in no data path. It owns the rings and the connect broker, and judges 
 compartment reports as coming from somebody who may be owned.
 """
 
+import base64
 import contextlib
 import os
 import random
@@ -17,7 +18,7 @@ from typing import Any, Final
 
 from asepsis.core.errors import AsepsisError, ConfigError, FramingError, Unavailable
 from asepsis.edge.device import manifest
-from asepsis.edge.device.manifest import NAMES, NETWORK, ORIGIN, SILENCE_S, VITALS
+from asepsis.edge.device.manifest import NAMES, NETWORK, ORIGIN, SILENCE_S, TIMEKEEPER, VITALS
 from asepsis.edge.device.records import SIGNED_RING, VITALS_RING
 from asepsis.edge.device.rings import Feed, RingOwner
 from asepsis.edge.device.state import PASSPHRASE, code_link, prepare
@@ -26,6 +27,7 @@ from asepsis.edge.sandbox.broker import Address, Broker
 from asepsis.edge.sandbox.control import receive_report
 from asepsis.edge.sandbox.launcher import Compartment
 from asepsis.edge.sandbox.layers import Layer
+from asepsis.edge.sandbox.ring import wake_pair
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.folder import IdentityFolder
 
@@ -40,8 +42,8 @@ ANNUNCIATE_S: Final = 5.0
 REPORTS_MAX: Final = 64
 """Reports read from one compartment in one round; the rest waits, and the others get their turn."""
 ALERTS_MAX: Final = 1_024
-NICE: Final = {VITALS: -5, ORIGIN: 0, NETWORK: 10}
-OOM: Final = {VITALS: -900, ORIGIN: -500, NETWORK: 900}
+NICE: Final = {VITALS: -5, ORIGIN: 0, NETWORK: 10, TIMEKEEPER: 10}
+OOM: Final = {VITALS: -900, ORIGIN: -500, NETWORK: 900, TIMEKEEPER: 900}
 """Whom the kernel ends first when memory runs out."""
 
 Tell = Callable[[str, str, Mapping[str, Any]], None]
@@ -103,7 +105,7 @@ class Supervisor:
         self._layers = holding
         self._setting = setting
         self._tell = tell
-        self._device, hospital, _ = folder.load()
+        self._device, hospital, self._root_der = folder.load()
         self._endpoints = [Address(e.host, e.port) for e in (hospital.clinical, hospital.enrolment)]
         user = manifest.USERS[NETWORK] if Layer.USERS in holding else None
         self._state = prepare(folder, user=user)
@@ -112,7 +114,8 @@ class Supervisor:
         self._log = (folder.path / "device.log").open("ab", buffering=0)
         self._vitals_ring = RingOwner("vitals", geometry=VITALS_RING)
         self._signed_ring = RingOwner("signed", geometry=SIGNED_RING)
-        self._broker: Broker | None = None
+        self._time_in, self._time_out = wake_pair()
+        self._brokers: dict[str, Broker] = {}
         rng = random.Random()  # noqa: S311 - jitter
         self._slots = {
             name: _Slot(name, Backoff(rng=rng, cap_s=0.5 if name == VITALS else 5.0))
@@ -163,7 +166,7 @@ class Supervisor:
         self._annunciate(time.monotonic())
 
     def close(self) -> None:
-        """Stop the compartments, the source first, so that what is measured is still sent."""
+        """Stop the compartments in order, then let go of everything."""
         for name in NAMES:
             slot = self._slots[name]
             if slot.running:
@@ -173,8 +176,10 @@ class Supervisor:
                     self._tell(name, "killed", {"why": "did not stop"})
                 slot.running.kill()
                 slot.running = None
-        if self._broker:
-            self._broker.close()
+        for broker in self._brokers.values():
+            broker.close()
+        self._time_in.close()
+        self._time_out.close()
         self._vitals_ring.close()
         self._signed_ring.close()
         self._log.close()
@@ -203,14 +208,15 @@ class Supervisor:
         self._tell(slot.name, why, {"restart_in_s": round(wait_s, 2), "starts": slot.starts})
 
     def _can_start(self, name: str) -> bool:
-        needed = {VITALS: True, ORIGIN: self._vitals_ring.feed, NETWORK: self._signed_ring.feed}
-        return bool(needed[name])
+        needed = {ORIGIN: self._vitals_ring, NETWORK: self._signed_ring}
+        return name not in needed or needed[name].feed is not None
 
     def _start(self, slot: _Slot) -> None:
         start = {
             VITALS: self._start_vitals,
             ORIGIN: self._start_origin,
             NETWORK: self._start_network,
+            TIMEKEEPER: self._start_timekeeper,
         }[slot.name]
         slot.starts += 1
         slot.alive = False
@@ -255,6 +261,7 @@ class Supervisor:
             "wall_minus_monotonic_ns": wall_ns - time.monotonic_ns(),
         }
         descriptors = {"out": made["ring"], "out_wake": made["wake"], **_handed(feed)}
+        descriptors["time"] = self._time_out.fileno()
         if self._signed_ring.feed:
             descriptors["previous"] = self._signed_ring.feed.readable
         with self._folder.origin_key_path.open("rb") as key:
@@ -263,9 +270,7 @@ class Supervisor:
         return started
 
     def _start_network(self) -> Compartment:
-        if self._broker:
-            self._broker.close()
-        self._broker = broker = Broker(self._endpoints)
+        broker = self._broker(NETWORK, Broker(self._endpoints))
         feed = _first_of(self._signed_ring)
         wrapped = Layer.BUBBLEWRAP in self._layers
         body = {
@@ -279,6 +284,25 @@ class Supervisor:
         broker.start()
         self._go_on(started, self._signed_ring, feed)
         return started
+
+    def _start_timekeeper(self) -> Compartment:
+        where = self._endpoints[1]
+        broker = self._broker(TIMEKEEPER, Broker([where], channels=1))
+        body = {
+            "root": base64.b64encode(self._root_der).decode(),
+            "host": where.host,
+            "port": where.port,
+        }
+        descriptors = {"channel0": broker.theirs[0].fileno(), "out": self._time_in.fileno()}
+        started = self._launch(TIMEKEEPER, body, descriptors)
+        broker.start()
+        return started
+
+    def _broker(self, name: str, broker: Broker) -> Broker:
+        if name in self._brokers:
+            self._brokers[name].close()
+        self._brokers[name] = broker
+        return broker
 
     def _go_on(self, reader: Compartment, owner: RingOwner, first: Feed) -> None:
         """Hand a reader that starts with the ring before the last one the last one too."""
@@ -316,7 +340,7 @@ class Supervisor:
         event = str(report.pop("event", ""))[:40]
         slot.alive = slot.alive or event == "alive"
         sequence = report.get("sequence")
-        if event == "mapped" and slot.name != NETWORK:
+        if event == "mapped" and slot.name in (VITALS, ORIGIN):
             self._mapped(slot.name)
         elif event == "alert-signed" and slot.name == ORIGIN and isinstance(sequence, int):
             if len(self._alerts) < ALERTS_MAX:

@@ -108,19 +108,9 @@ class Caretaker(threading.Thread):
         hub = self._connection()
         asked_ns = self._monotonic()
         try:
-            answer = est.ask_time(hub)
+            wall_ns = signed_time(hub, root_der=self._root_der)
         finally:
             hub.close()
-        signer_der = answer.chain_der[0]
-        libcrypto_x509.verify_chain(
-            signer_der,
-            intermediates=answer.chain_der[1:],
-            roots=(self._root_der,),
-            purpose=libcrypto_x509.Purpose.TIMESTAMP_SIGN,
-        )
-        spki_der = libcrypto_x509.read_certificate(signer_der).spki_der
-        libcrypto.verify(spki_der, answer.signature, answer.statement)
-        wall_ns, _ = statements.read_time_statement(answer.statement, nonce=answer.nonce)
         self._clock.accept(wall_ns, asked_monotonic_ns=asked_ns)
         self._time_asked_ns = asked_ns
 
@@ -137,6 +127,29 @@ class Caretaker(threading.Thread):
         finally:
             hub.close()
         self._on_renewed()
+
+
+def signed_time(hub: HubConnection, *, root_der: bytes) -> int:
+    """Ask for signed time and verify chain, purpose, signature and nonce (REQ-ID-018).
+
+    Returns:
+        The hospital's wall time, nanoseconds since 1970; the caller knows the round trip.
+
+    Raises:
+        TransientError: The hub is away.
+        TrustError: The answer does not hold.
+    """
+    answer = est.ask_time(hub)
+    signer_der = answer.chain_der[0]
+    libcrypto_x509.verify_chain(
+        signer_der,
+        intermediates=answer.chain_der[1:],
+        roots=(root_der,),
+        purpose=libcrypto_x509.Purpose.TIMESTAMP_SIGN,
+    )
+    spki_der = libcrypto_x509.read_certificate(signer_der).spki_der
+    libcrypto.verify(spki_der, answer.signature, answer.statement)
+    return statements.read_time_statement(answer.statement, nonce=answer.nonce)[0]
 
 
 def clinical_connection(
