@@ -162,11 +162,18 @@ class Ward:
             return -1
 
 
-def make_ward(folder: Path, *, peers: str = "", head: str = "", listeners: str = "") -> Ward:
+def make_ward(
+    folder: Path,
+    *,
+    peers: str = "",
+    head: str = "",
+    listeners: str = "",
+    hub: str = FAST_HUB,
+) -> Ward:
     """Prepare hospital and gateway; nothing runs yet."""
     folder.mkdir(parents=True, exist_ok=True)
     hub_port = free_port()
-    hospital = Hospital(folder / "hospital", more=FAST_HUB, port=hub_port)
+    hospital = Hospital(folder / "hospital", more=hub, port=hub_port)
     machine = hospital.enlist([(GATEWAY, Profile.GATEWAY)], declared=[DEVICE])[0]
     ward = Ward(folder, hospital, machine, hub_port)
     identity = IdentityFolder(ward.data / "identity")
