@@ -29,7 +29,6 @@ def start(hub: Any, spool: Spool, fates: Any) -> Iterator[Start]:
 
     def start_(*, run: bool = True, **changes: Any) -> LiveLane:
         settings: dict[str, Any] = {
-            "path": "/origin",
             "connect": hub.connect,
             "spool": spool,
             "in_flight": InFlight(),
@@ -113,6 +112,27 @@ def test_without_an_acknowledgement_nothing_is_lost(
     lane.offer(record(2))
     assert fates.wait(2)[1] == (b"0002", ACKED)
     assert lane.reachable.is_set()
+
+
+def test_an_alarm_event_is_tried_again_while_it_is_young(
+    start: Start, hub: Any, fates: Any, spool: Spool
+) -> None:
+    """Goal: one fault of the hub must not make history of an alarm condition that lasts."""
+    faults = iter([errors.BackPressure("full"), errors.Unavailable("away")])
+    hub.script = lambda request: next(faults, None) if request.body == b"0001" else None
+    lane = start(patience_s=10.0)
+    lane.offer(record(1))
+    lane.offer(record(2))
+    assert fates.wait(2) == [(b"0001", ACKED), (b"0002", ACKED)]
+    assert list(spool.peek()) == []
+
+
+def test_an_alarm_event_that_grew_old_is_history(start: Start, hub: Any, fates: Any) -> None:
+    hub.script = lambda _request: errors.Unavailable("away")
+    lane = start(patience_s=0.3)
+    lane.offer(record(1))
+    assert fates.wait(1) == [(b"0001", SPOOLED)]
+    assert len(hub.bodies("/origin")) > 1, "it was tried more than once"
 
 
 def test_a_lost_answer_costs_no_record(start: Start, hub: Any, fates: Any, spool: Spool) -> None:

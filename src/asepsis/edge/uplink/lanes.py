@@ -7,6 +7,7 @@ young goes to the spool and from there, in ascending order, to the hub's late la
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -97,8 +98,7 @@ class LiveLane(threading.Thread):
     """Sends records of one lane in order over its own connection.
 
     Args:
-        name: Lane name, for the thread.
-        path: Path of the lane at the hub.
+        name: Lane name, also its path at the hub.
         connect: Opens a connection object; called again after renewal.
         spool: Where records go that are no longer young.
         in_flight: Shared with the drain.
@@ -106,6 +106,8 @@ class LiveLane(threading.Thread):
         report: Told the fate of every record, from this thread.
         warm_s: Longest silence, in seconds, after which the lane asks for something cheap, so that
             its connection stands when it is needed; None for lanes that are never silent.
+        patience_s: Age up to which a record is still worth sending live, seconds: it is tried
+            again instead of spooled. An alarm event must not become history at the first fault.
     """
 
     def __init__(
@@ -113,7 +115,7 @@ class LiveLane(threading.Thread):
         name: str,
         *,
         warm_s: float | None = None,
-        path: str,
+        patience_s: float = 0.0,
         connect: Callable[[], HubConnection],
         spool: Spool,
         in_flight: InFlight,
@@ -121,14 +123,15 @@ class LiveLane(threading.Thread):
         report: Report,
     ) -> None:
         super().__init__(name=f"lane-{name}", daemon=True)
-        self._path = path
+        self._path = f"/{name}"
         self._warm_s = warm_s
+        self._patience_s = patience_s
         self._connect = connect
         self._spool = spool
         self._in_flight = in_flight
         self._backoff = backoff
         self._report = report
-        self._records: queue.Queue[Outgoing | None] = queue.Queue(QUEUE_RECORDS_MAX)
+        self._records: queue.Queue[tuple[Outgoing, float] | None] = queue.Queue(QUEUE_RECORDS_MAX)
         self._closing = threading.Event()
         self.reachable = threading.Event()
         self.refused = threading.Event()
@@ -142,7 +145,7 @@ class LiveLane(threading.Thread):
         """
         self._in_flight.add(record)
         try:
-            self._records.put_nowait(record)
+            self._records.put_nowait((record, time.monotonic()))
         except queue.Full:
             self._to_spool(record)
 
@@ -161,17 +164,18 @@ class LiveLane(threading.Thread):
             self._warm(connection)
             while not self._closing.is_set():
                 try:
-                    record = self._records.get(timeout=self._warm_s)
+                    item = self._records.get(timeout=self._warm_s)
                 except queue.Empty:
                     self._warm(connection)
                     continue
-                if record is None:
+                if item is None:
                     break
                 if self.renewed.is_set():
                     self.renewed.clear()
                     connection.close()
                     connection = self._connect()
-                if not self._send(connection, record):
+                record, offered_s = item
+                while not self._send(connection, record, offered_s):
                     connection.close()
                     connection = self._connect()
         finally:
@@ -185,8 +189,8 @@ class LiveLane(threading.Thread):
             # Whatever went wrong, the next record finds out and says so.
             connection.request("GET", "/metadata")
 
-    def _send(self, connection: HubConnection, record: Outgoing) -> bool:
-        """Send one record; False when the connection is to be opened anew."""
+    def _send(self, connection: HubConnection, record: Outgoing, offered_s: float) -> bool:
+        """Send one record; False when it is to be tried again over a new connection."""
         try:
             connection.request(
                 "POST",
@@ -202,31 +206,44 @@ class LiveLane(threading.Thread):
             self._finish(record, Fate.REFUSED)
             return True
         except (TransientError, TrustError) as error:
-            self._lost_contact(record, error)
-            return False
+            connection.close()
+            return self._lost_contact(record, offered_s, error)
         self._backoff.succeeded()
         self.reachable.set()
         self.refused.clear()
         self._finish(record, Fate.ACKNOWLEDGED)
         return True
 
-    def _lost_contact(self, record: Outgoing, error: AsepsisError) -> None:
+    def _lost_contact(self, record: Outgoing, offered_s: float, error: AsepsisError) -> bool:
+        """Wait; return False if the record is young enough to be tried again, True if spooled."""
         self.reachable.clear()
+        left_s = self._patience_s - (time.monotonic() - offered_s)
         if isinstance(error, TrustError):
             self.refused.set()
-            wait_s = REFUSED_WAIT_S
+            wait_s, left_s = REFUSED_WAIT_S, 0.0
         else:
             retry_after_s = error.retry_after_s if isinstance(error, TransientError) else 0
             wait_s = self._backoff.failed(retry_after_s=retry_after_s)
+        if left_s > 0 and not self._closing.is_set():
+            self._closing.wait(min(wait_s, left_s))
+            return False
         self._to_spool(record)
-        # What queued up meanwhile is old by then; only the newest may go live.
         self._closing.wait(wait_s)
+        self._spool_old()
+        return True
+
+    def _spool_old(self) -> None:
+        """Spool what grew old in the queue; the newest record may always go live."""
         while self._records.qsize() > 1:
-            waiting = self._records.get()
-            if waiting is None:
+            with self._records.mutex:
+                oldest = self._records.queue[0]
+            if oldest is not None and time.monotonic() - oldest[1] < self._patience_s:
+                return
+            item = self._records.get()
+            if item is None:
                 self._closing.set()
                 return
-            self._to_spool(waiting)
+            self._to_spool(item[0])
 
     def _to_spool(self, record: Outgoing) -> None:
         try:
@@ -243,11 +260,11 @@ class LiveLane(threading.Thread):
     def _spool_rest(self) -> None:
         while True:
             try:
-                record = self._records.get_nowait()
+                item = self._records.get_nowait()
             except queue.Empty:
                 return
-            if record is not None:
-                self._to_spool(record)
+            if item is not None:
+                self._to_spool(item[0])
 
 
 class Drain(threading.Thread):

@@ -22,6 +22,9 @@ LANE_TIMEOUT_S: Final = 5.0
 """An alert without acknowledgement within this is annunciated locally (REQ-ALM-009)."""
 WARM_S: Final = 5.0
 """The alert lane is never silent for longer, so that an alarm waits for no handshake."""
+ALERT_PATIENCE_S: Final = 10.0
+"""Age up to which an alarm event is tried live; older ones are history, and what is still active
+then is announced anew by the device."""
 CAP_S: Final = {"alerts": 1.0, "origin": 2.0, "waveforms": 4.0, "late": 8.0}
 """Longest wait between two attempts of each lane, seconds."""
 
@@ -73,13 +76,13 @@ class Uplink:
         self._lanes = {
             name: LiveLane(
                 name,
-                path=f"/{name}",
                 connect=connect,
                 spool=spool,
                 in_flight=in_flight,
                 backoff=Backoff(rng=rng, cap_s=CAP_S[name]),
                 report=report,
                 warm_s=WARM_S if name == "alerts" else None,
+                patience_s=ALERT_PATIENCE_S if name == "alerts" else 0.0,
             )
             for name in ("alerts", "origin", "waveforms")
         }

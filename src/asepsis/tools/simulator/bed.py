@@ -73,6 +73,11 @@ class Bed:
         )
         return batch, packet
 
+    @property
+    def alarming(self) -> bool:
+        """Whether the staged alarm condition is active."""
+        return self._alarm is not None
+
     def alarm(self, phase: AlarmPhase) -> bytes:
         """Return a batch with an event of the staged heart-rate alarm, to be sent at once."""
         if phase is AlarmPhase.ONSET or self._alarm is None:

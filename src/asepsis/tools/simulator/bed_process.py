@@ -152,7 +152,11 @@ class BedProcess:
             self._made(WAVEFORM, packet)
             uplink.send_batch(batch, has_alarm_event=False)
             uplink.send_waveforms(packet)
+            returned = uplink.reachable and not self._seen["reachable"]
             self._tell("reachable", now=uplink.reachable)
+            if returned and bed.alarming:
+                # Its onset may have become history meanwhile; the condition lasts.
+                self._alarm(bed, uplink, "change")
 
     def _next_command(self, due_s: float) -> str:
         try:
@@ -161,8 +165,7 @@ class BedProcess:
             return ""
 
     def _alarm(self, bed: Bed, uplink: Uplink, command: str) -> None:
-        phase = AlarmPhase.ONSET if command == "onset" else AlarmPhase.END
-        batch = bed.alarm(phase)
+        batch = bed.alarm(AlarmPhase[command.upper()])
         self._alarm_sent_ns[self._made(ORIGIN, batch)] = time.monotonic_ns()
         uplink.send_batch(batch, has_alarm_event=True)
 
