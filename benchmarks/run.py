@@ -16,6 +16,8 @@ NAMES = {
     "durability": "durability.py",
     "handshakes": "handshakes.py",
     "fhir-codec": "fhir_codec.py",
+    "hl7-gateway": "hl7_gateway.py",
+    "ring": "ring.py",
 }
 
 

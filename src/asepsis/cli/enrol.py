@@ -1,6 +1,5 @@
 """`asepsis enrol`: list a device at the hub, and enrol one with its token."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -8,6 +7,7 @@ from cyclopts import App, Parameter
 
 from asepsis.cli.hub import DATA, Data
 from asepsis.cli.output import console, show_json, show_table
+from asepsis.cli.signer import ask
 from asepsis.core.errors import InputError
 from asepsis.core.model.identity import DeviceId, parse_system_name
 from asepsis.core.trust.requests import Expectation
@@ -15,10 +15,8 @@ from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.enrolment import EnrolmentOrder, enrol
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
 from asepsis.edge.uplink.token import EnrolmentToken
-from asepsis.hub.keys import AdminClient
 
 app: Final = App(name="enrol", help="List devices at the hub, and enrol a device with its token.")
-SOCKET: Final = Path("run") / "signer-admin.sock"
 
 
 @app.command
@@ -55,7 +53,7 @@ def expect(
         idevid_serial=idevid_serial,
         declared=tuple(declared or ()),
     )
-    answer = asyncio.run(_expect(data, expectation))
+    answer = ask(data, lambda admin: admin.expect(expectation)).token
     if json:
         show_json({"name": checked, "token": answer})
         return
@@ -66,7 +64,7 @@ def expect(
 @app.command(name="list")
 def list_expected(*, data: Data = DATA, json: bool = False) -> None:
     """Show who may still enrol."""
-    found = asyncio.run(_list(data))
+    found = ask(data, lambda admin: admin.list())
     rows = [(e.name, e.profile, e.model, e.id) for e in found]
     if json:
         show_json([dict(zip(("name", "kind", "model", "id"), row, strict=True)) for row in rows])
@@ -77,7 +75,7 @@ def list_expected(*, data: Data = DATA, json: bool = False) -> None:
 @app.command
 def withdraw(expectation: str, *, data: Data = DATA) -> None:
     """Take back an expectation by its id; its token is worthless from now on."""
-    asyncio.run(_withdraw(data, expectation))
+    ask(data, lambda admin: admin.withdraw(expectation))
     console.print("withdrawn")
 
 
@@ -110,27 +108,3 @@ def device(
         ),
     )
     console.print(f"{name} is enrolled; its keys are in {folder}")
-
-
-async def _expect(data: Path, expectation: Expectation) -> str:
-    admin = AdminClient(data / SOCKET)
-    try:
-        return (await admin.expect(expectation)).token
-    finally:
-        await admin.close()
-
-
-async def _list(data: Path) -> tuple[Expectation, ...]:
-    admin = AdminClient(data / SOCKET)
-    try:
-        return await admin.list()
-    finally:
-        await admin.close()
-
-
-async def _withdraw(data: Path, expectation: str) -> None:
-    admin = AdminClient(data / SOCKET)
-    try:
-        await admin.withdraw(expectation)
-    finally:
-        await admin.close()

@@ -6,7 +6,7 @@ from typing import Final
 
 from cyclopts import App
 
-from asepsis.cli import devices, enrol, hub
+from asepsis.cli import device, devices, enrol, gateway, hub, signer
 from asepsis.cli.demo import demo
 from asepsis.cli.output import problems, show_error
 from asepsis.core.errors import AsepsisError
@@ -18,8 +18,11 @@ app: Final = App(
 )
 app.command(demo)
 app.command(hub.app)
+app.command(signer.app)
 app.command(enrol.app)
 app.command(devices.app)
+app.command(device.app)
+app.command(gateway.app)
 
 
 def main() -> None:
