@@ -38,7 +38,7 @@ def _hog(worker):
                 sum(range(100_000))
 _network.Network.run = _hog
 """
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 class Tap:
@@ -124,14 +124,15 @@ def test_killed_it_comes_back_and_vitals_keeps_its_cadence(
     run(ward, intrusion, tmp_path, kill)
 
 
+@pytest.mark.parametrize("name", ["network", "origin"])
 def test_hung_it_is_ended_and_comes_back(
-    ward: ModuleType, intrusion: ModuleType, tmp_path: Path
+    ward: ModuleType, intrusion: ModuleType, tmp_path: Path, name: str
 ) -> None:
     def hang(under_test: Any, supervisor: Any) -> None:
-        os.kill(supervisor.pid("origin"), signal.SIGSTOP)
-        under_test.until(lambda: under_test.told("origin", "hung"))
-        under_test.events = [e for e in under_test.events if e[:2] != ("origin", "alive")]
-        under_test.until(lambda: under_test.told("origin", "alive"))
+        os.kill(supervisor.pid(name), signal.SIGSTOP)
+        under_test.until(lambda: under_test.told(name, "hung"))
+        under_test.events = [e for e in under_test.events if e[:2] != (name, "alive")]
+        under_test.until(lambda: under_test.told(name, "alive"))
 
     run(ward, intrusion, tmp_path, hang)
 

@@ -19,6 +19,9 @@ USERS: Final = {VITALS: 62_201, ORIGIN: 62_202, NETWORK: 62_203, TIMEKEEPER: 62_
 """Numbers of users that exist only as numbers."""
 SILENCE_S: Final = {VITALS: 3.0, ORIGIN: 5.0, NETWORK: 10.0, TIMEKEEPER: 30.0}
 """A compartment that says nothing for so long hangs and is started anew, seconds."""
+NICE: Final = {VITALS: -5, ORIGIN: 0, NETWORK: 10, TIMEKEEPER: 10}
+OOM: Final = {VITALS: -900, ORIGIN: -500, NETWORK: 900, TIMEKEEPER: 900}
+"""Whom the kernel ends first when memory runs out."""
 SMALL: Final = Limits(memory_mib=384, files=64, file_mib=4)
 LARGE: Final = Limits(memory_mib=768, files=128, file_mib=256)
 

@@ -2,6 +2,8 @@
 
 import os
 import secrets
+import shutil
+import stat
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +12,7 @@ from asepsis.edge.uplink.files import write_durably
 from asepsis.edge.uplink.folder import IdentityFolder
 
 COMPARTMENTS: Final = "compartments"
+SPOOL: Final = "spool"
 PASSPHRASE: Final = "spool.passphrase"  # noqa: S105 - a file name
 _COPIED: Final = ("tls.key", "tls.pem", "root.der", "identity.json")
 """`identity.json` last: a folder without it is not complete."""
@@ -33,6 +36,7 @@ def prepare(folder: IdentityFolder, *, user: int | None) -> Path:
     state = folder.path / COMPARTMENTS / "network"
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _remove_traps(state)
         if any(
             not _same(folder.path / name, state / name) for name in _COPIED if name != "tls.pem"
         ):
@@ -61,11 +65,28 @@ def code_link(folder: Path, package: Path) -> Path:
     return link.parent
 
 
+def _remove_traps(state: Path) -> None:
+    """Remove links, pipes, sockets and odd folders that an owned compartment left to mislead us.
+
+    It does not run now, so nothing comes back while we look.
+    """
+    for path in (state / found for found in sorted(state.rglob("*"))):
+        kind = path.lstat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            path.unlink()
+    for path in state.iterdir():
+        # A folder in the place of a file would stop us from writing that file.
+        if path.is_dir() and path.name != SPOOL:
+            shutil.rmtree(path)
+
+
 def _same(ours: Path, theirs: Path) -> bool:
-    return theirs.is_file() and ours.read_bytes() == theirs.read_bytes()
+    wanted = ours.read_bytes()
+    if not theirs.is_file() or theirs.stat().st_size != len(wanted):
+        return False
+    return theirs.read_bytes() == wanted
 
 
 def _give(state: Path, user: int) -> None:
-    # Links are not followed: what the compartment left behind must not lead us elsewhere.
     for path in (state, *state.rglob("*")):
         os.chown(path, user, user, follow_symlinks=False)

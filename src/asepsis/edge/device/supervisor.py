@@ -16,12 +16,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from asepsis.core.errors import AsepsisError, ConfigError, FramingError, Unavailable
+from asepsis.core.errors import (
+    AsepsisError,
+    ConfigError,
+    FramingError,
+    TransientError,
+    Unavailable,
+)
 from asepsis.edge.device import manifest
 from asepsis.edge.device.manifest import NAMES, NETWORK, ORIGIN, SILENCE_S, TIMEKEEPER, VITALS
 from asepsis.edge.device.records import SIGNED_RING, VITALS_RING
 from asepsis.edge.device.rings import Feed, RingOwner
-from asepsis.edge.device.state import PASSPHRASE, code_link, prepare
+from asepsis.edge.device.state import COMPARTMENTS, PASSPHRASE, code_link, prepare
 from asepsis.edge.sandbox import bubblewrap, launcher, layers
 from asepsis.edge.sandbox.broker import Address, Broker
 from asepsis.edge.sandbox.control import receive_report
@@ -42,10 +48,6 @@ ANNUNCIATE_S: Final = 5.0
 REPORTS_MAX: Final = 64
 """Reports read from one compartment in one round; the rest waits, and the others get their turn."""
 ALERTS_MAX: Final = 1_024
-NICE: Final = {VITALS: -5, ORIGIN: 0, NETWORK: 10, TIMEKEEPER: 10}
-OOM: Final = {VITALS: -900, ORIGIN: -500, NETWORK: 900, TIMEKEEPER: 900}
-"""Whom the kernel ends first when memory runs out."""
-
 Tell = Callable[[str, str, Mapping[str, Any]], None]
 """Told compartment, event and details."""
 
@@ -108,7 +110,12 @@ class Supervisor:
         self._device, hospital, self._root_der = folder.load()
         self._endpoints = [Address(e.host, e.port) for e in (hospital.clinical, hospital.enrolment)]
         user = manifest.USERS[NETWORK] if Layer.USERS in holding else None
-        self._state = prepare(folder, user=user)
+        self._state = folder.path / COMPARTMENTS / NETWORK
+        try:
+            prepare(folder, user=user)
+        except (ConfigError, TransientError) as error:
+            # A full disk or a spoilt folder may cost the network compartment, never vitals.
+            tell(NETWORK, "failed", {"code": error.code, "text": str(error)})
         self._code = code_link(folder.path, bubblewrap.code().package)
         self._boot_id = secrets.token_bytes(16).hex()
         self._log = (folder.path / "device.log").open("ab", buffering=0)
@@ -224,7 +231,7 @@ class Supervisor:
         try:
             slot.running = start()
             self._favour(slot.name, slot.running.pid)
-        except (Unavailable, OSError) as error:
+        except (AsepsisError, OSError) as error:
             self._ended(slot, f"did not start: {type(error).__name__}")
 
     def _launch(
@@ -312,9 +319,9 @@ class Supervisor:
     def _favour(self, name: str, pid: int) -> None:
         """Give a compartment its place among the others, as far as this user may."""
         with contextlib.suppress(OSError):
-            Path(f"/proc/{pid}/oom_score_adj").write_text(str(OOM[name]), "ascii")
+            Path(f"/proc/{pid}/oom_score_adj").write_text(str(manifest.OOM[name]), "ascii")
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, pid, NICE[name])
+            os.setpriority(os.PRIO_PROCESS, pid, manifest.NICE[name])
         if name == VITALS and Layer.REALTIME in self._layers:
             with contextlib.suppress(OSError):
                 os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(layers.SCHED_PRIORITY))
