@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[3] / "benchmarks")]
+TESTS = Path(__file__).parents[2]
+sys.path[:0] = [str(Path(__file__).parent), str(TESTS), str(TESTS.parent / "benchmarks")]
 
 from hub_ward import Ward, make_ward  # noqa: E402 - found by the path above
 
@@ -16,8 +17,9 @@ def prepared(tmp_path: Path) -> Iterator[Callable[..., Ward]]:
     """Return a function that prepares a ward; its hub ends with the test."""
     wards: list[Ward] = []
 
-    def prepare(*, more: str = "") -> Ward:
-        wards.append(make_ward(tmp_path / str(len(wards)), more=more))
+    def prepare(*, more: str = "", state_url: str = "") -> Ward:
+        folder = tmp_path / str(len(wards))
+        wards.append(make_ward(folder, more=more, state_url=state_url))
         return wards[-1]
 
     yield prepare

@@ -60,9 +60,19 @@ class Ward:
             self.hub.stop()
 
 
-def make_ward(folder: Path, *, more: str = "") -> Ward:
-    """Prepare a hospital with one machine of every kind."""
-    hospital = Hospital(folder, more=more + CONSUMERS)
+def make_ward(
+    folder: Path, *, more: str = "", state_url: str = "", made_as: type[Hospital] = Hospital
+) -> Ward:
+    """Prepare a hospital with one machine of every kind.
+
+    Args:
+        folder: Empty folder.
+        more: Further sections of hub.toml.
+        state_url: Where the state stands, by default in the data folder.
+        made_as: How the hospital comes to its CA.
+    """
+    hospital = made_as(folder, more=more + CONSUMERS)
+    hospital.toml.write_text(f'state_url = "{state_url}"\n' + hospital.toml.read_text())
     made = [
         *hospital.enlist([(SIGNING, Profile.DEVICE), (OTHER, Profile.DEVICE)]),
         *hospital.enlist([(UNSIGNED, Profile.DEVICE)], signing=False),

@@ -1,12 +1,16 @@
 """No patient data in clear text: planted, run, killed, then searched for in everything written."""
 
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
 from hub_ward import GATEWAY, OTHER, UNSIGNED, Ward
 
+import postgres
 import vitals
 from asepsis.core.model.alarm import AlarmEvent, AlarmKind, AlarmPhase, AlarmPriority, Inactivation
 from asepsis.core.model.lanes import Lane
@@ -14,8 +18,12 @@ from asepsis.core.trust.origin import sign_batch
 from asepsis.core.wire.origin import decode_batch, encode_batch
 
 PLANTING_S = 60
+PLANTING_POSTGRESQL_S = 10
 NAME = "CANARY^JANE"
 SEARCHED = (NAME.encode(), NAME.encode("utf-16-le"), b"CANARY")
+IN_HEX = (b"CANARY".hex().encode(),)
+"""How a dump or a statement in the log would spell it if it stood in a column of bytes."""
+MORE = '[log]\nlevel = "debug"\n[exchange]\nrate_factor = 100\n'
 BATCH = {"Content-Type": "application/vnd.asepsis.origin-batch"}
 ER7 = "MSH|^~\\&|MON|ICU|EHR|H|20260101120000||ADT^A01|%d|P|2.6\rPID|||1||%s\r"
 
@@ -70,31 +78,122 @@ def plant(ward: Ward, sequence: int) -> None:
     assert NAME not in refused.text
 
 
-@pytest.mark.slow
-def test_the_canary_is_nowhere(
-    prepared: Callable[..., Ward], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Goal: a minute of planting, kill -9, and no hit in data, WAL, temporary files and logs."""
+@dataclass
+class Scene:
+    """Where everything that may be written lies.
+
+    Attributes:
+        prepare: Makes a ward.
+        temporary: The folder for temporary files.
+    """
+
+    prepare: Callable[..., Ward]
+    temporary: Path
+
+    def play(self, *, seconds: float, state_url: str = "") -> tuple[Ward, int]:
+        """Plant for some time and kill the hub; return the ward and the times it was planted."""
+        ward = self.prepare(more=MORE, state_url=state_url)
+        hub = ward.start()
+        answer = ward.client(OTHER).post("/alerts", content=alarm_batch(ward), headers=BATCH)
+        assert answer.status_code == 201
+        end, sequence = time.monotonic() + seconds, 0
+        while time.monotonic() < end:
+            sequence += 1
+            plant(ward, sequence)
+            time.sleep(0.05)
+        hub.kill()
+        return ward, sequence
+
+    def check(self, ward: Ward, *, planted: int) -> None:
+        """Search every file, then prove that the search would find it."""
+        files = (*ward.hospital.folder.rglob("*"), *self.temporary.rglob("*"))
+        assert search(path for path in files if path.is_file()) > 50_000
+        # The same bytes, opened with the key, hold the name.
+        records = vitals.read_journal(ward.hospital, Lane.MESSAGE)
+        assert sum(NAME.encode() in record.body for record in records) == planted
+
+
+def search(paths: Iterable[Path]) -> int:
+    """Fail if a canary is in a file; return how many bytes were searched."""
+    searched = 0
+    for path in paths:
+        content = path.read_bytes()
+        searched += len(content)
+        for canary in SEARCHED:
+            assert canary not in content, path
+    return searched
+
+
+@pytest.fixture
+def scene(prepared: Callable[..., Ward], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setenv("SQLITE_TMPDIR", str(temporary))
-    ward = prepared(more='[log]\nlevel = "debug"\n[exchange]\nrate_factor = 100\n')
-    hub = ward.start()
-    answer = ward.client(OTHER).post("/alerts", content=alarm_batch(ward), headers=BATCH)
-    assert answer.status_code == 201
-    end, sequence = time.monotonic() + PLANTING_S, 0
-    while time.monotonic() < end:
-        sequence += 1
-        plant(ward, sequence)
-        time.sleep(0.05)
-    hub.kill()
-    written = [p for p in (*ward.hospital.folder.rglob("*"), *temporary.rglob("*")) if p.is_file()]
-    assert sum(p.stat().st_size for p in written) > 50_000
-    for path in written:
-        content = path.read_bytes()
-        for canary in SEARCHED:
-            assert canary not in content, path
-    # Proof that the search would find it: the same bytes, opened with the key, hold the name.
-    records = vitals.read_journal(ward.hospital, Lane.MESSAGE)
-    assert sum(NAME.encode() in record.body for record in records) == sequence
+    return Scene(prepared, temporary)
+
+
+@pytest.mark.slow
+def test_the_canary_is_nowhere(scene: Scene) -> None:
+    """Goal: a minute of planting, kill -9, and no hit in data, WAL, temporary files and logs."""
+    ward, planted = scene.play(seconds=PLANTING_S)
+    scene.check(ward, planted=planted)
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[postgres.Cluster]:
+    if not postgres.available():
+        pytest.skip("PostgreSQL is not installed")
+    # The cluster logs every statement, as an operator who looks for a fault would have it.
+    monkeypatch.setitem(postgres.SETTINGS, "log_statement", "all")
+    with postgres.running() as cluster:
+        yield cluster
+
+
+def dump(cluster: postgres.Cluster, url: str) -> bytes:
+    """Return everything that a database holds, as SQL."""
+    name = url.rpartition("@/")[2].partition("?")[0]
+    command = [str(postgres.BINARIES / "pg_dump"), "-h", str(cluster.folder), "-U", postgres.USER]
+    return subprocess.run([*command, name], capture_output=True, check=True, timeout=60).stdout
+
+
+def run_sql(cluster: postgres.Cluster, url: str, *statements: str) -> None:
+    name = url.rpartition("@/")[2].partition("?")[0]
+    with psycopg.connect(
+        host=str(cluster.folder), user=postgres.USER, dbname=name, autocommit=True
+    ) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def found_in(content: bytes) -> set[bytes]:
+    return {canary for canary in (*SEARCHED, *IN_HEX) if canary in content}
+
+
+@pytest.mark.slow
+def test_the_canary_is_nowhere_in_postgresql(scene: Scene, cluster: postgres.Cluster) -> None:
+    """Goal: the same with the state on PostgreSQL: its tables, indexes, WAL, log and a dump."""
+    url = cluster.create_database()
+    ward, planted = scene.play(seconds=PLANTING_POSTGRESQL_S, state_url=url)
+    scene.check(ward, planted=planted)
+    run_sql(cluster, url, "CHECKPOINT")
+
+    def everything() -> bytes:
+        files = [path for path in cluster.folder.rglob("*") if path.is_file()]
+        return b"\n".join(path.read_bytes() for path in files)
+
+    dumped, written = dump(cluster, url), everything()
+    assert found_in(dumped) == set()
+    assert found_in(written) == set()
+    # Proof that it was searched: the state is there, and a name in clear would have been found.
+    assert GATEWAY.encode() in dumped
+    assert GATEWAY.encode() in written
+    run_sql(
+        cluster,
+        url,
+        "CREATE TABLE control (spoken text, stored bytea)",
+        "INSERT INTO control VALUES ('CANARY^JANE', 'CANARY^JANE')",
+        "CHECKPOINT",
+    )
+    assert found_in(dump(cluster, url)) == {NAME.encode(), b"CANARY", *IN_HEX}
+    assert {NAME.encode(), b"CANARY"} <= found_in(everything())
