@@ -1,5 +1,6 @@
 """What a thief, a liar and a neighbour get: refused, by real TLS, real signer, both databases."""
 
+import asyncio
 import base64
 import json
 import subprocess
@@ -27,6 +28,17 @@ def name(request: pytest.FixtureRequest) -> str:
 
 def code(body: bytes) -> str:
     return json.loads(body)["code"]
+
+
+def counted(system: Any, listener: str) -> tuple[int, int]:
+    """Return how many handshakes failed on a listener, and how many requests it read."""
+
+    async def ask() -> Any:
+        await asyncio.sleep(0.1)  # The hub counts after it has closed.
+        return system.hub.server.status()[listener]
+
+    counts = system.hub.call(ask())
+    return counts["handshakes_failed"], counts["requests"]
 
 
 def test_a_stolen_key_dies_with_the_identity_in_under_a_second(
@@ -91,8 +103,14 @@ def test_an_idevid_opens_no_other_route(
     assert device.curl("enrolment", "/metadata", *idevid)[0] == 404
     status, body = device.post_request("simplereenroll", device.request("URI:x"), *idevid)
     assert (status, code(body)) == (403, "ASP-206")
-    # The clinical listener trusts no maker at all: TLS itself refuses.
-    assert device.curl("clinical", "/metadata", *idevid)[0] in {0, 403}
+    # The people listener asks for no certificate, so it makes nobody anybody.
+    for path in ("/api/devices", "/api/status", "/api/audit"):
+        status, body = device.curl("people", path, *idevid)
+        assert (status, code(body)) == (401, "ASP-208"), path
+    # The clinical listener trusts no maker at all: TLS itself refuses, and no request is read.
+    before = counted(system, "clinical")
+    assert device.curl("clinical", "/metadata", *idevid) == (0, b"")
+    assert counted(system, "clinical") == (before[0] + 1, before[1])
 
 
 ESCALATIONS = {
@@ -109,6 +127,58 @@ ESCALATIONS = {
 }
 
 
+def forge(system: Any, client: Any, name: str) -> tuple[str, ...]:
+    """Have the trusted maker certify a name in the hospital's own form; return curl's arguments."""
+    maker, profile = system.data / "maker", client.folder / "forged.cnf"
+    profile.write_text(
+        "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n"
+        f"extendedKeyUsage=clientAuth,serverAuth,{EKU_SDC_PROVIDER.dotted_string}\n"
+        f"subjectAltName=URI:{name}\n"
+    )
+    key, forged = client.key("forged.key"), client.folder / "forged.pem"
+    csr = subprocess.run(
+        ["openssl", "req", "-new", "-key", str(key), "-subj", "/serialNumber=SN-F"],
+        capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    subprocess.run(
+        ["openssl", "x509", "-req", "-CA", str(maker / "ca.pem"), "-CAkey", str(maker / "ca.key"),
+         "-CAcreateserial", "-days", "30", "-extfile", str(profile), "-out", str(forged)],
+        input=csr, capture_output=True, check=True,
+    )  # fmt: skip
+    return client.cert("forged.pem", "forged.key")
+
+
+def test_a_maker_cannot_pose_as_the_hospital(system: Any, tmp_path: Path, name: str) -> None:
+    """Goal: a trusted maker's certificate that looks like ours renews nothing and enrols nobody."""
+    system.enrolled(tmp_path / "victim", name)
+    maker = system.client(tmp_path / "maker")
+    free = "urn:dev:mac:fffffffffffffff0"
+    for posed, answers in (
+        (name, {"simplereenroll": (403, "ASP-201"), "simpleenroll": (403, "ASP-201")}),
+        (free, {"simplereenroll": (403, "ASP-207"), "simpleenroll": (401, "ASP-208"),
+                "origin/simpleenroll": (409, "ASP-106")}),
+    ):  # fmt: skip
+        forged = forge(system, maker, posed)
+        request = maker.request(f"URI:{posed}", key="forged.key")
+        for path, answer in answers.items():
+            status, body = maker.post_request(path, request, *forged)
+            assert (status, code(body)) == answer, (posed, path)
+        assert maker.curl("clinical", "/metadata", *forged) == (0, b"")
+
+
+LABELS = {
+    # A device's token: its origin key comes after the device, and it is no gateway's or consumer's.
+    "origin": (409, "ASP-106"),
+    "gateway": (403, "ASP-207"),
+    "consumer": (403, "ASP-207"),
+    # No labels at all.
+    "server": (400, "ASP-100"),
+    "audit": (400, "ASP-100"),
+    "time": (400, "ASP-100"),
+}
+"""EST label -> status and code for a device's token."""
+
+
 def test_every_escalation_in_a_request_is_refused(system: Any, tmp_path: Path, name: str) -> None:
     client = system.client(tmp_path)
     token_id, secret, _ = system.expect(name).split(".")
@@ -117,10 +187,10 @@ def test_every_escalation_in_a_request_is_refused(system: Any, tmp_path: Path, n
         request = client.request(san.format(name=name), *extra)
         status, body = client.post_request("simpleenroll", request, *basic)
         assert (status, code(body)) == (403, "ASP-207"), what
-    for label in ("origin", "gateway", "consumer", "server", "audit", "time"):
-        request = client.request(f"URI:{name}")
-        status, _ = client.post_request(f"{label}/simpleenroll", request, *basic)
-        assert status in {400, 403, 409}, label
+    request = client.request(f"URI:{name}")
+    for label, answer in LABELS.items():
+        status, body = client.post_request(f"{label}/simpleenroll", request, *basic)
+        assert (status, code(body)) == answer, label
     request = client.request(
         f"URI:{name}", "-addext", f"extendedKeyUsage=clientAuth,{EKU_SDC_PROVIDER.dotted_string}"
     )
@@ -157,8 +227,8 @@ def test_a_renewal_keeps_name_and_key(system: Any, tmp_path: Path, name: str) ->
     status, body = device.post_request("simplereenroll", other_name, *device.cert())
     assert (status, code(body)) == (403, "ASP-207")
     as_gateway = device.request(f"URI:{name}")
-    status, _ = device.post_request("gateway/simplereenroll", as_gateway, *device.cert())
-    assert status == 403
+    status, body = device.post_request("gateway/simplereenroll", as_gateway, *device.cert())
+    assert (status, code(body)) == (403, "ASP-207")
 
 
 def test_an_expired_device_reaches_enrolment_only(system: Any, tmp_path: Path, name: str) -> None:
