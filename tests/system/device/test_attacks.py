@@ -84,11 +84,16 @@ def test_negative_control_without_layers_the_attacks_are_real(
 def test_an_ordinary_user_gets_the_same_protection(ward: ModuleType) -> None:
     """Goal: the system's own Python, as nobody, behind a user namespace: nothing succeeds."""
     intrusion = Path(__file__).with_name("intrusion.py")
-    source = Path(asepsis.__file__).parents[1]
     with tempfile.TemporaryDirectory(prefix="asepsis-nobody-") as folder:
         home = Path(folder)
         home.chmod(0o755)
         ward.enrolled(home / "device")
+        # A copy: the checkout may lie where nobody may read.
+        source = home / "src"
+        package = Path(asepsis.__file__).parent
+        for part in ("core", "edge"):
+            shutil.copytree(package / part, source / "asepsis" / part)
+        shutil.copy(package / "__init__.py", source / "asepsis")
         copies = home / "tests"
         copies.mkdir()
         for name in ("intrusion.py", "attacker.py"):

@@ -4,8 +4,10 @@ import asyncio
 import json
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,28 +48,33 @@ def cli(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """As root, hub and signer run as users of their own and must get through every parent."""
+    with tempfile.TemporaryDirectory(prefix="asepsis-gateway-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @pytest.mark.slow
-def test_a_listed_gateway_enrols_and_carries_messages_by_signed_time(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)  # As root, hub and signer run as users of their own.
-    made = hospital.prepare(tmp_path / "hub", subscriber=f"urn:uuid:{uuid.uuid4()}")
-    hub = HubProcess(made.data, ready=made.ready, log=tmp_path / "hub.log")
-    data = tmp_path / "gateway"
+def test_a_listed_gateway_enrols_and_carries_messages_by_signed_time(folder: Path) -> None:
+    made = hospital.prepare(folder / "hub", subscriber=f"urn:uuid:{uuid.uuid4()}")
+    hub = HubProcess(made.data, ready=made.ready, log=folder / "hub.log")
+    data = folder / "gateway"
     data.mkdir(mode=0o700)
-    passphrase = tmp_path / "gateway-passphrase"
+    passphrase = folder / "gateway-passphrase"
     passphrase.write_text("a passphrase of a test")
     passphrase.chmod(0o600)
     settings = data / "gateway.toml"
     settings.write_text(
         SETTINGS.format(passphrase=passphrase) + peer_text("monitor", ["127.0.0.1"])
     )
-    ward = Ward(tmp_path, None, None, free_port())  # type: ignore[arg-type] - only its gateway
+    ward = Ward(folder, None, None, free_port())  # type: ignore[arg-type] - only its gateway
     try:
         ready = hub.start(timeout_s=60)
         ports = {name: str(where["port"]) for name, where in ready["listeners"].items()}
         name = f"urn:uuid:{uuid.uuid4()}"
-        token = tmp_path / "token"
+        token = folder / "token"
         token.write_text(asyncio.run(listed(made, name)))
         told = cli(
             "enrol", name, "--token-file", str(token), "--hub", made.host,
