@@ -30,7 +30,7 @@ from asepsis.core.trust.identity import Profile, peer_from_der
 from asepsis.hub.signer import sealed
 
 NAME: Final = "urn:dev:mac:0000000000000000"
-TOKEN_LIBRARY: Final = "pkcs11._pkcs11"
+PKCS11_LIBRARY: Final = "pkcs11._pkcs11"
 """What `pkcs11` loads when a token is opened."""
 _DER: Final = serialization.Encoding.DER
 
@@ -70,7 +70,7 @@ def rehearse() -> None:
     sign_crl([Revoked(5, now_ns)], issuer=issuer, number=1, now_ns=now_ns)
     _rehearse_refusal(leaf, root)
     _rehearse_seal()
-    importlib.import_module(TOKEN_LIBRARY)
+    importlib.import_module(PKCS11_LIBRARY)
 
 
 def _request(key: ec.EllipticCurvePrivateKey) -> bytes:
