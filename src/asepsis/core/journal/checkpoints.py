@@ -73,16 +73,18 @@ class Checkpointer:
                     self._wal_bytes = 0
 
     def _run(self) -> None:
-        connection = self._open_connection()
+        connection: sqlite3.Connection | None = None
         try:
             while self._wait():
-                with suppress(sqlite3.Error):  # As above: asked for again.
+                with suppress(sqlite3.Error):  # As above: asked for again, connection and all.
+                    connection = connection or self._open_connection()
                     connection.execute(_PASSIVE).fetchall()
                 with self._changed:
                     self._wanted = False
                     self._copied = True
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
 
     def _wait(self) -> bool:
         with self._changed:
