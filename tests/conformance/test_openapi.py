@@ -11,7 +11,7 @@ import yaml
 from hub_ward import make_ward
 from openapi_spec_validator import validate
 
-from asepsis.hub.app import Hub
+from asepsis.hub.app.hub import Hub
 from asepsis.hub.exchange.intake import Clocks
 from asepsis.hub.exchange.rules import ROUTE_RULES
 from asepsis.hub.opening import open_kek

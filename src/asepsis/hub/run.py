@@ -22,7 +22,7 @@ import structlog
 
 from asepsis.core.errors import AsepsisError
 from asepsis.core.trust.sealing import KeyEncryptionKey
-from asepsis.hub.app import Hub
+from asepsis.hub.app.hub import Hub
 from asepsis.hub.exchange.intake import Clocks
 from asepsis.hub.keyholder import (
     Separation,

@@ -34,7 +34,7 @@ from asepsis.core.trust.identity import Profile
 from asepsis.hub.access.principal import Role
 from asepsis.hub.access.rules import MACHINES, PEOPLE, RENEWAL_ONLY, Action
 from asepsis.hub.access.service import PeopleService
-from asepsis.hub.app import Hub
+from asepsis.hub.app.hub import Hub
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.exchange.intake import Clocks
 from asepsis.hub.keyholder import SignerSettings, start_signer

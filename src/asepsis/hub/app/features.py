@@ -1,0 +1,11 @@
+"""The features that stand on the core, in the order in which they are opened."""
+
+from collections.abc import Sequence
+
+from asepsis.hub.app.core import Core
+from asepsis.hub.app.feature import Feature
+
+
+def open_features(_core: Core) -> Sequence[Feature]:
+    """Open every feature; each has a file of its own beside this one."""
+    return ()
