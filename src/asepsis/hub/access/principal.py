@@ -13,6 +13,7 @@ class Role(StrEnum):
     ADMINISTRATOR = "administrator"
     CLINICAL_ENGINEER = "clinical-engineer"
     SECURITY = "security"
+    CLINICIAN = "clinician"
     VIEWER = "viewer"
 
 

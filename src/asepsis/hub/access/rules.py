@@ -39,6 +39,13 @@ class Action(StrEnum):
     MANAGE_CONSUMERS = "manage-consumers"
     MANAGE_PEOPLE = "manage-people"
     READ_STATUS = "read-status"
+    SIGN_IN = "sign-in"
+    USE_CONSOLE = "use-console"
+    READ_PATIENT = "read-patient"
+    READ_RECORD = "read-record"
+    LIST_ASSOCIATIONS = "list-associations"
+    DECIDE_ASSOCIATION = "decide-association"
+    PLACE_DEVICE = "place-device"
 
 
 _SUBMIT: Final = frozenset(
@@ -59,15 +66,39 @@ MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
     # Messages come from gateways and declared servers only (REQ-MSG-003).
     PrincipalKind.GATEWAY: _IDENTITY | _BEARS | {Action.READ_METADATA},
     PrincipalKind.CONSUMER: _IDENTITY
-    | {Action.READ_METADATA, Action.CONSUME, Action.COMMIT_CURSOR, Action.WATCH_LIVE},
+    | {
+        Action.READ_METADATA,
+        Action.READ_RECORD,
+        Action.CONSUME,
+        Action.COMMIT_CURSOR,
+        Action.WATCH_LIVE,
+    },
     PrincipalKind.IDEVID: _ENROLMENT,
-    PrincipalKind.ANONYMOUS: _ENROLMENT,
+    PrincipalKind.ANONYMOUS: _ENROLMENT | {Action.SIGN_IN},
     # A hub's own certificate names a server; it never opens a route as a client.
     PrincipalKind.SERVER: frozenset(),
 }
 """What each kind of machine may ask for, about itself and its declared list."""
 
-_READ: Final = frozenset({Action.LIST_DEVICES, Action.READ_DEVICE, Action.READ_STATUS})
+_READ: Final = frozenset(
+    {
+        Action.SIGN_IN,
+        Action.USE_CONSOLE,
+        Action.LIST_DEVICES,
+        Action.READ_DEVICE,
+        Action.READ_STATUS,
+        Action.READ_METADATA,
+        Action.READ_CA,
+    }
+)
+_SEE_PATIENTS: Final = frozenset(
+    {
+        Action.WATCH_LIVE,
+        Action.READ_PATIENT,
+        Action.READ_RECORD,
+        Action.LIST_ASSOCIATIONS,
+    }
+)
 
 PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
     # Runs the installation; sees no patient, and may not give consumers what they show.
@@ -75,23 +106,18 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
     | {
         Action.REVOKE_DEVICE,
         Action.DECLARE_SOURCE,
+        Action.PLACE_DEVICE,
         Action.READ_AUDIT,
         Action.MANAGE_CONSUMERS,
         Action.MANAGE_PEOPLE,
-        Action.READ_METADATA,
-        Action.READ_CA,
     },
     Role.CLINICAL_ENGINEER: _READ
-    | {
-        Action.REVOKE_DEVICE,
-        Action.DECLARE_SOURCE,
-        Action.WATCH_LIVE,
-        Action.READ_METADATA,
-        Action.READ_CA,
-    },
-    Role.SECURITY: _READ
-    | {Action.REVOKE_DEVICE, Action.READ_AUDIT, Action.READ_METADATA, Action.READ_CA},
-    Role.VIEWER: _READ | {Action.WATCH_LIVE, Action.READ_METADATA, Action.READ_CA},
+    | _SEE_PATIENTS
+    | {Action.REVOKE_DEVICE, Action.DECLARE_SOURCE, Action.PLACE_DEVICE},
+    Role.SECURITY: _READ | {Action.REVOKE_DEVICE, Action.READ_AUDIT},
+    # Stands at the bed: only who sees the patient may say whose device it is (IHE PCIM).
+    Role.CLINICIAN: _READ | _SEE_PATIENTS | {Action.DECIDE_ASSOCIATION},
+    Role.VIEWER: _READ | _SEE_PATIENTS,
 }
 """What each role of a person may ask for; a person with two roles may do what either may."""
 

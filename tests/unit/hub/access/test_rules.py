@@ -11,30 +11,37 @@ from asepsis.hub.access.rules import Action, decide
 
 # One row an action. D device, G gateway, C consumer, I IDevID, N nobody, S server's certificate,
 # X machine with an expired or unrecorded certificate;
-# a administrator, e clinical engineer, s security, v viewer.
+# a administrator, e clinical engineer, s security, c clinician, v viewer.
 EXPECTED = """
-submit-origin    D G . . . . .   . . . .
-submit-alert     D G . . . . .   . . . .
-submit-waveform  D G . . . . .   . . . .
-submit-fhir      D G . . . . .   . . . .
-submit-late      D G . . . . .   . . . .
-submit-hl7v2     . G . . . . .   . . . .
-read-metadata    D G C . . . .   a e s v
-consume          . . C . . . .   . . . .
-commit-cursor    . . C . . . .   . . . .
-watch-live       . . C . . . .   . e . v
-enrol            D G C I N . X   . . . .
-renew            D G C . . . X   . . . .
-read-ca          D G C I N . X   a e s v
-read-time        D G C I N . X   . . . .
-list-devices     . . . . . . .   a e s v
-read-device      . . . . . . .   a e s v
-revoke-device    . . . . . . .   a e s .
-declare-source   . . . . . . .   a e . .
-read-audit       . . . . . . .   a . s .
-manage-consumers . . . . . . .   a . . .
-manage-people    . . . . . . .   a . . .
-read-status      . . . . . . .   a e s v
+submit-origin      D G . . . . .   . . . . .
+submit-alert       D G . . . . .   . . . . .
+submit-waveform    D G . . . . .   . . . . .
+submit-fhir        D G . . . . .   . . . . .
+submit-late        D G . . . . .   . . . . .
+submit-hl7v2       . G . . . . .   . . . . .
+read-metadata      D G C . . . .   a e s c v
+consume            . . C . . . .   . . . . .
+commit-cursor      . . C . . . .   . . . . .
+watch-live         . . C . . . .   . e . c v
+enrol              D G C I N . X   . . . . .
+renew              D G C . . . X   . . . . .
+read-ca            D G C I N . X   a e s c v
+read-time          D G C I N . X   . . . . .
+list-devices       . . . . . . .   a e s c v
+read-device        . . . . . . .   a e s c v
+revoke-device      . . . . . . .   a e s . .
+declare-source     . . . . . . .   a e . . .
+read-audit         . . . . . . .   a . s . .
+manage-consumers   . . . . . . .   a . . . .
+manage-people      . . . . . . .   a . . . .
+read-status        . . . . . . .   a e s c v
+sign-in            . . . . N . .   a e s c v
+use-console        . . . . . . .   a e s c v
+read-patient       . . . . . . .   . e . c v
+read-record        . . C . . . .   . e . c v
+list-associations  . . . . . . .   . e . c v
+decide-association . . . . . . .   . . . c .
+place-device       . . . . . . .   a e . . .
 """
 NAME = "urn:dev:mac:0000000000000001"
 OTHER = "urn:dev:mac:0000000000000002"
@@ -51,6 +58,7 @@ ROLES = {
     "a": Role.ADMINISTRATOR,
     "e": Role.CLINICAL_ENGINEER,
     "s": Role.SECURITY,
+    "c": Role.CLINICIAN,
     "v": Role.VIEWER,
 }
 TABLE = {line.split()[0]: set(line.split()[1:]) for line in EXPECTED.strip().splitlines()}
