@@ -19,7 +19,7 @@ from asepsis.edge.sandbox.layers import detect
 from asepsis.edge.uplink.folder import IdentityFolder
 
 app: Final = App(name="device", help="Run a device in compartments, apart from each other.")
-_QUIET: Final = frozenset({"alive", "mapped", "confined", "alert-signed"})
+_QUIET: Final = frozenset({"alive", "mapped", "confined", "alert-signed", "fate"})
 """Events that people need not see."""
 
 

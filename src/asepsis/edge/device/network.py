@@ -227,8 +227,13 @@ def build(order: Order, line: Line) -> Callable[[], Network]:
 
         def fate(record: Outgoing, found: Fate) -> None:
             forwarded.end((record.media_type, record.epoch, record.sequence))
-            if record.media_type == ORIGIN_BATCH:
-                line.report("fate", sequence=record.sequence, fate=found.value)
+            line.report(
+                "fate",
+                account="origin" if record.media_type == ORIGIN_BATCH else "waveform",
+                epoch=record.epoch,
+                sequence=record.sequence,
+                fate=found.value,
+            )
 
         uplink = Uplink(
             folder,

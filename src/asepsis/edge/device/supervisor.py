@@ -48,6 +48,7 @@ ANNUNCIATE_S: Final = 5.0
 REPORTS_MAX: Final = 64
 """Reports read from one compartment in one round; the rest waits, and the others get their turn."""
 ALERTS_MAX: Final = 1_024
+_ACKNOWLEDGED: Final = (NETWORK, "fate", "origin", "acknowledged")
 Tell = Callable[[str, str, Mapping[str, Any]], None]
 """Told compartment, event and details."""
 
@@ -347,15 +348,14 @@ class Supervisor:
         event = str(report.pop("event", ""))[:40]
         slot.alive = slot.alive or event == "alive"
         sequence = report.get("sequence")
+        told = (slot.name, event, report.get("account"), report.get("fate"))
         if event == "mapped" and slot.name in (VITALS, ORIGIN):
             self._mapped(slot.name)
         elif event == "alert-signed" and slot.name == ORIGIN and isinstance(sequence, int):
             if len(self._alerts) < ALERTS_MAX:
                 self._alerts[sequence] = time.monotonic()
-        elif event == "fate" and slot.name == NETWORK and isinstance(sequence, int):
-            if report.get("fate") == "acknowledged":
-                self._acknowledged(sequence)
-            return
+        elif told == _ACKNOWLEDGED and isinstance(sequence, int):
+            self._acknowledged(sequence)
         self._tell(slot.name, event, report)
 
     def _mapped(self, name: str) -> None:
