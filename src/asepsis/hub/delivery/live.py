@@ -6,7 +6,7 @@ that a view can resume at, and none that is durable can be missed.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -20,6 +20,7 @@ from asepsis.hub.delivery import sse
 from asepsis.hub.delivery.ports import AlarmReader, DeliveryJournal, LiveNumerics
 from asepsis.hub.delivery.rules import NUMERIC_FRESH_NS, LiveQuery
 from asepsis.hub.delivery.subscriber import Subscriber
+from asepsis.hub.delivery.tap import LiveTap
 
 READ_RECORDS: Final = 500
 REPLAY_RECORDS_MAX: Final = 20_000
@@ -53,6 +54,20 @@ class LiveHub:
         self._last: dict[str, tuple[int, LiveNumerics]] = {}
         self._active: dict[tuple[str, bytes], AlarmNotice] = {}
         self._position = 0
+        self._taps: list[LiveTap] = []
+
+    @property
+    def position(self) -> int:
+        """Position of the last alert record that was told."""
+        return self._position
+
+    def attach(self, tap: LiveTap) -> None:
+        """Let a tap read everything from now on; call before the listeners open."""
+        self._taps.append(tap)
+
+    def active(self, devices: Container[str]) -> Sequence[AlarmNotice]:
+        """Return the last event of every active alarm condition of some devices."""
+        return tuple(n for (device, _), n in self._active.items() if device in devices)
 
     def numerics(self, batch: LiveNumerics) -> None:
         """Offer an accepted live batch; returns at once."""
@@ -60,9 +75,13 @@ class LiveHub:
         self._last[device] = (self._monotonic(), batch)
         for subscriber in self._watchers.get(device, ()):
             subscriber.numerics(batch)
+        for tap in self._taps:
+            tap.numerics(batch)
 
     def waveforms(self, device: str, frames: Sequence[WaveformFrame], assurance: Assurance) -> None:
         """Offer proven frames; returns at once."""
+        for tap in self._taps:
+            tap.waveforms(device, frames, assurance)
         watchers = [s for s in self._watchers.get(device, ()) if s.query.waveforms]
         if not watchers:
             return
@@ -135,6 +154,13 @@ class LiveHub:
 
     async def _replay(self, query: LiveQuery, after: int, *, through: int) -> AsyncGenerator[bytes]:
         """Yield the alarm events of the watched devices in (after, through]."""
+        async for position, notices in self.history(query.devices, after, through=through):
+            yield b"".join(_numbered(notices, position))
+
+    async def history(
+        self, devices: Container[str], after: int, *, through: int
+    ) -> AsyncGenerator[tuple[int, Sequence[AlarmNotice]]]:
+        """Yield position and alarm events of some devices in (after, through], record by record."""
         after = max(after, through - REPLAY_RECORDS_MAX)
         while after < through:
             records = await self._journal.read(
@@ -146,16 +172,12 @@ class LiveHub:
             for record in records:
                 if record.position > through:
                     return
-                notices = [n for n in self._alarms(record) if n.device in query.devices]
+                notices = [n for n in self._alarms(record) if n.device in devices]
                 if notices:
-                    yield b"".join(_numbered(notices, record.position))
+                    yield record.position, notices
 
     def _still_active(self, query: LiveQuery) -> bytes:
-        return b"".join(
-            sse.alarm(notice, position=None)
-            for (device, _), notice in self._active.items()
-            if device in query.devices
-        )
+        return b"".join(sse.alarm(notice, position=None) for notice in self.active(query.devices))
 
     def _show_current(self, subscriber: Subscriber) -> None:
         oldest_ns = self._monotonic() - NUMERIC_FRESH_NS
@@ -181,6 +203,9 @@ class LiveHub:
                 data = b"".join(_numbered(own, position))
                 for subscriber in watchers:
                     subscriber.push(data, position=position)
+        if notices:
+            for tap in self._taps:
+                tap.alarms(notices, position)
 
     def _remember(self, notices: Iterable[AlarmNotice]) -> None:
         for notice in notices:

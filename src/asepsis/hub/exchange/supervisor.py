@@ -8,7 +8,7 @@ was open when the hub died is open when it is back, with the same id.
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -178,6 +178,18 @@ class Supervisor:
         if device in self._watched:
             del self._watched[device]
             await self._append(Lane.EVENT, WATCH_KIND, WatchedDevice(device=device, epoch=None))
+
+    def clinical_state(self, device: str) -> ClinicalState | None:
+        """Return what a device last signed that it does; None if it never said, or was silent."""
+        return self._states.get(device) if device in self._deadlines else None
+
+    def is_present(self, device: str) -> bool:
+        """Whether the lease of a device runs."""
+        return device in self._deadlines
+
+    def watched(self) -> Collection[str]:
+        """Return the devices under supervision, present or silent."""
+        return self._watched.keys()
 
     def open_events(self) -> Iterable[TechnicalEvent]:
         """Return the last event of every open condition."""
