@@ -110,11 +110,16 @@ static int batch_is_well_formed(Bytes b) { /* frames.md section 3; `b` is the si
     uint64_t monotonic = number(&b, 8), interval = number(&b, 2);
     size_t numerics = number(&b, 2), alarms = number(&b, 2), digests = number(&b, 2);
     if (!counter(epoch, 1) || !counter(sequence, 1) || !counter(first, 1) ||
-        !counter(last, first - 1) || starts != (sequence == 1) || state < 1 || state > 6 || flags ||
-        !counter(wall, 0) || !counter(monotonic, 0) || interval > 1000 || numerics > 512 ||
+        !counter(last, first - 1) || starts != (sequence == 1) || state < 1 || state > 6 ||
+        flags > 1 || !counter(wall, 0) || !counter(monotonic, 0) || interval > 1000 || numerics > 512 ||
         alarms > 64 || digests > 64) return 0;
     while (numerics--) if (!numeric(&b)) return 0;
-    while (alarms--) if (!alarm_event(&b)) return 0;
+    const uint8_t *listed[64];
+    for (size_t i = 0; i < alarms; i++) {
+        listed[i] = b.at + 2; /* condition id, then phase */
+        if (!alarm_event(&b) || (flags && listed[i][16] != 2)) return 0;
+        for (size_t j = 0; flags && j < i; j++) if (!memcmp(listed[i], listed[j], 16)) return 0;
+    }
     if (!room(&b, digests * 42)) return 0;
     for (size_t i = 0; i < digests; i++) {
         Bytes d = { b.at + i * 42, b.end };

@@ -5,6 +5,7 @@ Everything is fixed: keys come from the hash of a sentence, signatures from RFC 
 text below. A test runs this program and compares, so a change of the wire format cannot go unseen.
 """
 
+import dataclasses
 import hashlib
 import json
 import zlib
@@ -112,7 +113,7 @@ def header(head: ChainHead, **change: Any) -> origin.BatchHeader:
 
 
 def good_batches() -> list[Vector]:
-    """Return a chain of three batches, and two that stand alone."""
+    """Return a chain of three batches, and three that stand alone."""
     head = ChainHead.start(7)
     vectors: list[Vector] = []
     first = origin.encode_batch(header(head, ring_last=6), numerics=NUMERICS, digests=PROMISES)
@@ -140,12 +141,17 @@ def good_batches() -> list[Vector]:
             instant=Instant(b"\xff" * 16, 2**63 - 1, 2**63 - 1, 2**32 - 1),
         )
     )
+    listed = origin.encode_batch(
+        header(ChainHead.start(2), clinical_state=ClinicalState.ALARMING, lists_active=True),
+        alarms=[dataclasses.replace(ALARM, phase=AlarmPhase.CHANGE)],
+    )
     for name, explanation, part in (
         ("first", "first batch of boot epoch 7: four numerics, two waveform digests", first),
         ("alarm", "its successor, sent at once: one alarm event, text not ASCII", second),
         ("empty", "nothing was measured: an empty ring range, the lease is renewed", third),
         ("udi", "device named by UDI, clock never synchronised, standby", alone),
         ("largest-counters", "every counter at its largest value", edge),
+        ("active-conditions", "flag bit 0: the one active alarm condition, no event", listed),
     ):
         vectors.append(batch_vector(name, explanation, part))
     return vectors
@@ -171,6 +177,7 @@ def batch_vector(name: str, explanation: str, part: bytes) -> Vector:
             "ring_last": head.ring_last,
             "previous": head.previous.hex(),
             "clinical_state": int(head.clinical_state),
+            "lists_active": head.lists_active,
             "wall_ns": head.instant.wall_ns,
             "uncertainty_ms": head.instant.uncertainty_ms,
             "monotonic_ns": head.instant.monotonic_ns,
@@ -237,6 +244,7 @@ ALARM_PATCHES: Final = (
     ("alarm-reserved", "reserved byte of an alarm event is zero", 141, b"\1"),
     ("alarm-utf8", "text is UTF-8", 150, b"\xff"),
     ("alarm-control", "text has no control characters", 150, b"\x1b"),
+    ("listed-onset", "a list of active alarm conditions holds no onset", 89, b"\1"),
 )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from asepsis.core.errors import FramingError, InputError, LimitExceeded
-from asepsis.core.model.alarm import AlarmEvent
+from asepsis.core.model.alarm import AlarmEvent, AlarmPhase
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.model.observation import MeasurementStatus, Numeric
@@ -41,6 +41,8 @@ DIGESTS_MAX: Final = 64
 INTERVAL_MS_MAX: Final = 1_000
 NO_PREVIOUS: Final = bytes(32)
 """Previous hash of the first batch of an epoch."""
+LISTS_ACTIVE: Final = 0x01
+"""Flag: the batch lists every active alarm condition and holds no alarm event (REQ-ALM-014)."""
 
 _HEAD: Final = struct.Struct(">8sQ16sQQQ32sBBQIQHHHH")
 _PEEK: Final = struct.Struct(">8xQ16xQ")
@@ -86,6 +88,9 @@ class BatchHeader:
         clinical_state: What the device did for a patient at the start of the interval.
         instant: Boot id and times of the start of the interval.
         interval_ms: Length of the interval, 0 to 1 000 milliseconds.
+        lists_active: Whether the alarm events of the batch are no events but the list of every
+            active alarm condition at its end, each with phase CHANGE. An empty list says that
+            there is none.
     """
 
     device: DeviceId
@@ -98,6 +103,7 @@ class BatchHeader:
     clinical_state: ClinicalState
     instant: Instant
     interval_ms: int
+    lists_active: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,7 @@ class OriginBatch:
         signature: Raw ES256, r and s, 64 bytes.
         digest: SHA-256 of `signed_part`.
         numeric_block: Numerics as on the wire, 20 bytes each.
-        alarm_events: Alarm events in order.
+        alarm_events: Alarm events in order; the active conditions if the header says so.
         digest_block: Waveform digests as on the wire, 42 bytes each.
     """
 
@@ -245,13 +251,16 @@ def decode_batch(data: bytes, *, limits: BatchLimits = STANDARD_LIMITS) -> Origi
     digests_at = len(signed_part) - digests * _DIGEST.size
     if digests_at < alarms_at:
         raise FramingError("batch ends inside its items")
+    events = alarm_event.decode_all(signed_part[alarms_at:digests_at], count=alarms)
+    if header.lists_active:
+        _require_list(events)
     return OriginBatch(
         header=header,
         signed_part=signed_part,
         signature=data[-SIGNATURE_BYTES:],
         digest=hashlib.sha256(signed_part).digest(),
         numeric_block=_checked_numerics(signed_part[numerics_at:alarms_at]),
-        alarm_events=alarm_event.decode_all(signed_part[alarms_at:digests_at], count=alarms),
+        alarm_events=events,
         digest_block=_checked_digests(signed_part[digests_at:]),
     )
 
@@ -308,7 +317,7 @@ def _header(device: DeviceId, fields: tuple[Any, ...]) -> BatchHeader:
         key_id, epoch, boot_id, sequence, ring_first, ring_last, previous, state, flags,
         wall_ns, uncertainty_ms, monotonic_ns, interval_ms,
     ) = fields  # fmt: skip
-    if flags or state not in _STATES:
+    if flags & ~LISTS_ACTIVE or state not in _STATES:
         raise FramingError(f"clinical state {state} and flags {flags} are not of this version")
     if interval_ms > INTERVAL_MS_MAX:
         raise LimitExceeded(f"interval of {interval_ms} ms, the limit is {INTERVAL_MS_MAX}")
@@ -331,7 +340,15 @@ def _header(device: DeviceId, fields: tuple[Any, ...]) -> BatchHeader:
         clinical_state=_STATES[state],
         instant=Instant(boot_id, monotonic_ns, wall_ns, uncertainty_ms),
         interval_ms=interval_ms,
+        lists_active=bool(flags & LISTS_ACTIVE),
     )
+
+
+def _require_list(events: tuple[AlarmEvent, ...]) -> None:
+    if any(event.phase is not AlarmPhase.CHANGE for event in events):
+        raise FramingError("a list of active alarm conditions holds the onset or end of one")
+    if len({event.condition_id for event in events}) != len(events):
+        raise FramingError("a list of active alarm conditions names one twice")
 
 
 def _pack_head(header: BatchHeader, counts: tuple[int, int, int]) -> bytes:
@@ -345,7 +362,7 @@ def _pack_head(header: BatchHeader, counts: tuple[int, int, int]) -> bytes:
         header.ring_last,
         sized(header.previous, 32, "previous hash"),
         header.clinical_state,
-        0,
+        LISTS_ACTIVE if header.lists_active else 0,
         instant.wall_ns,
         instant.uncertainty_ms,
         instant.monotonic_ns,

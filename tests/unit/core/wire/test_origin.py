@@ -308,6 +308,24 @@ def test_headers_out_of_range_are_refused(change: dict[str, object]) -> None:
         encode_batch(dataclasses.replace(HEADER, **change))  # type: ignore[arg-type]
 
 
+def test_a_list_of_active_conditions_holds_each_once_and_no_event() -> None:
+    """Goal: flag bit 0 survives the round trip; onset, end and a repeated condition are refused."""
+    header = dataclasses.replace(HEADER, lists_active=True)
+    active = dataclasses.replace(ALARM, phase=AlarmPhase.CHANGE)
+    part = encode_batch(header, numerics=[NUMERIC], alarms=[active])
+    batch = decode_batch(part + bytes(64))
+    assert batch.header == header
+    assert batch.alarms() == (active,)
+    assert decode_batch(encode_batch(header) + bytes(64)).alarms() == ()
+    for wrong in (
+        [dataclasses.replace(ALARM, phase=AlarmPhase.ONSET)],
+        [dataclasses.replace(ALARM, phase=AlarmPhase.END)],
+        [active, active],
+    ):
+        with pytest.raises(FramingError):
+            encode_batch(header, alarms=wrong)
+
+
 def test_items_out_of_range_are_refused() -> None:
     with pytest.raises(InputError):
         encode_batch(HEADER, numerics=[dataclasses.replace(NUMERIC, handle=65_536)])
