@@ -263,7 +263,7 @@ def _value(
         raise InputError("observation with a number and a dataAbsentReason")
     if quantity.comparator is not None:
         raise InputError("a bound such as '<' is not a measured value")
-    return _float(quantity.value, losses), _unit(quantity, code, losses), status
+    return float_of(quantity.value, losses), _unit(quantity, code, losses), status
 
 
 def _unit(quantity: Quantity, code: int, losses: list[str]) -> int:
@@ -286,7 +286,14 @@ def _unit(quantity: Quantity, code: int, losses: list[str]) -> int:
     return unit_code
 
 
-def _float(value: Decimal, losses: list[str]) -> int:
+def float_of(value: Decimal, losses: list[str]) -> int:
+    """Return a number as FLOAT-Type, rounded and counted as a loss where it has too many digits.
+
+    Raises:
+        LimitExceeded: It does not fit even rounded.
+
+    Source: ISO/IEEE 11073-20101 annex, FLOAT-Type.
+    """
     try:
         return float_type.from_decimal(value)
     except LimitExceeded:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from asepsis.core.errors import ContentMismatch, InputError, UnsupportedMedia
+from asepsis.core.mapping.sender_time import DOUBTFUL, Certainty, moment
 from asepsis.core.wire.hl7 import Header, Message
 from asepsis.core.wire.hl7_ack import (
     ACCEPTS,
@@ -24,7 +25,6 @@ from asepsis.core.wire.hl7_ack import (
 )
 from asepsis.core.wire.hl7_parts import Delimiters
 from asepsis.edge.gateway.policy import ANY_EVENT, Peer
-from asepsis.edge.gateway.times import DOUBTFUL, Certainty, moment
 
 EUI64: Final = "EUI-64"
 _ECHOED: Final = (3, 4, 5, 6, 9, 11, 12, 18)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asepsis.edge.gateway.times import Certainty, Moment, moment
+from asepsis.core.mapping.sender_time import Certainty, Moment, moment
 
 BERLIN = ZoneInfo("Europe/Berlin")
 LORD_HOWE = ZoneInfo("Australia/Lord_Howe")  # Its clocks move by thirty minutes.

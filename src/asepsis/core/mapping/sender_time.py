@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from enum import StrEnum
 from functools import lru_cache
 from typing import Final
-from zoneinfo import ZoneInfo
 
 _DTM: Final = re.compile(
     rb"(\d{4})(?:(\d{2})(?:(\d{2})(?:(\d{2})(?:(\d{2})(?:(\d{2})(?:\.(\d{1,4}))?)?)?)?)?)?"
@@ -56,7 +55,7 @@ class Moment:
 
 
 @lru_cache(maxsize=4096)
-def moment(written: bytes, zone: ZoneInfo) -> Moment:
+def moment(written: bytes, zone: tzinfo) -> Moment:
     """Read a DTM or TS value.
 
     Args:
@@ -101,7 +100,7 @@ def _offset(text: bytes) -> tzinfo:
     return timezone(timedelta(minutes=-minutes if text[:1] == b"-" else minutes))
 
 
-def _in_zone(wall: datetime, zone: ZoneInfo) -> Moment:
+def _in_zone(wall: datetime, zone: tzinfo) -> Moment:
     first = wall.replace(tzinfo=zone, fold=0)
     second = wall.replace(tzinfo=zone, fold=1)
     earliest, latest = first.astimezone(UTC), second.astimezone(UTC)

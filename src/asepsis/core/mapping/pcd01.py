@@ -1,0 +1,139 @@
+"""IHE PCD-01 (ORU^R01) to numerics per device, losses counted. Pure, so it can be replayed.
+
+A value is taken only where device, metric, unit and number are said without doubt; everything else
+is a loss, never a guess. The device is the one that OBX-18 or PRT-10 names and that the findings of
+the message's record resolve; a row without either belongs to the device of its medical device
+system, the first number of OBX-4.
+
+Source: IHE PCD Technical Framework volume 2 (PCD-01, OBX segment, device containment in OBX-4).
+"""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from asepsis.core.errors import InputError
+from asepsis.core.mapping import pcd01_rows
+from asepsis.core.mapping.loss import Mapped
+from asepsis.core.mapping.sender_time import Certainty
+from asepsis.core.model.identity import DeviceId
+from asepsis.core.model.observation import Numeric
+from asepsis.core.wire.hl7 import Message, MessageReader
+from asepsis.core.wire.message_record import MessageEntry, decode
+
+NS_PER_MS: Final = 1_000_000
+OFFSET_MS_MAX: Final = 65_535
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceNumerics:
+    """The numerics of one device in one message.
+
+    Attributes:
+        device: Whose values they are.
+        start_ns: What their offsets count from, nanoseconds since 1970, by the sender's clock.
+        numerics: In the order of the message.
+        later_by_ns: How much later the values may have been measured: more than 0 where the
+            sender's clocks repeat an hour and `certainty` is `AMBIGUOUS`.
+        certainty: How surely the times are known. Beside `OFFSET`, `ZONE` and `AMBIGUOUS` the
+            message has no readable time, and `start_ns` is the gateway's time of arrival.
+        sequence: Sequence of the record.
+        index: Place of the message in the record.
+    """
+
+    device: DeviceId
+    start_ns: int
+    numerics: tuple[Numeric, ...]
+    later_by_ns: int
+    certainty: Certainty
+    sequence: int
+    index: int
+
+
+def numerics_of_message(
+    kind: str, body: bytes, *, sequence: int = 0
+) -> Mapped[Sequence[DeviceNumerics]]:
+    """Return the numerics of all messages of one record of the message lane.
+
+    Other messages than ORU^R01 have none and are no loss. The same record gives the same result
+    for ever: whom the gateway may speak for was judged when the record was stored.
+
+    Args:
+        kind: Kind of the record.
+        body: Its body.
+        sequence: Its sequence.
+
+    Raises:
+        InputError: Not a record of the message lane.
+    """
+    found: list[DeviceNumerics] = []
+    losses: list[str] = []
+    reader = MessageReader()
+    for entry in decode(kind, body, sequence=sequence):
+        try:
+            message = reader.parse(entry.body)
+        except InputError:
+            losses.append("message: not readable")
+            continue
+        mapped = numerics_of_entry(entry, message)
+        found += mapped.value
+        losses += mapped.losses
+    return Mapped(tuple(found), tuple(losses))
+
+
+def numerics_of_entry(entry: MessageEntry, message: Message) -> Mapped[Sequence[DeviceNumerics]]:
+    """Return the numerics of one message.
+
+    Args:
+        entry: The message and its findings.
+        message: The same, parsed.
+    """
+    header = message.header
+    if header.raw(9).split(header.delimiters.component)[:2] != [b"ORU", b"R01"]:
+        return Mapped(())
+    findings = entry.findings
+    if findings is None:
+        return Mapped((), ("device: unverified, the message came without findings",))
+    rows = pcd01_rows.read(message, findings)
+    groups: dict[tuple[str, int, Certainty], list[pcd01_rows.Value]] = {}
+    for value in rows.value:
+        groups.setdefault((value.device, value.later_by_ns, value.certainty), []).append(value)
+    numerics = [
+        DeviceNumerics(
+            device=DeviceId(device),
+            start_ns=values[0].at_ns,
+            numerics=tuple(_numerics(values)),
+            later_by_ns=later_by_ns,
+            certainty=certainty,
+            sequence=entry.sequence,
+            index=entry.index,
+        )
+        for (device, later_by_ns, certainty), all_values in groups.items()
+        for values in _intervals(all_values)
+    ]
+    return Mapped(tuple(numerics), rows.losses)
+
+
+def _intervals(values: Iterable[pcd01_rows.Value]) -> Iterable[list[pcd01_rows.Value]]:
+    """Cut values in order of time where offsets from the first would not fit."""
+    interval: list[pcd01_rows.Value] = []
+    for value in sorted(values, key=lambda value: value.at_ns):
+        if interval and (value.at_ns - interval[0].at_ns) // NS_PER_MS > OFFSET_MS_MAX:
+            yield interval
+            interval = []
+        interval.append(value)
+    yield interval
+
+
+def _numerics(values: Sequence[pcd01_rows.Value]) -> Iterable[Numeric]:
+    start_ns = values[0].at_ns
+    for value in values:
+        yield Numeric(
+            handle=zlib.crc32(value.path + b"|%d" % value.mdc_code) % 65_535 + 1,
+            mdc_code=value.mdc_code,
+            unit_code=value.unit_code,
+            value=value.value,
+            status=value.status,
+            offset_ms=(value.at_ns - start_ns) // NS_PER_MS,
+        )
