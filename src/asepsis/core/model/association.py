@@ -14,7 +14,7 @@ class AssociationState(StrEnum):
     ENDED = "ended"
     """It was confirmed from `start_ns` to `end_ns`."""
     REJECTED = "rejected"
-    """It never held: a proposal that was declined, overtaken, or an admission that was cancelled."""
+    """It never held: a proposal declined or overtaken, or an admission that was cancelled."""
 
 
 class Basis(StrEnum):

@@ -9,6 +9,7 @@ PATIENT_ID_CHARS_MAX: Final = 64
 AUTHORITY_CHARS_MAX: Final = 64
 PLACE_CHARS_MAX: Final = 60
 """Longest point of care, room, bed or facility; a table HL7 0302 to 0304 entry is far shorter."""
+_PLACE_PARTS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -87,7 +88,24 @@ class Place:
 
     def key(self) -> str:
         """Return `facility|ward|room|bed`, for tables and paths."""
-        return "|".join((self.facility, self.point_of_care, self.room, self.bed))
+        return f"{self.facility}|{self.point_of_care}|{self.room}|{self.bed}"
+
+    @classmethod
+    def of_key(cls, key: str) -> "Place":
+        """Read what `key` wrote.
+
+        Raises:
+            InputError: Not four parts, or not a place.
+        """
+        parts = key.split("|")
+        if len(parts) != _PLACE_PARTS:
+            raise InputError("a place is named as facility|ward|room|bed")
+        return cls(parts[1], parts[2], parts[3], parts[0])
+
+    @property
+    def is_bed(self) -> bool:
+        """Whether one patient lies here; a ward without room and bed holds many."""
+        return bool(self.room or self.bed)
 
     def label(self) -> str:
         """Return what people read, such as `ICU, room 4, bed B`."""
