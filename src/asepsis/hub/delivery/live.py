@@ -98,6 +98,8 @@ class LiveHub:
         """Cut every view, for example because the hub stops."""
         for subscriber in tuple(self._all):
             subscriber.end(reason)
+        for tap in self._taps:
+            tap.end_all(reason)
 
     async def restore(self) -> None:
         """Learn which alarm conditions are active; call once before the listeners open."""

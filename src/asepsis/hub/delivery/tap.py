@@ -32,3 +32,7 @@ class LiveTap(Protocol):
             position: The record's place in the lane.
         """
         ...
+
+    def end_all(self, reason: str) -> None:
+        """Cut every view, for example because the hub stops."""
+        ...

@@ -1,0 +1,204 @@
+"""The ward view: beds, devices and the live hub, brought together for one stream."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from asepsis.core.errors import IdentityRevoked, NotFound
+from asepsis.core.model.association import Association, AssociationState
+from asepsis.core.model.identity import PrincipalKind
+from asepsis.hub.app.core import Core
+from asepsis.hub.app.feature import Feature
+from asepsis.hub.console.live import WardFeed
+from asepsis.hub.console.live_http import ward_route
+from asepsis.hub.console.live_model import (
+    Connection,
+    DeviceFacts,
+    Link,
+    Occupant,
+    PlacedDevice,
+    WardBed,
+    WardClocks,
+)
+from asepsis.hub.exchange.supervisor import Supervisor
+from asepsis.hub.registry.associations.book import AssociationBook, Bed
+from asepsis.hub.registry.book import IdentityBook
+
+REVOKED_SHOWN_NS: Final = 12 * 3_600 * 1_000_000_000
+"""A revoked device stays on the tile of its last bed this long, or until another one comes."""
+NAME_TAIL: Final = 6
+NO_BED: Final = "No bed"
+
+
+def open_ward(core: Core, associations: AssociationBook) -> Feature:
+    """Open the ward view.
+
+    Args:
+        core: What the hub stands on.
+        associations: Who is where now.
+    """
+    supervisor = core.exchange.supervisor
+    placement = WardPlacement(associations, core.book, supervisor, core.clocks.monotonic)
+    feed = WardFeed(
+        placement,
+        BookDevices(core.book, supervisor),
+        core.live,
+        clocks=WardClocks(core.clocks.wall, core.clocks.monotonic),
+        stream=secrets.token_hex(8),
+    )
+    core.live.attach(feed)
+
+    def revoked(name: str) -> None:
+        placement.revoked(name)
+        feed.revoked(name)
+
+    return Feature(people=(ward_route(feed),), work={"ward view": feed.run}, revoked=revoked)
+
+
+@dataclass(slots=True)
+class WardPlacement:
+    """The association book as the ward view's `Placement`.
+
+    Attributes:
+        associations: Who is where now.
+        identities: What each name is.
+        supervisor: Who is heard.
+        monotonic: Monotonic clock, nanoseconds.
+    """
+
+    associations: AssociationBook
+    identities: IdentityBook
+    supervisor: Supervisor
+    monotonic: Callable[[], int]
+    _gone: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+    _revocations: int = 0
+    _version: object = None
+    _beds: tuple[WardBed, ...] = ()
+
+    @property
+    def version(self) -> object:
+        """Changes with the book, with who is heard, and with revocations."""
+        return self.associations.version, len(self.supervisor.watched()), self._revocations
+
+    def beds(self) -> Sequence[WardBed]:
+        """Return every bed, and after them every device that is heard and stands at none."""
+        version = self.version
+        if version != self._version:
+            self._version = version
+            placed = [self._bed(bed) for bed in self.associations.beds()]
+            self._beds = (*placed, *self._unplaced(placed))
+        return self._beds
+
+    def revoked(self, name: str) -> None:
+        """Keep a revoked device where it stood: it is a condition there, not an empty tile."""
+        for bed in self._beds:
+            if any(device.name == name for device in bed.devices):
+                self._gone[name] = (bed.key, self.monotonic())
+        self._revocations += 1
+
+    def _bed(self, bed: Bed) -> WardBed:
+        place = bed.place
+        names = set(bed.devices) | {
+            a.device for a in bed.associations if not self._stands_elsewhere(a, bed)
+        }
+        devices = [self._placed(name, bed) for name in sorted(names)]
+        key = place.key()
+        short = [f"Room {place.room}"] if place.room else []
+        short += [f"Bed {place.bed}"] if place.bed else []
+        return WardBed(
+            key=key,
+            ward=place.point_of_care,
+            label=", ".join(short) or place.label(),
+            devices=(*devices, *self._gone_from(key, names)),
+        )
+
+    def _stands_elsewhere(self, association: Association, bed: Bed) -> bool:
+        placed = self.associations.placed(association.device)
+        return placed is not None and placed.place != bed.place
+
+    def _placed(self, name: str, bed: Bed) -> PlacedDevice:
+        confirmed = self.associations.now(name)
+        if confirmed is not None:
+            known = bed.patient
+            same = known is not None and known.id == confirmed.patient
+            return PlacedDevice(
+                name=name,
+                link=Link.CONFIRMED,
+                patient=Occupant(
+                    id=confirmed.patient.value,
+                    name=known.name if known and same else "",
+                    birth_date=known.birth_date if known and same else "",
+                ),
+                association=confirmed.id,
+            )
+        for association in bed.associations:
+            proposed = association.state is AssociationState.PROPOSED
+            if association.device == name and proposed:
+                return PlacedDevice(name=name, link=Link.PROPOSED, association=association.id)
+        return PlacedDevice(name=name)
+
+    def _gone_from(self, key: str, names: set[str]) -> list[PlacedDevice]:
+        """Return the revoked devices that stood here and that nothing has replaced."""
+        now_ns = self.monotonic()
+        replaced = any(name not in self._gone for name in names)
+        found: list[PlacedDevice] = []
+        for name, (where, at_ns) in tuple(self._gone.items()):
+            if where != key or name in names:
+                continue
+            if replaced or now_ns - at_ns > REVOKED_SHOWN_NS or self._admitted(name):
+                del self._gone[name]
+            else:
+                found.append(PlacedDevice(name=name))
+        return found
+
+    def _admitted(self, name: str) -> bool:
+        try:
+            return self.identities.device(name).kind is PrincipalKind.DEVICE
+        except (NotFound, IdentityRevoked):
+            return False
+
+    def _unplaced(self, beds: Sequence[WardBed]) -> list[WardBed]:
+        placed = {device.name for bed in beds for device in bed.devices}
+        heard = {*self.supervisor.watched(), *self._gone}
+        return [
+            WardBed(key=f"device|{name}", ward="", label=NO_BED, devices=(PlacedDevice(name=name),))
+            for name in sorted(heard - placed)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class BookDevices:
+    """The identity book and the supervisor as the ward view's `Devices`.
+
+    Attributes:
+        identities: What each name is.
+        supervisor: Who is present, and what they do.
+    """
+
+    identities: IdentityBook
+    supervisor: Supervisor
+
+    def facts(self, name: str) -> DeviceFacts:
+        """Return the facts of a device, admitted, revoked or unknown."""
+        model, signs, revoked = "", False, False
+        try:
+            entry = self.identities.device(name)
+            model, signs = entry.model, entry.origin_spki is not None
+        except IdentityRevoked:
+            revoked = True
+        except NotFound:
+            pass
+        short = name.rpartition("/" if "/" in name else ":")[2][-NAME_TAIL:]
+        return DeviceFacts(
+            name=name,
+            label=f"{model or 'Device'} …{short}",
+            connection=Connection.REVOKED if revoked else self._connection(name),
+            state=None if revoked else self.supervisor.clinical_state(name),
+            signs=signs,
+        )
+
+    def _connection(self, name: str) -> Connection:
+        if self.supervisor.is_present(name):
+            return Connection.LIVE
+        return Connection.SILENT if name in self.supervisor.watched() else Connection.NEVER
