@@ -5,7 +5,6 @@ standard output, one JSON object a line, for the story that started it.
 """
 
 import argparse
-import json
 import queue
 import random
 import sys
@@ -14,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from asepsis.core.errors import AsepsisError, TransientError
+from asepsis.core.errors import AsepsisError
 from asepsis.core.journal.limits import MIB, JournalLimits, LaneBudget
 from asepsis.core.journal.sqlite import SqliteJournal
 from asepsis.core.model.alarm import AlarmPhase
@@ -24,19 +23,17 @@ from asepsis.core.trust.sealing_days import DayKeys
 from asepsis.core.trust.sealing_libcrypto import LibcryptoAead
 from asepsis.core.wire import frames, origin
 from asepsis.edge.uplink import uplink as uplink_module
-from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.clock import TrustedClock
-from asepsis.edge.uplink.enrolment import EnrolmentOrder, enrol
 from asepsis.edge.uplink.folder import IdentityFolder
 from asepsis.edge.uplink.lanes import Fate, Outgoing
 from asepsis.edge.uplink.spool import Spool
-from asepsis.edge.uplink.token import EnrolmentToken
 from asepsis.edge.uplink.uplink import Uplink
 from asepsis.tools.simulator import ledger
 from asepsis.tools.simulator.bed import Bed, new_boot_id
+from asepsis.tools.simulator.joining import join
 from asepsis.tools.simulator.orders import Order
+from asepsis.tools.simulator.telling import STOP, listen, say
 
-ATTEMPTS_MAX: Final = 20
 ORIGIN: Final = "origin"
 WAVEFORM: Final = "waveform"
 SPOOL_BUDGET: Final = LaneBudget(bytes_max=64 * MIB, age_s=72 * 3_600)
@@ -69,8 +66,7 @@ class BedProcess:
 
     def run(self) -> None:
         """Enrol if needed, then measure and send until told to stop."""
-        if not self._folder.enrolled:
-            self._enrol()
+        join(self._folder, self._order, rng=self._rng)
         say("enrolled")
         clock = TrustedClock(
             self._folder.path / "time.json",
@@ -95,7 +91,7 @@ class BedProcess:
             clock=clock,
             seed=self._order.seed,
         )
-        threading.Thread(target=self._listen, name="commands", daemon=True).start()
+        self._commands = listen()
         uplink.start()
         try:
             self._measure(bed, uplink)
@@ -104,24 +100,6 @@ class BedProcess:
             uplink.close()
             journal.close()
             self._ledger.close()
-
-    def _enrol(self) -> None:
-        backoff = Backoff(rng=self._rng)
-        order = EnrolmentOrder(
-            name=self._order.name,
-            hospital=self._order.hospital,
-            token=EnrolmentToken.parse(self._order.token),
-            origin=True,
-        )
-        for attempt in range(ATTEMPTS_MAX):
-            try:
-                enrol(self._folder, order)
-            except TransientError:
-                if attempt == ATTEMPTS_MAX - 1:
-                    raise
-                time.sleep(backoff.failed())
-            else:
-                return
 
     def _open_spool(self, clock: TrustedClock) -> SqliteJournal:
         folder = self._folder.path / "spool"
@@ -141,7 +119,7 @@ class BedProcess:
         due_s = time.monotonic() + self._rng.uniform(0, 1)
         while True:
             command = self._next_command(due_s)
-            if command == "stop":
+            if command == STOP:
                 return
             if command:
                 self._alarm(bed, uplink, command)
@@ -192,17 +170,6 @@ class BedProcess:
         if self._seen[what] != now:
             self._seen[what] = now
             say(what, now=now)
-
-    def _listen(self) -> None:
-        for line in sys.stdin:
-            self._commands.put(line.strip())
-        self._commands.put("stop")
-
-
-def say(event: str, **details: object) -> None:
-    """Tell the story what happened."""
-    sys.stdout.write(json.dumps({"event": event, **details}) + "\n")
-    sys.stdout.flush()
 
 
 def main() -> int:

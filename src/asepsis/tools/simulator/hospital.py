@@ -14,7 +14,7 @@ from asepsis.hub.keyholder import Separation
 
 HOST: Final = "127.0.0.1"
 LISTENERS: Final = ("clinical", "enrolment", "people")
-LANES: Final = ("alert", "vitals", "waveform", "late")
+LANES: Final = ("alert", "vitals", "waveform", "late", "message")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ ACKED: Final = "acked"
 ACKED_LATE: Final = "acked-late"
 GOT: Final = "got"
 REFUSED: Final = "refused"
+MESSAGE: Final = "message"
 
 
 class Key(NamedTuple):
@@ -53,6 +54,14 @@ class LedgerWriter:
 def key_of(kind: str, producer: str, epoch: int, sequence: int, body: bytes) -> Key:
     """Return the key of a record with these bytes."""
     return Key(kind, producer, epoch, sequence, hashlib.sha256(body).hexdigest())
+
+
+def message_key(body: bytes) -> Key:
+    """Return the key of an HL7 v2 message: its bytes alone, for its sender knows no number of it.
+
+    The same bytes again are the same message (docs/reference/gateway.md), so they are one key.
+    """
+    return key_of(MESSAGE, "-", 0, 0, body)
 
 
 def read(paths: Iterable[Path], *marks: str) -> Counter[Key]:

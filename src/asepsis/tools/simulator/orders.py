@@ -11,7 +11,7 @@ from asepsis.edge.uplink.folder import Hospital
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """Everything a scripted device or subscriber needs.
+    """Everything an actor needs.
 
     Attributes:
         name: Its identity.
@@ -22,6 +22,8 @@ class Order:
         folder: Its own folder.
         ledger: Ledger file to append to.
         passphrase_file: Passphrase that seals its spool.
+        kind: What it enrols as: `device`, `gateway` or `consumer`.
+        profile: What a device measures: `monitor`, `ventilator` or `pump`.
         seed: Seed of the simulated patient.
         drop: Records that a subscriber leaves out of its ledger on purpose, to prove that the
             comparison notices.
@@ -35,6 +37,8 @@ class Order:
     folder: str
     ledger: str
     passphrase_file: str
+    kind: str = "device"
+    profile: str = "monitor"
     seed: int = 0
     drop: int = 0
 

@@ -62,8 +62,8 @@ class Actor:
         except BrokenPipeError:
             return
 
-    def wait_for(self, event: str, *, timeout_s: float) -> dict[str, Any]:
-        """Return the next event of that name; events before it are dropped.
+    def wait_for(self, event: str, *, timeout_s: float, **details: object) -> dict[str, Any]:
+        """Return the next event of that name with these details; events before it are dropped.
 
         Raises:
             Unavailable: It did not come in time, or the process ended.
@@ -74,7 +74,7 @@ class Actor:
                 found = self.events.get(timeout=max(0.01, deadline_s - time.monotonic()))
             except queue.Empty:
                 raise Unavailable(f"{self.name} did not say {event!r} in time") from None
-            if found["event"] == event:
+            if found["event"] == event and found.items() >= details.items():
                 return found
             if found["event"] in ("failed", "ended"):
                 raise Unavailable(f"{self.name} stopped: {found.get('text', 'see its log')}")
@@ -109,7 +109,86 @@ class Actor:
         self.events.put({"event": "ended"})
 
 
-class HubProcess:
+class Service:
+    """A command of `asepsis` that serves until it is told to stop, as its own process.
+
+    Args:
+        what: For messages to people.
+        arguments: What comes after `asepsis`.
+        ready: File that it writes when it listens.
+        log: File for its output.
+        environment: Its environment; that of this process if None.
+        wrap: Command put before it, such as one that changes its clock.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        arguments: Sequence[str],
+        *,
+        ready: Path,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        wrap: Sequence[str] = (),
+    ) -> None:
+        self._what = what
+        self._command = [*wrap, sys.executable, "-m", "asepsis.cli.main", *arguments]
+        self._environment = environment
+        self._ready = ready
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, *, timeout_s: float) -> dict[str, Any]:
+        """Start it and return what it says when it is ready.
+
+        Raises:
+            Unavailable: It ended, or was not ready in time.
+        """
+        self._ready.unlink(missing_ok=True)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=self._environment,
+            )
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            if self._process.poll() is not None:
+                break
+            if self._ready.exists():
+                return cast("dict[str, Any]", json.loads(self._ready.read_text("utf-8")))
+            time.sleep(0.05)
+        last_words = self._log.read_text("utf-8", "replace")[-LAST_WORDS:].strip()
+        raise Unavailable(
+            f"the {self._what} did not start", hint=last_words or f"its log is {self._log}"
+        )
+
+    def kill(self) -> None:
+        """End it without warning, as a crash would."""
+        if self._process:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+
+    def stop(self) -> None:
+        """Ask it to drain and end."""
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+class HubProcess(Service):
     """The real hub as its own process, with its signer.
 
     Args:
@@ -127,50 +206,25 @@ class HubProcess:
         log: Path,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._environment = environment
-        self._data = data
-        self._ready = ready
-        self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(
+            "hub", ["hub", "--data", str(data)], ready=ready, log=log, environment=environment
+        )
 
-    def start(self, *, timeout_s: float) -> dict[str, Any]:
-        """Start it and return what it says when it is ready.
 
-        Raises:
-            Unavailable: It ended, or was not ready in time.
-        """
-        self._ready.unlink(missing_ok=True)
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-                [sys.executable, "-m", "asepsis.cli.main", "hub", "--data", str(self._data)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=self._environment,
-            )
-        deadline_s = time.monotonic() + timeout_s
-        while time.monotonic() < deadline_s:
-            if self._process.poll() is not None:
-                break
-            if self._ready.exists():
-                return cast("dict[str, Any]", json.loads(self._ready.read_text("utf-8")))
-            time.sleep(0.05)
-        last_words = self._log.read_text("utf-8", "replace")[-LAST_WORDS:].strip()
-        raise Unavailable("the hub did not start", hint=last_words or f"its log is {self._log}")
+class GatewayProcess(Service):
+    """The real gateway as its own process.
 
-    def kill(self) -> None:
-        """End the hub without warning, as a crash would."""
-        if self._process:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
+    Args:
+        settings: Its `gateway.toml`, in its data folder.
+        log: File for its output.
+        wrap: Command put before it.
+    """
 
-    def stop(self) -> None:
-        """Ask it to drain and end."""
-        if self._process and self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+    def __init__(self, settings: Path, *, log: Path, wrap: Sequence[str] = ()) -> None:
+        super().__init__(
+            "gateway",
+            ["gateway", "--settings", str(settings)],
+            ready=settings.parent / "run" / "ready.json",
+            log=log,
+            wrap=wrap,
+        )

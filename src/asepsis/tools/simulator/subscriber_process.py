@@ -14,18 +14,17 @@ from random import Random
 from typing import Final
 
 from asepsis.core.errors import AsepsisError, TransientError
-from asepsis.core.model.lanes import Lane
+from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.trust import tls
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.connection import HubConnection
-from asepsis.edge.uplink.enrolment import EnrolmentOrder, enrol
 from asepsis.edge.uplink.folder import IdentityFolder
-from asepsis.edge.uplink.token import EnrolmentToken
 from asepsis.tools.simulator import ledger
-from asepsis.tools.simulator.bed_process import say
+from asepsis.tools.simulator.joining import join
 from asepsis.tools.simulator.orders import Order
+from asepsis.tools.simulator.telling import say
 
-LANES: Final = (Lane.ALERT, Lane.VITALS, Lane.WAVEFORM, Lane.LATE)
+LANES: Final = (Lane.ALERT, Lane.VITALS, Lane.WAVEFORM, Lane.LATE, Lane.MESSAGE)
 RECORDS: Final = 200
 WAIT_S: Final = 1
 TIMEOUT_S: Final = 10.0
@@ -56,15 +55,7 @@ class Subscriber:
         Returns:
             Whether every lane was pulled to its end.
         """
-        enrol(
-            self._folder,
-            EnrolmentOrder(
-                name=self._order.name,
-                hospital=self._order.hospital,
-                token=EnrolmentToken.parse(self._order.token),
-                origin=False,
-            ),
-        )
+        join(self._folder, self._order, rng=Random(self._order.seed))  # noqa: S311 - jitter
         say("enrolled")
         threads = [threading.Thread(target=self._follow, args=(lane,)) for lane in LANES]
         for thread in threads:
@@ -119,13 +110,16 @@ class Subscriber:
 
     def _got(self, record: dict[str, str | int]) -> None:
         body = base64.b64decode(str(record["body"]))
-        key = ledger.key_of(
-            str(record["account"]),
-            str(record["producer"]),
-            int(record["epoch"]),
-            int(record["sequence"]),
-            body,
-        )
+        if record["account"] == Account.MESSAGE:
+            key = ledger.message_key(body)
+        else:
+            key = ledger.key_of(
+                str(record["account"]),
+                str(record["producer"]),
+                int(record["epoch"]),
+                int(record["sequence"]),
+                body,
+            )
         with self._lock:
             if self._to_drop:
                 self._to_drop -= 1

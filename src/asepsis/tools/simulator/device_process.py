@@ -1,0 +1,143 @@
+"""A device in compartments as an actor: `python -m asepsis.tools.simulator.device_process ORDER`.
+
+The device is the real one, as `asepsis device run` runs it. Commands: the keys of the bedside,
+`intrude` (the network compartment falls into somebody's hands), `expel`, and `stop`.
+"""
+
+import argparse
+import os
+import queue
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from asepsis.core.errors import AsepsisError
+from asepsis.edge.device.manifest import NETWORK, ORIGIN, VITALS
+from asepsis.edge.device.supervisor import Setting, Supervisor
+from asepsis.edge.sandbox.layers import detect, require_apart
+from asepsis.edge.uplink.folder import IdentityFolder
+from asepsis.tools.simulator import intruder, ledger
+from asepsis.tools.simulator.device_ledger import DeviceLedger
+from asepsis.tools.simulator.joining import join
+from asepsis.tools.simulator.orders import Order
+from asepsis.tools.simulator.telling import STOP, listen, say
+
+DRAIN_S: Final = 25.0
+"""Longest wait at the end for what lies in the spool, seconds."""
+INTRUDE: Final = "intrude"
+EXPEL: Final = "expel"
+
+
+class DeviceProcess:
+    """One device, its ledger, and whoever has broken into it.
+
+    Args:
+        order: What to be and where to go.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._folder = IdentityFolder(Path(order.folder))
+        self._preludes: dict[str, str] = {}
+        self._ledger = DeviceLedger(ledger.LedgerWriter(Path(order.ledger)), name=order.name)
+        self._told: dict[str, object] = {}
+
+    def run(self) -> None:
+        """Enrol if needed, then measure until told to stop."""
+        rng = Random(self._order.seed)  # noqa: S311 - jitter
+        join(self._folder, self._order, rng=rng)
+        say("enrolled")
+        found = detect()
+        require_apart(found.holding)
+        commands = listen()
+        supervisor = Supervisor(
+            self._folder,
+            holding=found.holding,
+            setting=Setting(seed=self._order.seed, preludes=self._preludes),
+            tell=self._tell,
+        )
+        try:
+            while self._obey(supervisor, commands):
+                self._step(supervisor)
+            deadline_s = time.monotonic() + DRAIN_S
+            while self._ledger.spooled and time.monotonic() < deadline_s:
+                self._step(supervisor)
+        finally:
+            supervisor.close()
+            self._ledger.close()
+        say("stopped", spooled=self._ledger.spooled, unread=self._ledger.lost)
+
+    def _step(self, supervisor: Supervisor) -> None:
+        supervisor.step()
+        self._ledger.follow(supervisor.feed(ORIGIN))
+
+    def _obey(self, supervisor: Supervisor, commands: "queue.Queue[str]") -> bool:
+        try:
+            command = commands.get_nowait()
+        except queue.Empty:
+            return True
+        if command == STOP:
+            return False
+        if command == INTRUDE:
+            self._preludes[NETWORK] = Path(intruder.__file__).read_text("utf-8")
+            self._restart_network(supervisor)
+        elif command == EXPEL:
+            self._preludes.clear()
+            self._restart_network(supervisor)
+        else:
+            supervisor.bedside(command)
+        return True
+
+    def _restart_network(self, supervisor: Supervisor) -> None:
+        """Kill the network compartment; the supervisor starts it anew, with whoever is in it."""
+        pid = supervisor.pid(NETWORK)
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+
+    def _tell(self, compartment: str, event: str, details: Mapping[str, Any]) -> None:
+        facts = dict(details)
+        if (compartment, event) == (NETWORK, "fate"):
+            self._note(facts)
+        elif (compartment, event) == (NETWORK, "alive"):
+            self._changed("reachable", now=facts.get("reachable") is True)
+            self._changed("refused", now=facts.get("refused") is True)
+        elif (compartment, event) == (VITALS, "alarm"):
+            say("alarm", **facts)
+        elif event in {"alert-acknowledged", "alert-not-acknowledged", "attack"}:
+            say(event, **facts)
+        elif event in {"failed", "hung", "ended", "killed"} or event.startswith("did not start"):
+            say("compartment", name=compartment, what=event, **facts)
+
+    def _note(self, facts: Mapping[str, Any]) -> None:
+        account, epoch, sequence, fate = (
+            facts.get(name) for name in ("account", "epoch", "sequence", "fate")
+        )
+        if isinstance(epoch, int) and isinstance(sequence, int):
+            self._ledger.note(str(account), epoch, sequence, str(fate))
+
+    def _changed(self, what: str, *, now: bool) -> None:
+        if self._told.get(what, False) != now:
+            self._told[what] = now
+            say(what, now=now)
+
+
+def main() -> int:
+    """Run one device; 1 if it could not go on."""
+    parser = argparse.ArgumentParser(description="A device in compartments, with a ledger.")
+    parser.add_argument("order", type=Path, help="JSON file written by the story")
+    # Ctrl-C in a terminal reaches everybody; the story decides who stops when.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        DeviceProcess(Order.load(parser.parse_args().order)).run()
+    except AsepsisError as error:
+        say("failed", code=error.code, text=str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
