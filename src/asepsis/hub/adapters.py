@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from asepsis.core.errors import IdentityRevoked, NotFound
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.rules import Act
+from asepsis.hub.exchange.lease import LEASE_MS_MAX
 from asepsis.hub.exchange.ports import DeviceFacts
 from asepsis.hub.registry.book import IdentityBook
 from asepsis.hub.store.store import Store
@@ -23,6 +24,9 @@ class BookDirectory:
     def device(self, name: str) -> DeviceFacts:
         """Return the facts of an admitted device.
 
+        A device that has no identity of its own, but stands on a gateway's declared list, is
+        admitted by the person who declared it.
+
         Raises:
             NotFound: Unknown or revoked.
         """
@@ -30,6 +34,12 @@ class BookDirectory:
             entry = self.book.device(name)
         except IdentityRevoked as error:
             raise NotFound("not an admitted device") from error
+        except NotFound:
+            if not self.book.is_declared(name):
+                raise
+            return DeviceFacts(
+                name=name, lease_ms=LEASE_MS_MAX, has_origin_key=False, origin_required=False
+            )
         return DeviceFacts(
             name=name,
             lease_ms=entry.lease_ms,

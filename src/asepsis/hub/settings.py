@@ -13,6 +13,7 @@ import msgspec
 from asepsis.core.errors import ConfigError
 from asepsis.core.journal.limits import MIB, LaneBudget
 from asepsis.core.model.lanes import Lane
+from asepsis.core.wire.message_record import GROUP_BYTES_MAX
 
 FILE_BYTES_MAX: Final = 262_144
 DAY_S: Final = 86_400
@@ -211,6 +212,10 @@ def lane_budgets(lanes: Lanes) -> dict[Lane, LaneBudget]:
         Lane.EVENT: lanes.event,
     }
     return {
-        lane: LaneBudget(bytes_max=budget.bytes_max, age_s=budget.age_s)
+        lane: LaneBudget(
+            bytes_max=budget.bytes_max,
+            age_s=budget.age_s,
+            record_bytes_max=GROUP_BYTES_MAX if lane is Lane.MESSAGE else MIB,
+        )
         for lane, budget in given.items()
     }

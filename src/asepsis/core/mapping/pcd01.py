@@ -9,18 +9,21 @@ Source: IHE PCD Technical Framework volume 2 (PCD-01, OBX segment, device contai
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from asepsis.core.errors import InputError
 from asepsis.core.mapping import pcd01_rows
 from asepsis.core.mapping.loss import Mapped
+from asepsis.core.mapping.pcd01_rows import TimeOf
 from asepsis.core.mapping.sender_time import Certainty
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.model.observation import Numeric
 from asepsis.core.wire.hl7 import Message, MessageReader
 from asepsis.core.wire.message_record import MessageEntry, decode
+
+__all__ = ["DeviceNumerics", "TimeOf", "numerics_of_entry", "numerics_of_message", "times_of"]
 
 NS_PER_MS: Final = 1_000_000
 OFFSET_MS_MAX: Final = 65_535
@@ -89,8 +92,7 @@ def numerics_of_entry(entry: MessageEntry, message: Message) -> Mapped[Sequence[
         entry: The message and its findings.
         message: The same, parsed.
     """
-    header = message.header
-    if header.raw(9).split(header.delimiters.component)[:2] != [b"ORU", b"R01"]:
+    if not _is_report(message):
         return Mapped(())
     findings = entry.findings
     if findings is None:
@@ -113,6 +115,23 @@ def numerics_of_entry(entry: MessageEntry, message: Message) -> Mapped[Sequence[
         for values in _intervals(all_values)
     ]
     return Mapped(tuple(numerics), rows.losses)
+
+
+def times_of(entry: MessageEntry, message: Message) -> Mapping[str, frozenset[TimeOf]]:
+    """Return when the values of each device were measured; none for other messages.
+
+    Args:
+        entry: The message and its findings.
+        message: The same, parsed.
+    """
+    if entry.findings is None or not _is_report(message):
+        return {}
+    return pcd01_rows.times(message, entry.findings)
+
+
+def _is_report(message: Message) -> bool:
+    header = message.header
+    return header.raw(9).split(header.delimiters.component)[:2] == [b"ORU", b"R01"]
 
 
 def _intervals(values: Iterable[pcd01_rows.Value]) -> Iterable[list[pcd01_rows.Value]]:

@@ -37,7 +37,21 @@ _STATUSES: Final = {
 }
 _MDC: Final = b"MDC"
 _UCUM: Final = b"UCUM"
-_SURE: Final = frozenset((Certainty.OFFSET, Certainty.ZONE, Certainty.AMBIGUOUS))
+SURE: Final = frozenset((Certainty.OFFSET, Certainty.ZONE, Certainty.AMBIGUOUS))
+
+
+class TimeOf(NamedTuple):
+    """When a value was measured, by its sender's clock.
+
+    Attributes:
+        at_ns: Nanoseconds since 1970; of two possible instants the earlier.
+        later_by_ns: How much later it may have been, where the hour is repeated.
+        certainty: How surely; without a readable time `at_ns` is the time of arrival.
+    """
+
+    at_ns: int
+    later_by_ns: int
+    certainty: Certainty
 
 
 class Value(NamedTuple):
@@ -115,6 +129,32 @@ def read(message: Message, findings: MessageFindings) -> Mapped[Sequence[Value]]
     return Mapped(tuple(values), tuple(losses))
 
 
+def times(message: Message, findings: MessageFindings) -> Mapping[str, frozenset[TimeOf]]:
+    """Return the times of the values of each device, without looking at the values where it can.
+
+    Args:
+        message: An ORU^R01.
+        findings: What its gateway found out.
+    """
+    devices = dict(findings.peer.devices)
+    if not devices:
+        return {}
+    kinds, ats, words = message.columns("OBX", 2, 14, 18)
+    named = {devices.get(word, "") for word in set(words) if word}
+    if len(named) == 1 and "" not in named and b"PRT" not in message.names:
+        requests = message.columns("OBR", 7)[0]
+        written = {at for kind, at in set(zip(kinds, ats, strict=True)) if kind}
+        if b"" not in written or len(requests) <= 1:
+            clock = _Clock(message, findings)
+            stands_in = requests[0] if requests else b""
+            return {named.pop(): frozenset(clock.time(at or stands_in) for at in written)}
+    found: dict[str, set[TimeOf]] = {}
+    for value in read(message, findings).value:
+        time = TimeOf(value.at_ns, value.later_by_ns, value.certainty)
+        found.setdefault(value.device, set()).add(time)
+    return {device: frozenset(each) for device, each in found.items()}
+
+
 def _orders(message: Message) -> Iterator[_Order]:
     columns = message.columns("OBX", 2, 3, 4, 5, 6, 8, 11, 14, 18)
     rows = iter(list(map(_Row, *columns)))
@@ -173,7 +213,7 @@ def _device(
     return found.pop()
 
 
-def _value(row: _Row, device: str, message: Message, at: "_Time", losses: list[str]) -> Value:
+def _value(row: _Row, device: str, message: Message, at: "TimeOf", losses: list[str]) -> Value:
     if row.kind != b"NM":
         raise _Loss(f"value: type {_shown(row.kind)} is no number")
     component = message.delimiters.component
@@ -183,7 +223,7 @@ def _value(row: _Row, device: str, message: Message, at: "_Time", losses: list[s
     unit = (
         UNIT_UNSPECIFIED if special is not None else _unit(row.unit.split(component), code, losses)
     )
-    if at.certainty not in _SURE:
+    if at.certainty not in SURE:
         losses.append(f"time: {at.certainty.value}, time of arrival taken")
     return Value(
         device, row.path, code, unit, number, status, at.at_ns, at.later_by_ns, at.certainty
@@ -270,12 +310,6 @@ def _unit(parts: list[bytes], code: int, losses: list[str]) -> int:
     raise _Loss("unit: neither MDC nor UCUM")
 
 
-class _Time(NamedTuple):
-    at_ns: int
-    later_by_ns: int
-    certainty: Certainty
-
-
 class _Clock:
     """Turns written times of one message into instants."""
 
@@ -285,15 +319,15 @@ class _Clock:
         self._sent = message.header.raw(7)
         self._arrived_at_ns = findings.arrived_at_ns
 
-    def time(self, written: bytes) -> _Time:
+    def time(self, written: bytes) -> TimeOf:
         """Return when a row with this time was measured; MSH-7 stands in for an absent one."""
         raw = (written or self._sent).split(self._component, 1)[0]
         found = moment(raw, self._zone) if raw else Moment(Certainty.UNREADABLE)
         earliest, latest = found.earliest, found.latest
         if earliest is None or latest is None or earliest < _EPOCH:
             certainty = found.certainty if earliest is None else Certainty.UNREADABLE
-            return _Time(self._arrived_at_ns, 0, certainty)
-        return _Time(_ns(earliest), _ns(latest) - _ns(earliest), found.certainty)
+            return TimeOf(self._arrived_at_ns, 0, certainty)
+        return TimeOf(_ns(earliest), _ns(latest) - _ns(earliest), found.certainty)
 
 
 def _ns(instant: datetime) -> int:

@@ -5,8 +5,9 @@ Parse, authorise, call, render; the checks that need no body come before a byte 
 Source: ADP/1 REQ-OBS, REQ-WAV, REQ-ALM, REQ-MSG, REQ-ORG, REQ-ERR; docs/reference/lanes.md.
 """
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from asepsis.core.journal.ports import Outcome, Receipt
@@ -16,6 +17,7 @@ from asepsis.hub.exchange import rules
 from asepsis.hub.exchange.alarms import AlarmLane
 from asepsis.hub.exchange.bundles import BundleLane
 from asepsis.hub.exchange.limiter import RateLimiter
+from asepsis.hub.exchange.message_batches import BatchLane, open_batch
 from asepsis.hub.exchange.messages import Answer, MessageLane
 from asepsis.hub.exchange.rules import ROUTE_RULES
 from asepsis.hub.exchange.signed import SignedLane
@@ -40,7 +42,8 @@ class Lanes:
         waveforms: Waveform packets.
         alarms: Alarm documents.
         bundles: FHIR bundles.
-        messages: HL7 v2.
+        messages: HL7 v2, one by one.
+        batches: HL7 v2, many at once.
         limiter: Rates per producer.
         monotonic: Monotonic clock, nanoseconds.
         metadata: CapabilityStatement as JSON.
@@ -51,6 +54,7 @@ class Lanes:
     alarms: AlarmLane
     bundles: BundleLane
     messages: MessageLane
+    batches: BatchLane
     limiter: RateLimiter
     monotonic: Callable[[], int]
     metadata: bytes
@@ -168,7 +172,10 @@ def _message(lanes: Lanes) -> App:
     async def post(scope: Scope, receive: Receive, send: Send) -> None:
         principal: Principal = scope["asepsis.principal"]
         rules.require_message_source(principal)
-        _, body = await _admitted_body(lanes, rules.Route.HL7V2, scope, receive)
+        media, body = await _admitted_body(lanes, rules.Route.HL7V2, scope, receive)
+        if media == rules.HL7V2_BATCH:
+            await answer(send, 200, await _batch(lanes, principal, scope, body), media=JSON)
+            return
         epoch, sequence = _numbering(scope)
         reply: Answer = await lanes.messages.receive(
             principal, body, epoch=epoch, sequence=sequence
@@ -176,6 +183,16 @@ def _message(lanes: Lanes) -> App:
         await answer(send, reply.status, reply.body, media=HL7V2)
 
     return post
+
+
+async def _batch(lanes: Lanes, principal: Principal, scope: Scope, body: bytes) -> bytes:
+    epoch = rules.counter(header(scope, b"asepsis-epoch"), name=EPOCH, least=0)
+    batch = open_batch(body)
+    lanes.limiter.charge(rules.Route.HL7V2, principal.name, count=batch.count - 1)
+    refusals = await lanes.batches.receive(principal, batch, epoch=epoch)
+    stored = batch.count - len(refusals)
+    refused = [asdict(refusal) for refusal in refusals]
+    return json.dumps({"stored": stored, "refused": refused}).encode()
 
 
 def _metadata(document: bytes) -> App:

@@ -59,6 +59,18 @@ class RateLimiter:
             raise RateLimited("too many requests", hint="follow Retry-After")
         bucket.tokens -= 1
 
+    def charge(self, route: Route, producer: str, *, count: int) -> None:
+        """Count more of what came in one request; the next request waits for it.
+
+        Args:
+            route: Where it came in.
+            producer: Name in the certificate.
+            count: How much more than one, at least 0.
+        """
+        bucket = self._buckets.get((route, producer))
+        if bucket is not None:
+            bucket.tokens -= count
+
     def _open(self, key: tuple[Route, str], burst: float, now_ns: int) -> _Bucket:
         if len(self._buckets) >= BUCKETS_MAX:
             # Names come from certificates that we issued, so this is housekeeping, not defence:

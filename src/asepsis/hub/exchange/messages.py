@@ -6,7 +6,6 @@ Source: HL7 v2.5.1 chapter 2.9 (acknowledgement); REQ-MSG.
 """
 
 from dataclasses import dataclass
-from typing import Final
 
 from asepsis.core.errors import InputError
 from asepsis.core.journal.ports import Append, Link
@@ -14,10 +13,9 @@ from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.wire.hl7 import Message
 from asepsis.core.wire.hl7_ack import AckCode, acknowledge, reaction
 from asepsis.core.wire.hl7_header import Header
+from asepsis.core.wire.message_record import KIND_MESSAGE
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.exchange.intake import Intake
-
-KIND: Final = "hl7-v2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ class MessageLane:
                 producer=principal.name,
                 epoch=epoch,
                 sequence=sequence,
-                kind=KIND,
+                kind=KIND_MESSAGE,
                 body=body,
                 received_at_ns=self.intake.clocks.wall(),
                 link=Link.of(body),

@@ -11,6 +11,7 @@ from typing import Final
 from asepsis.core.errors import ContentMismatch, InputError, NotPermitted
 from asepsis.core.model.identity import Assurance, PrincipalKind
 from asepsis.core.model.lanes import Lane
+from asepsis.core.wire.message_record import BATCH_BYTES_MAX
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
 
@@ -19,6 +20,7 @@ WAVEFORM: Final = "application/vnd.asepsis.waveform"
 ALARM: Final = "application/vnd.asepsis.alarm+json"
 FHIR_JSON: Final = "application/fhir+json"
 HL7V2: Final = "application/hl7-v2"
+HL7V2_BATCH: Final = "application/vnd.asepsis.hl7v2-batch"
 
 EPOCH_MAX: Final = 2**63 - 1
 COUNTER_DIGITS_MAX: Final = 19
@@ -66,7 +68,10 @@ ROUTE_RULES: Final[Mapping[Route, RouteRule]] = {
         Action.SUBMIT_LATE, frozenset({ORIGIN_BATCH, WAVEFORM, FHIR_JSON}), 262_144, 200, 400
     ),
     Route.FHIR: RouteRule(Action.SUBMIT_FHIR, frozenset({FHIR_JSON}), 262_144, 8, 32),
-    Route.HL7V2: RouteRule(Action.SUBMIT_HL7V2, frozenset({HL7V2}), 1_048_576, 50, 200),
+    # Of a batch each message counts.
+    Route.HL7V2: RouteRule(
+        Action.SUBMIT_HL7V2, frozenset({HL7V2, HL7V2_BATCH}), BATCH_BYTES_MAX, 50, 200
+    ),
 }
 
 

@@ -9,6 +9,8 @@ from asepsis.hub.exchange.bundles import BundleLane
 from asepsis.hub.exchange.http import Lanes, routes
 from asepsis.hub.exchange.intake import Clocks, Intake
 from asepsis.hub.exchange.limiter import RateLimiter
+from asepsis.hub.exchange.message_batches import BatchLane
+from asepsis.hub.exchange.message_live import LiveMessages
 from asepsis.hub.exchange.messages import MessageLane
 from asepsis.hub.exchange.metadata import capability_statement
 from asepsis.hub.exchange.ports import Audit, Directory, ExchangeJournal, LiveFeed
@@ -49,6 +51,7 @@ class Exchange:
     async def removed(self, device: str) -> None:
         """Forget a revoked device and end its conditions."""
         self.lanes.signed.forget(device)
+        self.lanes.batches.live.forget(device)
         await self.intake.removed(device)
 
 
@@ -86,6 +89,7 @@ def build_exchange(
         alarms=AlarmLane(intake),
         bundles=BundleLane(intake, signed),
         messages=MessageLane(intake),
+        batches=BatchLane(intake, LiveMessages(intake)),
         limiter=RateLimiter(factor=rate_factor),
         monotonic=clocks.monotonic,
         metadata=capability_statement(),

@@ -261,6 +261,10 @@ class IdentityBook:
             raise NotFound(f"{name} is not enrolled")
         return identity.device
 
+    def is_declared(self, name: str) -> bool:
+        """Whether a gateway or vendor's server is listed to speak for this device."""
+        return any(name in lines for lines in self._declared.values())
+
     def origin_key(self, name: str, key_id: bytes) -> bytes:
         """Return the DER public key that signs a device's batches.
 
