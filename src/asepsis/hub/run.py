@@ -23,6 +23,7 @@ import structlog
 from asepsis.core.errors import AsepsisError
 from asepsis.core.trust.sealing import KeyEncryptionKey
 from asepsis.hub.app.hub import Hub
+from asepsis.hub.console.render import load_templates
 from asepsis.hub.exchange.intake import Clocks
 from asepsis.hub.keyholder import (
     Separation,
@@ -116,6 +117,7 @@ def load_lazy_modules() -> None:
         with contextlib.suppress(ImportError):  # Codecs of other operating systems.
             importlib.import_module(f"encodings.{module.name}")
     load_scripts()
+    load_templates()
 
 
 def give_up_root(who: Separation, *, data: Path) -> None:

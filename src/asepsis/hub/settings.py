@@ -133,6 +133,22 @@ class SignerSettings(_Section, frozen=True):
     operator_uids: tuple[int, ...] = ()
 
 
+class ConsoleSettings(_Section, frozen=True):
+    """The console and its sessions.
+
+    Attributes:
+        facility: Name of the place, in the head of each page.
+        idle_s: A session that nobody used for this long ends.
+        age_s: A session ends after this, however much it is used.
+        display_s: The same of a wall display, which has no idle end and may only look.
+    """
+
+    facility: Annotated[str, msgspec.Meta(min_length=1, max_length=60)] = "Asepsis"
+    idle_s: Annotated[int, msgspec.Meta(ge=60, le=DAY_S)] = 900
+    age_s: Annotated[int, msgspec.Meta(ge=300, le=7 * DAY_S)] = DAY_S // 2
+    display_s: Annotated[int, msgspec.Meta(ge=300, le=90 * DAY_S)] = 30 * DAY_S
+
+
 class LogSettings(_Section, frozen=True):
     """Logs: JSON lines on standard error, without patient data."""
 
@@ -152,6 +168,7 @@ class Settings(_Section, frozen=True):
         exchange: The lanes.
         consumers: Who reads durable lanes.
         signer: The key-holding process.
+        console: Pages and sessions.
         log: Logs.
         drain_s: Seconds that running requests get at the end.
     """
@@ -165,6 +182,7 @@ class Settings(_Section, frozen=True):
     exchange: ExchangeSettings = ExchangeSettings()
     consumers: tuple[Consumer, ...] = ()
     signer: SignerSettings = SignerSettings()
+    console: ConsoleSettings = ConsoleSettings()
     log: LogSettings = LogSettings()
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0
 

@@ -18,9 +18,9 @@ from asepsis.core.trust import tls
 from asepsis.core.trust.requests import Expectation
 from asepsis.core.trust.sealing import ColumnSealer, throw_away_kek
 from asepsis.core.trust.sealing_cryptography import CryptographyAead
-from asepsis.hub.access.http import bearer
+from asepsis.hub.access.access import build_access
+from asepsis.hub.access.sessions import SessionLimits
 from asepsis.hub.access.rules import Action, decide
-from asepsis.hub.access.service import PeopleService
 from asepsis.hub.audit.http import AuditRoutes
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.service import AuditService
@@ -110,8 +110,9 @@ class RunningHub:
         self.signer = SignerClient(self.data / "run" / "signer.sock")
         self.book = IdentityBook()
         log = AuditLog(self.clock)
-        self.people = PeopleService(self.store, log)
-        self.people.ensure_first_administrator(self.data / "admin.token")
+        access = build_access(self.store, log, limits=SessionLimits(), monotonic=time.monotonic_ns)
+        self.credentials, self._accounts = access.credentials, access.accounts
+        access.people.ensure_first_administrator(self.data / "admin.token")
         self.registry = RegistryService(
             self.store, self.signer, audit=log, book=self.book, count_connections=self._count
         )
@@ -126,6 +127,7 @@ class RunningHub:
         following.cancel()
         await self.server.close(drain_s=0)
         await self.signer.close()
+        self._accounts.close()
         self.store.close()
 
     def _close(self, name: str) -> int:
@@ -151,7 +153,7 @@ class RunningHub:
             tls.Listener.ENROLMENT: Router(
                 enrolment.routes(), check=decide, authenticate=authenticate
             ),
-            tls.Listener.PEOPLE: Router(people, check=decide, authenticate=bearer(self.people)),
+            tls.Listener.PEOPLE: Router(people, check=decide, authenticate=self.credentials.api()),
         }
         return [
             Listener(

@@ -54,6 +54,14 @@ class TokenInfo:
     revoked: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recognised:
+    """A person, and the public part of the token that was shown."""
+
+    principal: Principal
+    token_id: str
+
+
 class PeopleService:
     """Adds people, gives them tokens, and says who stands behind one.
 
@@ -82,7 +90,7 @@ class PeopleService:
             Conflict: There is a person of that name.
         """
         with self._store.unit_of_work() as connection:
-            self._add(connection, name, frozenset(roles), actor=actor)
+            self.put_person(connection, name, frozenset(roles), actor=actor)
 
     def set_roles(self, name: str, roles: Iterable[Role], *, actor: str) -> None:
         """Replace a person's roles; they hold from the next request on.
@@ -91,16 +99,8 @@ class PeopleService:
             InputError: There is no role.
             NotFound: No such person.
         """
-        words = _words(frozenset(roles))
         with self._store.unit_of_work() as connection:
-            done = connection.execute(
-                update(people).where(people.c.name == name).values(roles=words)
-            )
-            if not done.rowcount:
-                raise NotFound(f"there is no person {name}")
-            self._audit.note(
-                connection, actor=actor, action="set-roles", subject=f"person:{name}", roles=words
-            )
+            self.put_roles(connection, name, frozenset(roles), actor=actor)
 
     def issue_token(self, person: str, *, actor: str, days: int = TOKEN_DAYS_DEFAULT) -> str:
         """Give a person a token; it is shown this once.
@@ -148,7 +148,11 @@ class PeopleService:
             ]
 
     async def authenticate(self, authorization: bytes | None) -> Principal:
-        """Say who stands behind an Authorization header.
+        """Say who stands behind an Authorization header; errors as `recognise`."""
+        return (await self.recognise(authorization)).principal
+
+    async def recognise(self, authorization: bytes | None) -> Recognised:
+        """Say who stands behind an Authorization header, and by which token.
 
         Raises:
             NotAuthenticated: None, not a bearer token, or one that is unknown, expired or revoked;
@@ -162,7 +166,7 @@ class PeopleService:
         matches = hmac.compare_digest(hashlib.sha256(secret).digest(), stored)
         if not matches or principal is None or self._store.clock() >= expires_at_ns:
             raise NotAuthenticated("the token is not good", hint="ask an administrator for one")
-        return principal
+        return Recognised(principal=principal, token_id=token_id)
 
     def ensure_first_administrator(self, path: Path) -> bool:
         """Make the first administrator, whose token goes to a file that only its owner reads.
@@ -182,7 +186,7 @@ class PeopleService:
             for roles in connection.execute(select(people.c.roles)).scalars():
                 if Role.ADMINISTRATOR in roles.split():
                     return False
-            self._add(
+            self.put_person(
                 connection, FIRST_ADMINISTRATOR, frozenset({Role.ADMINISTRATOR}), actor="init"
             )
             token = self._issue(connection, FIRST_ADMINISTRATOR, days=TOKEN_DAYS_MAX, actor="init")
@@ -190,9 +194,10 @@ class PeopleService:
             _write_secret(path, token)
         return True
 
-    def _add(
+    def put_person(
         self, connection: Connection, name: str, roles: frozenset[Role], *, actor: str
     ) -> None:
+        """Add a person in the caller's unit of work; errors as `add_person`."""
         if not 1 <= len(name) <= PERSON_CHARS_MAX or not name.isprintable():
             raise InputError(f"a person's name has 1 to {PERSON_CHARS_MAX} printable characters")
         words = _words(roles)
@@ -201,6 +206,18 @@ class PeopleService:
         )
         self._audit.note(
             connection, actor=actor, action="add-person", subject=f"person:{name}", roles=words
+        )
+
+    def put_roles(
+        self, connection: Connection, name: str, roles: frozenset[Role], *, actor: str
+    ) -> None:
+        """Replace a person's roles in the caller's unit of work; errors as `set_roles`."""
+        words = _words(roles)
+        done = connection.execute(update(people).where(people.c.name == name).values(roles=words))
+        if not done.rowcount:
+            raise NotFound(f"there is no person {name}")
+        self._audit.note(
+            connection, actor=actor, action="set-roles", subject=f"person:{name}", roles=words
         )
 
     def _issue(self, connection: Connection, person: str, *, days: int, actor: str) -> str:

@@ -1,9 +1,10 @@
-"""Tables of access: people and the hashes of their bearer tokens."""
+"""Tables of access: people, and what proves them: tokens, passwords, sessions."""
 
 from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     LargeBinary,
@@ -16,6 +17,10 @@ from sqlalchemy import (
 from asepsis.hub.store.metadata import METADATA
 
 PERSON_CHARS_MAX: Final = 120
+PHC_CHARS_MAX: Final = 200
+ADDRESS_CHARS_MAX: Final = 64
+AGENT_CHARS_MAX: Final = 200
+SESSION_ID_CHARS: Final = 16
 
 
 class PersonColumns(TypedColumns):
@@ -39,5 +44,33 @@ class TokenColumns(TypedColumns):
     revoked_at_ns: Named[int | None] = Column(BigInteger)
 
 
+class PasswordColumns(TypedColumns):
+    """At most one password of a person: Argon2id in PHC form, see `access/passwords.py`."""
+
+    person: Named[str] = Column(
+        String(PERSON_CHARS_MAX), ForeignKey("people.name"), primary_key=True
+    )
+    phc: Named[str] = Column(String(PHC_CHARS_MAX), nullable=False)
+    set_at_ns: Named[int] = Column(BigInteger, nullable=False)
+
+
+class SessionColumns(TypedColumns):
+    """Sessions of browsers: only the SHA-256 of the cookie, as with tokens."""
+
+    id: Named[str] = Column(String(SESSION_ID_CHARS), primary_key=True)
+    person: Named[str] = Column(
+        String(PERSON_CHARS_MAX), ForeignKey("people.name"), nullable=False, index=True
+    )
+    secret_sha256: Named[bytes] = Column(LargeBinary, nullable=False)
+    opened_at_ns: Named[int] = Column(BigInteger, nullable=False)
+    used_at_ns: Named[int] = Column(BigInteger, nullable=False)
+    expires_at_ns: Named[int] = Column(BigInteger, nullable=False)
+    display: Named[bool] = Column(Boolean, nullable=False)
+    address: Named[str] = Column(String(ADDRESS_CHARS_MAX), nullable=False)
+    agent: Named[str] = Column(String(AGENT_CHARS_MAX), nullable=False)
+
+
 people = Table("people", METADATA, PersonColumns)
 tokens = Table("tokens", METADATA, TokenColumns)
+passwords = Table("passwords", METADATA, PasswordColumns)
+sessions = Table("sessions", METADATA, SessionColumns)

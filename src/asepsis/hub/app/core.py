@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from asepsis.core.journal.aio import AsyncJournal
 from asepsis.core.mapping.nomenclature import check_unit
 from asepsis.core.trust.sealing import KeyEncryptionKey
-from asepsis.hub.access.service import PeopleService
+from asepsis.hub.access.access import Access, build_access
+from asepsis.hub.access.sessions import SessionLimits
 from asepsis.hub.adapters import BookDirectory, StoreAudit
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.service import AuditService
@@ -43,7 +44,7 @@ class Core:
         live: Live views.
         exchange: The lanes.
         registry: Enrolment and revocation.
-        people: People and their credentials.
+        access: People, their tokens, passwords and sessions.
         audit_log: Writes entries of the one audit log.
         audit: Its signed heads.
         relay: Brings events from the state to the journal.
@@ -62,7 +63,7 @@ class Core:
     live: LiveHub
     exchange: Exchange
     registry: RegistryService
-    people: PeopleService
+    access: Access
     audit_log: AuditLog
     audit: AuditService
     relay: OutboxRelay
@@ -128,7 +129,16 @@ async def open_core(
         live=live,
         exchange=exchange,
         registry=registry,
-        people=PeopleService(store, audit_log),
+        access=build_access(
+            store,
+            audit_log,
+            limits=SessionLimits(
+                idle_s=settings.console.idle_s,
+                age_s=settings.console.age_s,
+                display_s=settings.console.display_s,
+            ),
+            monotonic=clocks.monotonic,
+        ),
         audit_log=audit_log,
         audit=AuditService(store, signer, holder=holder),
         relay=relay,

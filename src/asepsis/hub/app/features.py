@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from asepsis.hub.app.console import open_console
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.feature import Feature
 
 
-def open_features(_core: Core) -> Sequence[Feature]:
+def open_features(core: Core) -> Sequence[Feature]:
     """Open every feature; each has a file of its own beside this one."""
-    return ()
+    return (open_console(core),)

@@ -78,7 +78,7 @@ class Hub:
         )
         core.registry.on_revoked(self.revoked)
         token = self.settings.folder() / "hub" / TOKEN_FILE
-        await asyncio.to_thread(core.people.ensure_first_administrator, token)
+        await asyncio.to_thread(core.access.people.ensure_first_administrator, token)
         await self._register_consumers(core)
         self._features = open_features(core)
         await core.live.restore()

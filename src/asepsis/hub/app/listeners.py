@@ -9,11 +9,12 @@ import structlog
 
 from asepsis.core.errors import TransientError, TrustError, Unavailable
 from asepsis.core.trust import tls
-from asepsis.hub.access.http import bearer
 from asepsis.hub.access.rules import decide
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.feature import Feature
 from asepsis.hub.audit.http import AuditRoutes
+from asepsis.hub.console.errors import with_error_pages
+from asepsis.hub.console.security import HEADERS
 from asepsis.hub.delivery.consumers import Consumers
 from asepsis.hub.delivery.http import consumer_routes, live_route
 from asepsis.hub.opening import (
@@ -65,7 +66,7 @@ def routers(
                 *(route for each in features for route in each.people),
             ],
             check=check,
-            authenticate=bearer(core.people),
+            authenticate=core.access.credentials.api(),
             mounts=[mount for each in features for mount in each.mounts],
         ),
     }
@@ -116,10 +117,11 @@ class ListenerSet:
                 host=address.host,
                 port=address.port,
                 context=self._contexts[name],
-                app=apps[name],
+                app=with_error_pages(apps[name]) if name is tls.Listener.PEOPLE else apps[name],
                 admission=core.book,
                 limits=limit,
                 idevid=name is tls.Listener.ENROLMENT,
+                headers=HEADERS if name is tls.Listener.PEOPLE else [],
             )
             for name, (address, limit) in places.items()
         ]

@@ -1,0 +1,168 @@
+"""Sign in, sign out, and one's own account."""
+
+from typing import Final, cast
+
+from litestar import get, post
+
+from asepsis.core.errors import (
+    AsepsisError,
+    Conflict,
+    InputError,
+    NotAuthenticated,
+    NotFound,
+    RateLimited,
+)
+from asepsis.hub.access.accounts import Accounts, SignIn
+from asepsis.hub.access.rules import Action
+from asepsis.hub.access.sessions import COOKIE, Session, SessionService
+from asepsis.hub.console.pages import (
+    Frame,
+    Page,
+    Web,
+    read_form,
+    redirect,
+    segment,
+    who,
+)
+from asepsis.hub.web.asgi import Scope, header
+
+ACCOUNT: Final = "/account"
+NEXT_CHARS_MAX: Final = 512
+_COOKIE_RULES: Final = "Path=/; Secure; HttpOnly; SameSite=Strict"
+
+
+@get("/sign-in", opt={"action": Action.SIGN_IN})
+async def sign_in_page(request: Web, frame: Frame) -> Page:
+    """Show the form."""
+    back = safe_path(request.query_params.get("next", ""))
+    ended = "ended" in request.query_params
+    return frame.page(request, "sign_in.html", back=back, ended=ended, error=None, name="")
+
+
+@post("/sign-in", opt={"action": Action.SIGN_IN}, status_code=200)
+async def sign_in(request: Web, frame: Frame, accounts: Accounts, sessions: SessionService) -> Page:
+    """Open a session, or show the form again."""
+    scope = cast("Scope", request.scope)
+    fields = await read_form(request)
+    back = safe_path(fields.get("next", ""))
+    given = SignIn(
+        name=fields.get("name", "").strip(),
+        password=fields.get("password", ""),
+        address=scope["asepsis.connection"].address,
+        agent=(header(scope, b"user-agent") or b"").decode("utf-8", "replace"),
+        display="display" in fields,
+    )
+    try:
+        cookie = await accounts.sign_in(given)
+    except (NotAuthenticated, RateLimited, InputError) as error:
+        status = 429 if isinstance(error, RateLimited) else 403
+        return frame.page(
+            request,
+            "sign_in.html",
+            status=status,
+            back=back,
+            ended=False,
+            error=_explain(error),
+            name=given.name,
+        )
+    before: Session | None = scope.get("asepsis.session")
+    if before is not None:
+        await sessions.end(
+            before.id, actor=before.principal.name, besides=scope["asepsis.connection"]
+        )
+    return redirect(
+        back or "/", cookie=_cookie(cookie, max_age_s=sessions.display_s if given.display else None)
+    )
+
+
+@post("/sign-out", opt={"action": Action.USE_CONSOLE}, status_code=200)
+async def sign_out(request: Web, sessions: SessionService) -> Page:
+    """End this session; its streams end at once."""
+    await read_form(request)
+    scope = cast("Scope", request.scope)
+    session: Session | None = scope.get("asepsis.session")
+    if session is not None:
+        await sessions.end(
+            session.id, actor=session.principal.name, besides=scope["asepsis.connection"]
+        )
+    return redirect("/sign-in", cookie=_cookie("", max_age_s=0))
+
+
+@get("/account", opt={"action": Action.USE_CONSOLE})
+async def account_page(request: Web, frame: Frame, sessions: SessionService) -> Page:
+    """Show who is signed in, and where else."""
+    return await _account(request, frame, sessions)
+
+
+@post("/account/password", opt={"action": Action.USE_CONSOLE}, status_code=200)
+async def change_password(
+    request: Web, frame: Frame, accounts: Accounts, sessions: SessionService
+) -> Page:
+    """Replace one's own password; every session ends, this one too."""
+    fields = await read_form(request)
+    scope = cast("Scope", request.scope)
+    session: Session | None = scope.get("asepsis.session")
+    if session is not None and session.display:
+        raise Conflict("a wall display does not change passwords")
+    if fields.get("new") != fields.get("again"):
+        error = "The new password and its repetition differ."
+        return await _account(request, frame, sessions, error=error, status=400)
+    try:
+        await accounts.change_password(
+            who(request).name,
+            old=fields.get("old", ""),
+            new=fields.get("new", ""),
+            address=scope["asepsis.connection"].address,
+            besides=scope["asepsis.connection"],
+        )
+    except (NotAuthenticated, InputError, RateLimited) as error:
+        return await _account(request, frame, sessions, error=_explain(error), status=400)
+    return redirect("/sign-in?changed=1", cookie=_cookie("", max_age_s=0))
+
+
+@post("/account/sessions/{session_id:str}/end", opt={"action": Action.USE_CONSOLE}, status_code=200)
+async def end_session(request: Web, session_id: str, sessions: SessionService) -> Page:
+    """End another session of one's own."""
+    await read_form(request)
+    name, wanted = who(request).name, segment(session_id)
+    if all(each.id != wanted for each in await sessions.listing(name)):
+        raise NotFound("you have no such session")
+    scope = cast("Scope", request.scope)
+    await sessions.end(wanted, actor=name, besides=scope["asepsis.connection"])
+    return redirect(ACCOUNT)
+
+
+HANDLERS: Final = (
+    sign_in_page,
+    sign_in,
+    sign_out,
+    account_page,
+    change_password,
+    end_session,
+)
+
+
+async def _account(
+    request: Web, frame: Frame, sessions: SessionService, *, error: str = "", status: int = 200
+) -> Page:
+    found = await sessions.listing(who(request).name)
+    return frame.page(request, "account.html", status=status, sessions=found, error=error)
+
+
+def safe_path(text: str) -> str:
+    """Return a path of our own, or nothing: a way back must not lead elsewhere."""
+    ours = text.startswith("/") and not text.startswith(("//", "/\\"))
+    return text if ours and text.isprintable() and len(text) <= NEXT_CHARS_MAX else ""
+
+
+def _explain(error: AsepsisError) -> str:
+    words = f"{str(error)[:1].upper()}{str(error)[1:]}."
+    if isinstance(error, RateLimited):
+        return f"{words} Try again in {error.retry_after_s} s."
+    return f"{words} {error.hint[:1].upper()}{error.hint[1:]}." if error.hint else words
+
+
+def _cookie(value: str, *, max_age_s: int | None) -> str:
+    """Write Set-Cookie; it goes with the browser, but for a wall display's and an ended one's."""
+    age = "" if max_age_s is None else f"; Max-Age={max_age_s}"
+    return f"{COOKIE}={value}; {_COOKIE_RULES}{age}"
