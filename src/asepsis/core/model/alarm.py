@@ -86,6 +86,8 @@ class AlarmNotice:
         device_time_ns: Wall time of the device (of the hub, for its own), nanoseconds since 1970.
         received_at_ns: Wall time of the hub at arrival, nanoseconds since 1970.
         event: What happened.
+        cause: For a condition that the hub itself found, the stable word for what is wrong, such as
+            `silence`; else None.
     """
 
     device: str
@@ -93,3 +95,4 @@ class AlarmNotice:
     device_time_ns: int
     received_at_ns: int
     event: AlarmEvent
+    cause: str | None = None

@@ -70,10 +70,13 @@ class AlarmDocument(
     Attributes:
         device: Whose conditions they are: the sender itself, or one it is declared to speak for.
         events: 1 to `EVENTS_MAX`, in the order in which they happened.
+        lists_active: The events are no events but the list of every active alarm condition, each
+            once and as a change; it may be empty (REQ-ALM-014).
     """
 
     device: Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARS_MAX)]
     events: tuple[AlarmEntry, ...]
+    lists_active: bool = False
 
 
 _DECODER: Final = msgspec.json.Decoder(AlarmDocument)
@@ -93,8 +96,8 @@ def decode_alarms(data: bytes) -> AlarmDocument:
 
     Raises:
         LimitExceeded: Over `BYTES_MAX` bytes, `EVENTS_MAX` events or `TEXT_BYTES_MAX` of text.
-        InputError: Not UTF-8, not JSON, a missing or unknown field, or a word that is not one of
-            IEC 60601-1-8.
+        InputError: Not UTF-8, not JSON, a missing or unknown field, a word that is not one of
+            IEC 60601-1-8, or a list that holds an onset, an end or a condition twice.
 
     Source: IEC 60601-1-8; REQ-ALM-001 to 005.
     """
@@ -109,8 +112,19 @@ def decode_alarms(data: bytes) -> AlarmDocument:
         raise InputError(f"not an alarm document, see {path}") from error
     except (msgspec.DecodeError, UnicodeError) as error:
         raise InputError("alarm document is not UTF-8 JSON") from error
-    if not 0 < len(texts) <= EVENTS_MAX:
+    if document.lists_active:
+        _require_list(document.events)
+    elif not texts:
         raise LimitExceeded(f"an alarm document has 1 to {EVENTS_MAX} events")
-    if max(texts) > TEXT_BYTES_MAX:
+    if len(texts) > EVENTS_MAX:
+        raise LimitExceeded(f"an alarm document has 1 to {EVENTS_MAX} events")
+    if max(texts, default=0) > TEXT_BYTES_MAX:
         raise LimitExceeded(f"alarm text is over {TEXT_BYTES_MAX} bytes")
     return document
+
+
+def _require_list(entries: tuple[AlarmEntry, ...]) -> None:
+    if any(entry.phase != "change" for entry in entries):
+        raise InputError("a list of active alarm conditions holds the onset or end of one")
+    if len({entry.condition_id for entry in entries}) != len(entries):
+        raise InputError("a list of active alarm conditions names one twice")

@@ -81,8 +81,8 @@ class Hub:
         await asyncio.to_thread(core.access.people.ensure_first_administrator, token)
         await self._register_consumers(core)
         self._features = open_features(core)
-        await core.live.restore()
         await core.exchange.restore()
+        await core.live.restore(core.exchange.supervisor.active_alarms())
         for feature in self._features:
             if feature.restore is not None:
                 await feature.restore()

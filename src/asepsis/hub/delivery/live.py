@@ -18,13 +18,13 @@ from asepsis.core.model.lanes import Lane
 from asepsis.core.wire.frames import WaveformFrame
 from asepsis.hub.delivery import sse
 from asepsis.hub.delivery.ports import AlarmReader, DeliveryJournal, LiveNumerics
-from asepsis.hub.delivery.rules import NUMERIC_FRESH_NS, LiveQuery
+from asepsis.hub.delivery.rules import ALARMS_UNKNOWN, NUMERIC_FRESH_NS, LiveQuery
 from asepsis.hub.delivery.subscriber import Subscriber
 from asepsis.hub.delivery.tap import LiveTap
 
 READ_RECORDS: Final = 500
 REPLAY_RECORDS_MAX: Final = 20_000
-"""Alert records looked at after a restart or a reconnect; what is older is in the durable lane."""
+"""Alert records looked at after a reconnect; what is older is in the durable lane."""
 ACTIVE_MAX: Final = 20_000
 SUBSCRIBERS_MAX: Final = 500
 HEARTBEAT_S: Final = 1.0
@@ -53,6 +53,7 @@ class LiveHub:
         self._all: set[Subscriber] = set()
         self._last: dict[str, tuple[int, LiveNumerics]] = {}
         self._active: dict[tuple[str, bytes], AlarmNotice] = {}
+        self._unknown: dict[str, int] = {}
         self._position = 0
         self._taps: list[LiveTap] = []
 
@@ -68,6 +69,13 @@ class LiveHub:
     def active(self, devices: Container[str]) -> Sequence[AlarmNotice]:
         """Return the last event of every active alarm condition of some devices."""
         return tuple(n for (device, _), n in self._active.items() if device in devices)
+
+    def unknown_since(self, device: str) -> int | None:
+        """Return since when a device's active conditions may have changed unseen, None if not.
+
+        Source: REQ-ALM-017.
+        """
+        return self._unknown.get(device)
 
     def numerics(self, batch: LiveNumerics) -> None:
         """Offer an accepted live batch; returns at once."""
@@ -101,11 +109,14 @@ class LiveHub:
         for tap in self._taps:
             tap.end_all(reason)
 
-    async def restore(self) -> None:
-        """Learn which alarm conditions are active; call once before the listeners open."""
-        end = (await self._journal.status())[Lane.ALERT].last
-        self._position = max(0, end - REPLAY_RECORDS_MAX)
-        await self._pump_once()
+    async def restore(self, active: Iterable[AlarmNotice]) -> None:
+        """Start at the end of the alert lane; call once before the listeners open.
+
+        Args:
+            active: Last event of every condition that is active there.
+        """
+        self._position = (await self._journal.status())[Lane.ALERT].last
+        self._remember(active)
 
     async def run(self) -> None:
         """Pump the alert lane until cancelled."""
@@ -179,7 +190,13 @@ class LiveHub:
                     yield record.position, notices
 
     def _still_active(self, query: LiveQuery) -> bytes:
-        return b"".join(sse.alarm(notice, position=None) for notice in self.active(query.devices))
+        return b"".join(self._repeated(notice) for notice in self.active(query.devices))
+
+    def _repeated(self, notice: AlarmNotice) -> bytes:
+        """Write the last event of an active condition again, with what is not known of it."""
+        told = notice.assurance is not None
+        since_ns = self._unknown.get(notice.device) if told else None
+        return sse.alarm(notice, position=None, unknown_since_ns=since_ns)
 
     def _show_current(self, subscriber: Subscriber) -> None:
         oldest_ns = self._monotonic() - NUMERIC_FRESH_NS
@@ -202,20 +219,34 @@ class LiveHub:
             self._remember(own)
             watchers = self._watchers.get(device)
             if watchers:
-                data = b"".join(_numbered(own, position))
+                data = b"".join(_numbered(own, position)) + self._marked(own)
                 for subscriber in watchers:
                     subscriber.push(data, position=position)
         if notices:
             for tap in self._taps:
                 tap.alarms(notices, position)
 
+    def _marked(self, notices: Iterable[AlarmNotice]) -> bytes:
+        """Repeat the conditions of devices that have just become unknown, or known again."""
+        devices = {n.device for n in notices if n.cause == ALARMS_UNKNOWN}
+        told = [n for n in self.active(devices) if n.assurance is not None] if devices else ()
+        return b"".join(map(self._repeated, told))
+
     def _remember(self, notices: Iterable[AlarmNotice]) -> None:
         for notice in notices:
+            if notice.cause == ALARMS_UNKNOWN:
+                self._note_unknown(notice)
             key = (notice.device, notice.event.condition_id)
             if notice.event.phase is AlarmPhase.END:
                 self._active.pop(key, None)
             elif key in self._active or len(self._active) < ACTIVE_MAX:
                 self._active[key] = notice
+
+    def _note_unknown(self, notice: AlarmNotice) -> None:
+        if notice.event.phase is AlarmPhase.END:
+            self._unknown.pop(notice.device, None)
+        else:
+            self._unknown.setdefault(notice.device, notice.device_time_ns)
 
     def _add(self, subscriber: Subscriber) -> None:
         self._all.add(subscriber)

@@ -1,4 +1,4 @@
-"""What delivery needs from outside; `hub/app.py` fills these in."""
+"""What delivery needs from outside; `hub/app` fills these in."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol

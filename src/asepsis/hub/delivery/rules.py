@@ -16,6 +16,8 @@ DEVICES_MAX: Final = 1_000
 QUERY_FIELDS_MAX: Final = DEVICES_MAX + 8
 NUMERIC_FRESH_NS: Final = 6_000_000_000
 """A numeric that is older is blanked: its period, 1 s, plus 5 s (REQ-SUB-004)."""
+ALARMS_UNKNOWN: Final = "alarms-unknown"
+"""Cause of the hub's own condition while a device's active conditions may have changed unseen."""
 _DIGITS_MAX: Final = 18
 
 

@@ -34,18 +34,23 @@ def retry(milliseconds: int) -> bytes:
     return b"retry: %d\n\n" % milliseconds
 
 
-def alarm(notice: AlarmNotice, *, position: int | None) -> bytes:
+def alarm(
+    notice: AlarmNotice, *, position: int | None, unknown_since_ns: int | None = None
+) -> bytes:
     """Write an alarm event.
 
     Args:
         notice: What happened.
         position: Its place in the alert lane; None for one that is repeated as still active, which
             must not move the client's `Last-Event-ID` backwards.
+        unknown_since_ns: Wall time since which it is not known whether the condition is still
+            active, nanoseconds since 1970; None if it is known.
     """
     what = notice.event
     data = {
         "device": notice.device,
         "found_by": "hub" if notice.assurance is None else "device",
+        "cause": notice.cause,
         "assurance": notice.assurance.value if notice.assurance else None,
         "condition_id": what.condition_id.hex(),
         "phase": what.phase.name.lower(),
@@ -58,6 +63,7 @@ def alarm(notice: AlarmNotice, *, position: int | None) -> bytes:
         "text": what.text,
         "device_time_ns": notice.device_time_ns,
         "received_at_ns": notice.received_at_ns,
+        "unknown_since_ns": unknown_since_ns,
     }
     return event("alarm", data, position=position)
 

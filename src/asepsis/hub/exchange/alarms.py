@@ -3,40 +3,27 @@
 Source: REQ-ALM; standard/schemas/alarm.json.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from asepsis.core.journal.ports import Append, Link, Receipt
-from asepsis.core.mapping.alarm_document import document_to_alarms
-from asepsis.core.model.alarm import AlarmEvent
+from asepsis.core.journal.ports import Append, Link, Outcome, Receipt
+from asepsis.core.model.alarm import AlarmNotice
 from asepsis.core.model.lanes import Account, Lane
-from asepsis.core.wire.fhir_alarm import decode_alarms
+from asepsis.core.wire.fhir_alarm import AlarmDocument, decode_alarms
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
 from asepsis.hub.exchange import rules
-from asepsis.hub.exchange.intake import Intake
+from asepsis.hub.exchange.active import Place
+from asepsis.hub.exchange.intake import Accepted, Intake
+from asepsis.hub.exchange.notices import of_document
 
 KIND: Final = "alarm-document"
-NS_PER_MS: Final = 1_000_000
-
-
-def decode_document(body: bytes) -> tuple[str, tuple[tuple[int, AlarmEvent], ...]]:
-    """Read an alarm document; returns the device, and device wall time and event of each entry.
-
-    Raises:
-        InputError: Malformed, an unknown word, or a field outside its range.
-        LimitExceeded: Too many events or too long a text.
-    """
-    document = decode_alarms(body)
-    timed = document_to_alarms(document).value
-    return document.device, tuple(
-        (timed.start_ns + event.offset_ms * NS_PER_MS, event) for event in timed.events
-    )
 
 
 @dataclass(slots=True)
 class AlarmLane:
-    """Takes alarm documents on `/alerts`.
+    """Takes alarm documents on `/alerts` and `/late`.
 
     Attributes:
         intake: What the lanes share.
@@ -45,32 +32,75 @@ class AlarmLane:
     intake: Intake
 
     async def receive(
-        self, principal: Principal, body: bytes, *, epoch: int, sequence: int
+        self, principal: Principal, body: bytes, *, epoch: int, sequence: int, late: bool
     ) -> Receipt:
         """Take one document.
 
+        Args:
+            principal: Who sends it.
+            body: JSON.
+            epoch: Of the sender's numbers.
+            sequence: Its number.
+            late: Whether it came on the late lane: it is history, whatever it says is active.
+
         Raises:
-            InputError: Malformed, or not live.
+            InputError: Malformed, or not live on the live lane.
             TrustError: Not the sender's to send, or the device signs its alarms.
             TransientError: The journal is full or busy; nothing was stored.
 
-        Source: REQ-ALM-008.
+        Source: REQ-ALM-008, REQ-ALM-012, REQ-ALM-019.
         """
-        device, _ = decode_document(body)
-        self.intake.may_speak(principal, Action.SUBMIT_ALERT, device)
-        rules.require_unsigned_allowed(signs=self.intake.facts(device).signs, what="alarm")
+        document = decode_alarms(body)
+        action = Action.SUBMIT_LATE if late else Action.SUBMIT_ALERT
+        self.intake.may_speak(principal, action, document.device)
+        signs = self.intake.facts(document.device).signs
+        rules.require_unsigned_allowed(signs=signs, what="alarm")
+        received_at_ns = self.intake.clocks.wall()
+        notices = of_document(
+            document,
+            assurance=rules.assurance(
+                principal,
+                document.device,
+                signed=False,
+                observed=self.intake.directory.observed(principal.name, document.device),
+            ),
+            received_at_ns=received_at_ns,
+        )
         accepted = await self.intake.store(
             Append(
-                lane=Lane.ALERT,
+                lane=_lane(document, late=late),
                 account=Account.FHIR,
                 producer=principal.name,
                 epoch=epoch,
                 sequence=sequence,
                 kind=KIND,
                 body=body,
-                received_at_ns=self.intake.clocks.wall(),
+                received_at_ns=received_at_ns,
                 link=Link.of(body),
             ),
-            late=False,
+            late=late,
         )
+        if accepted.receipt.outcome is Outcome.STORED:
+            place = Place(principal.name, epoch, sequence)
+            self._follow(document, notices, accepted, place)
         return accepted.receipt
+
+    def _follow(
+        self,
+        document: AlarmDocument,
+        notices: Sequence[AlarmNotice],
+        accepted: Accepted,
+        place: Place,
+    ) -> None:
+        supervisor = self.intake.supervisor
+        if document.lists_active:
+            if accepted.live:
+                supervisor.alarms_listed(document.device, notices, place)
+        elif accepted.live:
+            supervisor.alarms(notices, place, position=accepted.receipt.position)
+        else:
+            supervisor.alarms_late(notices)
+
+
+def _lane(document: AlarmDocument, *, late: bool) -> Lane:
+    return rules.batch_lane(late=late, has_alarms=not document.lists_active)

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from asepsis.core.journal.ports import Outcome, Receipt
+from asepsis.core.model.identity import PrincipalKind
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
 from asepsis.hub.exchange import rules
@@ -79,7 +80,7 @@ def routes(lanes: Lanes) -> Sequence[Route]:
     return (
         *posts,
         Route("POST", rules.Route.HL7V2.value, _message(lanes), Action.SUBMIT_HL7V2),
-        Route("GET", "/metadata", _metadata(lanes.metadata), Action.READ_METADATA),
+        Route("GET", "/metadata", _metadata(lanes), Action.READ_METADATA),
     )
 
 
@@ -105,6 +106,8 @@ async def _admitted_body(
     principal: Principal = scope["asepsis.principal"]
     rule = ROUTE_RULES[route]
     media = require_media(scope, *rule.media)
+    if lanes.signed.intake.supervisor.is_gateway(principal.name):
+        await lanes.signed.intake.gateway_heard(principal.name)
     lanes.limiter.take(
         route,
         principal.name,
@@ -131,7 +134,9 @@ def _alerts(lanes: Lanes) -> _Take:
         if media == rules.ORIGIN_BATCH:
             return await lanes.signed.receive(principal, Action.SUBMIT_ALERT, body, late=False)
         epoch, sequence = _numbering(scope)
-        return await lanes.alarms.receive(principal, body, epoch=epoch, sequence=sequence)
+        return await lanes.alarms.receive(
+            principal, body, epoch=epoch, sequence=sequence, late=False
+        )
 
     return take
 
@@ -149,8 +154,13 @@ def _late(lanes: Lanes) -> _Take:
             return await lanes.signed.receive(principal, Action.SUBMIT_LATE, body, late=True)
         if media == rules.WAVEFORM:
             return await lanes.waveforms.receive(principal, Action.SUBMIT_LATE, body, late=True)
+        epoch, sequence = _numbering(scope)
+        if media == rules.ALARM:
+            return await lanes.alarms.receive(
+                principal, body, epoch=epoch, sequence=sequence, late=True
+            )
         return await lanes.bundles.receive(
-            principal, Action.SUBMIT_LATE, body, numbering=_numbering(scope), late=True
+            principal, Action.SUBMIT_LATE, body, numbering=(epoch, sequence), late=True
         )
 
     return take
@@ -195,8 +205,11 @@ async def _batch(lanes: Lanes, principal: Principal, scope: Scope, body: bytes) 
     return json.dumps({"stored": stored, "refused": refused}).encode()
 
 
-def _metadata(document: bytes) -> App:
-    async def get(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await answer(send, 200, document, media=FHIR)
+def _metadata(lanes: Lanes) -> App:
+    async def get(scope: Scope, _receive: Receive, send: Send) -> None:
+        principal: Principal = scope["asepsis.principal"]
+        if principal.kind is PrincipalKind.GATEWAY:
+            await lanes.signed.intake.gateway_heard(principal.name)
+        await answer(send, 200, lanes.metadata, media=FHIR)
 
     return get

@@ -1,7 +1,7 @@
 """What every lane shares: who may send, windows, the journal, and what follows a durable record."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,16 +12,18 @@ from asepsis.core.errors import (
     NotPermitted,
 )
 from asepsis.core.journal.ports import Append, Outcome, Receipt
+from asepsis.core.model.alarm import AlarmNotice
 from asepsis.core.model.lanes import Account
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action, decide
+from asepsis.hub.exchange.active import Place as RecordPlace
 from asepsis.hub.exchange.digests import DigestMemory
 from asepsis.hub.exchange.lease import Fact
 from asepsis.hub.exchange.ports import Audit, DeviceFacts, Directory, ExchangeJournal, LiveFeed
 from asepsis.hub.exchange.supervisor import Supervisor
 from asepsis.hub.exchange.window import LagMeter, Place, Window
 
-GAP_TICK_S: Final = 0.25
+GAP_TICK_S: Final = 0.1
 AUDIT_EVERY_NS: Final = 10_000_000_000
 AUDIT_KEYS_MAX: Final = 10_000
 
@@ -80,6 +82,9 @@ class Intake:
     )
     _gapped: set[str] = field(default_factory=set[str])
     _audited: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    _lists: dict[str, tuple[Sequence[AlarmNotice], RecordPlace]] = field(
+        default_factory=dict[str, tuple[Sequence[AlarmNotice], RecordPlace]]
+    )
 
     def may_speak(self, principal: Principal, action: Action, device: str) -> None:
         """Refuse a message about a device that is not the sender's to speak for.
@@ -156,6 +161,14 @@ class Intake:
         if self.supervisor.epoch(device) < epoch:
             await self.supervisor.watch(device, epoch)
 
+    async def gateway_heard(self, gateway: str) -> None:
+        """Renew the lease of a gateway; its first call of `/metadata` puts it under supervision.
+
+        Raises:
+            TransientError: It could not be put under supervision; it asks again anyway.
+        """
+        await self.supervisor.gateway_heard(gateway)
+
     async def forged(self, principal: Principal, device: str, error: AsepsisError) -> None:
         """Alarm and audit data that is not what it says it is; the caller raises the error."""
         self.supervisor.fact(device, Fact.FORGERY_FOUND)
@@ -178,8 +191,34 @@ class Intake:
             outcome=code,
         )
 
+    def alarms_listed(
+        self, device: str, notices: Sequence[AlarmNotice], place: RecordPlace
+    ) -> None:
+        """Take a device's list of active conditions, once nothing that it overtook can still come.
+
+        An event and the list after it travel on two connections. Without the wait a list that is
+        first would reveal what its own event tells a moment later.
+        """
+        self._lists[device] = (notices, place)
+        self.settle_list(device)
+
+    def settle_list(self, device: str) -> None:
+        """Apply the list of a device that waited, if it need not wait any more."""
+        waiting = self._lists.get(device)
+        if waiting is None:
+            return
+        notices, place = waiting
+        window = self._windows.get((Account.ORIGIN, device))
+        now_ns = self.clocks.monotonic()
+        if window is not None and window.awaits(place.epoch, place.sequence, now_ns=now_ns):
+            return
+        del self._lists[device]
+        self.supervisor.alarms_listed(device, notices, place)
+
     def tick(self) -> None:
         """Turn gaps that outlived short reordering into conditions."""
+        for device in tuple(self._lists):
+            self.settle_list(device)
         now_ns = self.clocks.monotonic()
         for device in tuple(self._gapped):
             window = self._windows.get((Account.ORIGIN, device))
@@ -187,7 +226,7 @@ class Intake:
                 self._gapped.discard(device)
             elif window.overdue(now_ns=now_ns):
                 self._gapped.discard(device)
-                self.supervisor.fact(device, Fact.GAP_OVERDUE, epoch=window.epoch)
+                self._missing(device, window)
 
     async def run(self) -> None:
         """Look at gaps until cancelled."""
@@ -200,6 +239,7 @@ class Intake:
         self.digests.forget(device)
         self.lags.pop(device, None)
         self._gapped.discard(device)
+        self._lists.pop(device, None)
         for account in Account:
             self._windows.pop((account, device), None)
         await self.supervisor.removed(device)
@@ -208,7 +248,7 @@ class Intake:
         signed = record.account is Account.ORIGIN
         if record.epoch > window.epoch and window.gaps and signed:
             # The old epoch ended with numbers missing; its window is about to be forgotten.
-            self.supervisor.fact(record.producer, Fact.GAP_OVERDUE, epoch=window.epoch)
+            self._missing(record.producer, window)
         window.accepted(record.epoch, record.sequence)
         if record.epoch != window.epoch:
             return
@@ -218,6 +258,11 @@ class Intake:
             window.opened(receipt.gap_opened, now_ns=self.clocks.monotonic())
             if signed:
                 self._gapped.add(record.producer)
+
+    def _missing(self, device: str, window: Window) -> None:
+        self.supervisor.fact(device, Fact.GAP_OVERDUE, epoch=window.epoch)
+        last = RecordPlace(device, window.epoch, window.last_missing())
+        self.supervisor.alarms_unseen(device, place=last)
 
     async def _gap_closed(self, record: Append) -> None:
         if record.account is not Account.ORIGIN:

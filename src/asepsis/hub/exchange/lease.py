@@ -1,9 +1,10 @@
-"""Silence, fork, gap: the technical alarm conditions that the hub itself finds, as tables.
+"""The technical alarm conditions that the hub itself finds, as tables.
 
 Pure. A condition is open or closed per device and cause; a fact moves it. Only a move that the
 table names makes an event, so a repeated report is harmless and no end is ever invented.
 
-Source: REQ-ORG-011, -013, -014, -015, REQ-ALM-003, -013; IEC 60601-1-8 clause 6.11.2.2.
+Source: REQ-ORG-011, -013, -014, -015, REQ-ALM-003, -013, -017, -020, REQ-ID-022;
+IEC 60601-1-8 clause 6.11.2.2.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from asepsis.core.model.clinical import ClinicalState
 
 LEASE_MS_DEFAULT: Final = 2_000
 LEASE_MS_MAX: Final = 10_000
+_S: Final = 1_000_000_000
 
 
 class Cause(StrEnum):
@@ -28,6 +30,16 @@ class Cause(StrEnum):
     """A number is missing and late batches have not filled it yet."""
     FORGERY = "forgery"
     """A batch whose signature, key or name does not fit, or a bundle unlike its signed batch."""
+    ALARMS_UNKNOWN = "alarms-unknown"
+    """What is known of the device's active alarm conditions may have changed unseen."""
+    GATEWAY = "gateway"
+    """A gateway says nothing for longer than its lease."""
+    REVOKED = "revoked"
+    """The identity of a device under supervision was revoked: nobody hears its alarms from afar."""
+    CERTIFICATES = "certificates"
+    """Two certificates of one identity are in use; its key may have been copied."""
+    ISSUANCE = "issuance"
+    """The signer refused something that it should never have been asked."""
 
 
 class Fact(Enum):
@@ -41,7 +53,17 @@ class Fact(Enum):
     GAPS_FILLED = "the account has no gap left"
     FORGERY_FOUND = "a signature, key, name or signed twin did not fit"
     FORGERY_QUIET = "no forgery for the quiet time"
-    DEVICE_REMOVED = "the identity was revoked"
+    ALARMS_UNSEEN = "alarm events may have been missed while conditions were active"
+    ALARMS_KNOWN = "a list of active conditions was accepted, or none is left"
+    GATEWAY_LOST = "the gateway's lease ran out"
+    GATEWAY_HEARD = "the gateway sent or asked something"
+    CERTIFICATES_FOUND = "two certificates of the identity were used"
+    CERTIFICATES_QUIET = "no second certificate for the quiet time"
+    ISSUANCE_REFUSED = "the signer raised an alarm"
+    ISSUANCE_QUIET = "no alarm of the signer for the quiet time"
+    DEVICE_REVOKED = "the identity was revoked while it was under supervision"
+    REVOCATION_OLD = "the revocation is a shift ago"
+    DEVICE_REMOVED = "supervision ended"
 
 
 class Standing(Enum):
@@ -51,28 +73,41 @@ class Standing(Enum):
     OPEN = "open"
 
 
-_OPENS: Final[Mapping[Fact, Cause]] = {
+OPENED_BY: Final[Mapping[Fact, Cause]] = {
     Fact.LEASE_EXPIRED: Cause.SILENCE,
     Fact.FORK_FOUND: Cause.FORK,
     Fact.GAP_OVERDUE: Cause.GAP,
     Fact.FORGERY_FOUND: Cause.FORGERY,
+    Fact.ALARMS_UNSEEN: Cause.ALARMS_UNKNOWN,
+    Fact.GATEWAY_LOST: Cause.GATEWAY,
+    Fact.DEVICE_REVOKED: Cause.REVOKED,
+    Fact.CERTIFICATES_FOUND: Cause.CERTIFICATES,
+    Fact.ISSUANCE_REFUSED: Cause.ISSUANCE,
 }
-_CLOSES: Final[Mapping[Fact, tuple[Cause, ...]]] = {
-    Fact.BATCH_ACCEPTED: (Cause.SILENCE,),
+"""Which condition a fact begins."""
+CLOSES: Final[Mapping[Fact, tuple[Cause, ...]]] = {
+    # A revoked device that is heard was admitted again.
+    Fact.BATCH_ACCEPTED: (Cause.SILENCE, Cause.REVOKED),
     # A new epoch starts a new chain. The old gap stays: its values are still missing.
     Fact.EPOCH_STARTED: (Cause.FORK,),
     Fact.GAPS_FILLED: (Cause.GAP,),
     Fact.FORGERY_QUIET: (Cause.FORGERY,),
-    # A revoked device is nobody's to wait for; who revoked it stands in the audit log.
-    Fact.DEVICE_REMOVED: tuple(Cause),
+    Fact.ALARMS_KNOWN: (Cause.ALARMS_UNKNOWN,),
+    Fact.GATEWAY_HEARD: (Cause.GATEWAY, Cause.REVOKED),
+    Fact.CERTIFICATES_QUIET: (Cause.CERTIFICATES,),
+    Fact.ISSUANCE_QUIET: (Cause.ISSUANCE,),
+    Fact.REVOCATION_OLD: (Cause.REVOKED,),
+    # Nobody waits for a revoked device; that it is revoked is said for a shift.
+    Fact.DEVICE_REMOVED: tuple(cause for cause in Cause if cause is not Cause.REVOKED),
 }
+"""Which conditions a fact ends."""
 
 STEPS: Final[Mapping[tuple[Cause, Standing, Fact], tuple[Standing, AlarmPhase]]] = {
     (cause, Standing.CLOSED, fact): (Standing.OPEN, AlarmPhase.ONSET)
-    for fact, cause in _OPENS.items()
+    for fact, cause in OPENED_BY.items()
 } | {
     (cause, Standing.OPEN, fact): (Standing.CLOSED, AlarmPhase.END)
-    for fact, causes in _CLOSES.items()
+    for fact, causes in CLOSES.items()
     for cause in causes
 }
 """Every move there is; a pair that is absent changes nothing and makes no event."""
@@ -84,6 +119,27 @@ def step(cause: Cause, standing: Standing, fact: Fact) -> tuple[Standing, AlarmP
 
 
 _WATCHED: Final = frozenset({ClinicalState.IN_USE, ClinicalState.ALARMING})
+_HIGH, _MEDIUM, _LOW = AlarmPriority.HIGH, AlarmPriority.MEDIUM, AlarmPriority.LOW
+_PRIORITIES: Final[Mapping[Cause, tuple[AlarmPriority, AlarmPriority]]] = {
+    # Elsewhere, and on a patient or unknown.
+    Cause.SILENCE: (_LOW, _HIGH),
+    Cause.FORK: (_MEDIUM, _HIGH),
+    Cause.GAP: (_LOW, _LOW),
+    Cause.FORGERY: (_MEDIUM, _HIGH),
+    # The silence or gap behind it has a priority of its own.
+    Cause.ALARMS_UNKNOWN: (_LOW, _MEDIUM),
+    Cause.GATEWAY: (_HIGH, _HIGH),
+    Cause.REVOKED: (_LOW, _HIGH),
+    Cause.CERTIFICATES: (_MEDIUM, _MEDIUM),
+    Cause.ISSUANCE: (_LOW, _LOW),
+}
+QUIET: Final[Mapping[Cause, tuple[Fact, int]]] = {
+    # What nothing but time can end: the fact that ends it, and after how many nanoseconds.
+    Cause.FORGERY: (Fact.FORGERY_QUIET, 60 * _S),
+    Cause.ISSUANCE: (Fact.ISSUANCE_QUIET, 3_600 * _S),
+    Cause.REVOKED: (Fact.REVOCATION_OLD, 12 * 3_600 * _S),
+    Cause.CERTIFICATES: (Fact.CERTIFICATES_QUIET, 24 * 3_600 * _S),
+}
 
 
 def priority(cause: Cause, state: ClinicalState | None) -> AlarmPriority:
@@ -97,11 +153,8 @@ def priority(cause: Cause, state: ClinicalState | None) -> AlarmPriority:
     store it is low. An unknown state counts as on a patient.
     """
     on_patient = state is None or state in _WATCHED
-    if cause is Cause.GAP:
-        return AlarmPriority.LOW
-    if cause is Cause.SILENCE:
-        return AlarmPriority.HIGH if on_patient else AlarmPriority.LOW
-    return AlarmPriority.HIGH if on_patient else AlarmPriority.MEDIUM
+    elsewhere, on = _PRIORITIES[cause]
+    return on if on_patient else elsewhere
 
 
 MDC_CODE: Final[Mapping[Cause, int]] = {
@@ -110,12 +163,22 @@ MDC_CODE: Final[Mapping[Cause, int]] = {
     Cause.FORK: 1024 << 16 | 0xF002,
     Cause.GAP: 1024 << 16 | 0xF003,
     Cause.FORGERY: 1024 << 16 | 0xF004,
+    Cause.ALARMS_UNKNOWN: 1024 << 16 | 0xF005,
+    Cause.GATEWAY: 1024 << 16 | 0xF006,
+    Cause.REVOKED: 1024 << 16 | 0xF007,
+    Cause.CERTIFICATES: 1024 << 16 | 0xF008,
+    Cause.ISSUANCE: 1024 << 16 | 0xF009,
 }
 TEXT: Final[Mapping[Cause, str]] = {
     Cause.SILENCE: "HUB: NO DATA FROM DEVICE",
     Cause.FORK: "HUB: TWO SOURCES USE ONE DEVICE KEY",
     Cause.GAP: "HUB: DATA MISSING",
     Cause.FORGERY: "HUB: FORGED DATA REFUSED",
+    Cause.ALARMS_UNKNOWN: "HUB: ALARM STATE OF DEVICE UNKNOWN",
+    Cause.GATEWAY: "HUB: GATEWAY DOES NOT ANSWER",
+    Cause.REVOKED: "HUB: DEVICE REVOKED",
+    Cause.CERTIFICATES: "HUB: TWO CERTIFICATES OF ONE DEVICE IN USE",
+    Cause.ISSUANCE: "HUB: CERTIFICATE REQUEST REFUSED",
 }
 """Fixed texts: nothing that came from outside enters a text of the hub's own."""
 

@@ -1,4 +1,4 @@
-"""What the exchange needs from outside; `hub/app.py` fills these in."""
+"""What the exchange needs from outside; `hub/app` fills these in."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

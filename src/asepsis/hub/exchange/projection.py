@@ -13,8 +13,9 @@ from asepsis.core.errors import InputError
 from asepsis.core.journal.ports import Record
 from asepsis.core.model.alarm import AlarmNotice
 from asepsis.core.model.identity import Assurance
+from asepsis.core.wire.fhir_alarm import decode_alarms
 from asepsis.core.wire.origin import decode_batch
-from asepsis.hub.exchange import alarms, signed, technical
+from asepsis.hub.exchange import alarms, notices, revealed, signed, technical
 from asepsis.hub.exchange.ports import Directory
 
 log = structlog.get_logger("exchange.projection")
@@ -22,7 +23,9 @@ log = structlog.get_logger("exchange.projection")
 
 @dataclass(frozen=True, slots=True)
 class AlarmProjection:
-    """Reads the alarm events of a record of the alert lane.
+    """Reads the alarm events of a record of the alert lane or the late lane.
+
+    A list of active conditions is no event and tells none; what it reveals has records of its own.
 
     Attributes:
         directory: Says which gateways have network evidence.
@@ -39,60 +42,34 @@ class AlarmProjection:
             return ()
 
     def _read(self, record: Record) -> Sequence[AlarmNotice]:
+        received_at_ns = record.append.received_at_ns
+        own = record.append.producer == technical.PRODUCER
         match record.append.kind:
             case signed.KIND:
-                return _of_batch(record)
+                batch = decode_batch(record.append.body)
+                lists = batch.header.lists_active
+                return () if lists else notices.of_batch(batch, received_at_ns=received_at_ns)
             case alarms.KIND:
                 return self._of_document(record)
-            case technical.EVENT_KIND if record.append.producer == technical.PRODUCER:
-                return _of_hub(record)
+            case technical.EVENT_KIND if own:
+                event = technical.decode_event(record.append.body)
+                return (event.notice(received_at_ns=received_at_ns),)
+            case revealed.KIND if own:
+                return (revealed.decode(record.append.body, received_at_ns=received_at_ns),)
             case _:
                 return ()
 
     def _of_document(self, record: Record) -> Sequence[AlarmNotice]:
         append = record.append
-        device, entries = alarms.decode_document(append.body)
-        if device == append.producer:
+        document = decode_alarms(append.body)
+        if document.lists_active:
+            return ()
+        if document.device == append.producer:
             assurance = Assurance.DEVICE_CERTIFICATE
-        elif self.directory.observed(append.producer, device):
+        elif self.directory.observed(append.producer, document.device):
             assurance = Assurance.GATEWAY_OBSERVED
         else:
             assurance = Assurance.SOURCE_CLAIMED
-        return tuple(
-            AlarmNotice(
-                device=device,
-                assurance=assurance,
-                device_time_ns=at_ns,
-                received_at_ns=append.received_at_ns,
-                event=event,
-            )
-            for at_ns, event in entries
+        return notices.of_document(
+            document, assurance=assurance, received_at_ns=append.received_at_ns
         )
-
-
-def _of_batch(record: Record) -> Sequence[AlarmNotice]:
-    batch = decode_batch(record.append.body)
-    start_ns = batch.instant.wall_ns
-    return tuple(
-        AlarmNotice(
-            device=batch.device.uri,
-            assurance=Assurance.DEVICE_ORIGIN,
-            device_time_ns=start_ns + event.offset_ms * 1_000_000,
-            received_at_ns=record.append.received_at_ns,
-            event=event,
-        )
-        for event in batch.alarm_events
-    )
-
-
-def _of_hub(record: Record) -> Sequence[AlarmNotice]:
-    event = technical.decode_event(record.append.body)
-    return (
-        AlarmNotice(
-            device=event.device,
-            assurance=None,
-            device_time_ns=event.at_ns,
-            received_at_ns=record.append.received_at_ns,
-            event=event.alarm(),
-        ),
-    )

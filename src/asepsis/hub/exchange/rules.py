@@ -65,7 +65,7 @@ ROUTE_RULES: Final[Mapping[Route, RouteRule]] = {
     Route.WAVEFORMS: RouteRule(Action.SUBMIT_WAVEFORM, frozenset({WAVEFORM}), 262_144, 16, 64),
     # After an outage the spool is sent as fast as the hub takes it.
     Route.LATE: RouteRule(
-        Action.SUBMIT_LATE, frozenset({ORIGIN_BATCH, WAVEFORM, FHIR_JSON}), 262_144, 200, 400
+        Action.SUBMIT_LATE, frozenset({ORIGIN_BATCH, WAVEFORM, FHIR_JSON, ALARM}), 262_144, 200, 400
     ),
     Route.FHIR: RouteRule(Action.SUBMIT_FHIR, frozenset({FHIR_JSON}), 262_144, 8, 32),
     # Of a batch each message counts.
@@ -154,9 +154,10 @@ def batch_named_by(identifier: str | None) -> tuple[int, int]:
 
 
 def batch_lane(*, late: bool, has_alarms: bool) -> Lane:
-    """Return the journal lane of an origin batch: its content decides, not the route.
+    """Return the journal lane of a batch or alarm document: its content decides, not the route.
 
     Whatever carries an alarm event goes to the alert lane, so a receiver of alarms needs one lane.
+    A list of active conditions is no event.
     """
     if late:
         return Lane.LATE

@@ -14,6 +14,7 @@ from asepsis.hub.exchange.message_live import LiveMessages
 from asepsis.hub.exchange.messages import MessageLane
 from asepsis.hub.exchange.metadata import capability_statement
 from asepsis.hub.exchange.ports import Audit, Directory, ExchangeJournal, LiveFeed
+from asepsis.hub.exchange.projection import AlarmProjection
 from asepsis.hub.exchange.signed import SignedLane, UnitGuard
 from asepsis.hub.exchange.supervisor import Supervisor
 from asepsis.hub.exchange.waveforms import WaveformLane
@@ -79,7 +80,12 @@ def build_exchange(
         rate_factor: Multiplies every rate.
     """
     supervisor = Supervisor(
-        journal, directory, wall=clocks.wall, monotonic=clocks.monotonic, fresh_id=fresh_id
+        journal,
+        directory,
+        read_alarms=AlarmProjection(directory),
+        wall=clocks.wall,
+        monotonic=clocks.monotonic,
+        fresh_id=fresh_id,
     )
     intake = Intake(journal, directory, supervisor, feed, audit, clocks)
     signed = SignedLane(intake, UnitGuard(check_unit))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from asepsis.core.errors import AsepsisError, Conflict, SignatureInvalid, TrustError
-from asepsis.core.journal.ports import Append, Link, Receipt
+from asepsis.core.journal.ports import Append, Link, Outcome, Receipt
 from asepsis.core.model.identity import Assurance
 from asepsis.core.model.lanes import Account
 from asepsis.core.model.observation import Observation
@@ -20,8 +20,10 @@ from asepsis.core.trust.origin import OriginVerifier
 from asepsis.core.wire.origin import OriginBatch, decode_batch
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
+from asepsis.hub.exchange.active import Place as RecordPlace
 from asepsis.hub.exchange.intake import Accepted, Intake
 from asepsis.hub.exchange.lease import Fact
+from asepsis.hub.exchange.notices import of_batch
 from asepsis.hub.exchange.rules import batch_lane
 from asepsis.hub.exchange.window import LAG_NS_MAX, LagMeter, Place
 
@@ -138,10 +140,11 @@ class SignedLane:
         await self._require_genuine(principal, device, batch)
         self.units.require(batch)
         received_at_ns = self.intake.clocks.wall()
+        events = batch.alarm_events and not batch.header.lists_active
         try:
             accepted = await self.intake.store(
                 Append(
-                    lane=batch_lane(late=late, has_alarms=bool(batch.alarm_events)),
+                    lane=batch_lane(late=late, has_alarms=bool(events)),
                     account=Account.ORIGIN,
                     producer=device,
                     epoch=batch.header.epoch,
@@ -158,8 +161,11 @@ class SignedLane:
             raise
         if accepted.place is not None:  # A repeated one too: its first answer may have failed here.
             await self.intake.heard(device, batch.header.epoch)
+        if events:
+            self._follow_events(batch, accepted, received_at_ns)
         if accepted.live:
             self._show(device, batch, accepted, received_at_ns)
+            self.intake.settle_list(device)
         return accepted.receipt
 
     def recent(self, device: str, epoch: int, sequence: int) -> OriginBatch:
@@ -220,9 +226,26 @@ class SignedLane:
                 intake.feed.waveforms(device, proven, Assurance.DEVICE_ORIGIN)
         if accepted.place is Place.NEWER:
             intake.feed.numerics(SignedNumerics(batch, received_at_ns))
+        if header.lists_active:
+            active = of_batch(batch, received_at_ns=received_at_ns)
+            intake.alarms_listed(device, active, _place(batch))
+
+    def _follow_events(self, batch: OriginBatch, accepted: Accepted, received_at_ns: int) -> None:
+        if accepted.receipt.outcome is not Outcome.STORED:
+            return
+        notices = of_batch(batch, received_at_ns=received_at_ns)
+        if accepted.live:
+            position = accepted.receipt.position
+            self.intake.supervisor.alarms(notices, _place(batch), position=position)
+        else:
+            self.intake.supervisor.alarms_late(notices)
 
     def _remember(self, device: str, batch: OriginBatch) -> None:
         recent = self._recent.get(device)
         if recent is None:
             recent = self._recent[device] = deque(maxlen=RECENT_BATCHES)
         recent.append(batch)
+
+
+def _place(batch: OriginBatch) -> RecordPlace:
+    return RecordPlace(batch.device.uri, batch.epoch, batch.sequence)

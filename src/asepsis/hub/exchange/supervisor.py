@@ -1,23 +1,25 @@
 """Watches every device: leases run out, conditions open and close, each event durable and live.
 
-A thin shell over `lease` and `technical`: it holds the deadlines, writes events to the journal in
-order and restores everything from the journal after a restart. It invents no end: a condition that
-was open when the hub died is open when it is back, with the same id.
+A thin shell over `lease`, `technical` and `active`: it holds the deadlines, queues events in order
+and restores everything from the journal after a restart. It invents no end: a condition that was
+open when the hub died is open when it is back, with the same id.
 """
 
 import asyncio
-import heapq
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 import structlog
 
 from asepsis.core.errors import NotFound, TransientError
-from asepsis.core.journal.ports import Append, Record
+from asepsis.core.journal.ports import Record
+from asepsis.core.model.alarm import AlarmNotice
 from asepsis.core.model.clinical import ClinicalState
-from asepsis.core.model.lanes import Account, Lane
-from asepsis.hub.exchange.lease import Cause, Fact, lease_ns
+from asepsis.core.model.lanes import Lane
+from asepsis.hub.exchange import revealed
+from asepsis.hub.exchange.account import Entry, OwnAccount
+from asepsis.hub.exchange.active import ActiveConditions, Place, Revealed
+from asepsis.hub.exchange.lease import CLOSES, OPENED_BY, QUIET, Cause, Fact, lease_ns
 from asepsis.hub.exchange.ports import Directory, ExchangeJournal
 from asepsis.hub.exchange.technical import (
     EVENT_KIND,
@@ -37,23 +39,25 @@ from asepsis.hub.exchange.technical import (
 TICK_S: Final = 0.1
 STATE_EVERY_RECORDS: Final = 2_000
 STATE_EVERY_NS: Final = 3_600_000_000_000
-RETRY_S: Final = 0.25
-GROUP_EVENTS: Final = 256
-"""Events written at once: a dead switch silences a ward, and each must be told in time."""
-FORGERY_QUIET_NS: Final = 60_000_000_000
 READ_RECORDS: Final = 1_000
-EPOCH: Final = 1
-"""The hub's own account never restarts: one epoch, sequences go on after a restart."""
+REPLAY_RECORDS_MAX: Final = 50_000
+"""Alert records read at most to know again what was active; what is older is of devices that send
+no list, and stays in the durable lane."""
+_ENDED_BY_BATCH: Final = CLOSES[Fact.BATCH_ACCEPTED]
+_ENDED_BY_GATEWAY: Final = CLOSES[Fact.GATEWAY_HEARD]
+GATEWAY_EPOCH: Final = 0
+"""A gateway is watched, but numbers nothing as a whole."""
 
 log = structlog.get_logger("exchange.supervisor")
 
 
 class Supervisor:
-    """Leases and technical conditions of all devices.
+    """Leases and technical conditions of all devices, and what is known of their own conditions.
 
     Args:
         journal: Where events become durable.
         directory: Leases and identities.
+        read_alarms: Reads the alarm events of a record of the alert lane.
         wall: Wall clock, nanoseconds since 1970.
         monotonic: Monotonic clock, nanoseconds.
         fresh_id: Makes a condition id, 32 hexadecimal digits.
@@ -64,46 +68,42 @@ class Supervisor:
         journal: ExchangeJournal,
         directory: Directory,
         *,
+        read_alarms: Callable[[Record], Sequence[AlarmNotice]],
         wall: Callable[[], int],
         monotonic: Callable[[], int],
         fresh_id: Callable[[], str],
     ) -> None:
         self._journal = journal
         self._directory = directory
+        self._read_alarms = read_alarms
         self._wall = wall
         self._monotonic = monotonic
         self._fresh_id = fresh_id
+        self._account = OwnAccount(journal, wall=wall)
         self._conditions = Conditions()
+        self._active = ActiveConditions()
         self._states: dict[str, ClinicalState] = {}
         self._deadlines: dict[str, int] = {}
         self._leases: dict[str, int] = {}
         self._watched: dict[str, int] = {}
-        self._quiet_at: dict[str, int] = {}
-        self._sequence = 0
-        self._since_state = 0
-        self._alert_position = 0
+        self._gateways: set[str] = set()
+        self._quiet_at: dict[tuple[str, Cause], int] = {}
         self._state_at = 0
-        self._pending: deque[TechnicalEvent] = deque()
-        self._wake = asyncio.Event()
-        self._free: list[int] = []
 
     async def restore(self) -> None:
         """Read back what was known; call once before the listeners open.
 
         Every watched device gets one fresh lease, whatever happened while the hub was away.
         """
-        await self._journal.register(PRODUCER, {Lane.EVENT: False})
-        account = await self._journal.account(Account.EVENT, PRODUCER, EPOCH)
-        self._sequence = account.highest
-        self._free = [n for first, last in account.gaps for n in range(first, last + 1)]
-        await self._restore_states()
-        await self._restore_events()
+        await self._account.restore()
+        active_after = await self._restore_states()
+        await self._restore_events(active_after)
         now_ns = self._state_at = self._monotonic()
         for device in self._watched:
             self._renew(device, now_ns)
         for device, cause in self._conditions.open:
-            if cause is Cause.FORGERY:
-                self._quiet_at[device] = now_ns + FORGERY_QUIET_NS
+            if cause in QUIET:
+                self._quiet_at[device, cause] = now_ns + QUIET[cause][1]
 
     async def run(self) -> None:
         """Find expired leases and write events until cancelled."""
@@ -112,22 +112,24 @@ class Supervisor:
             await self.write_pending()
             try:
                 async with asyncio.timeout(TICK_S):
-                    await self._wake.wait()
+                    await self._account.wake.wait()
             except TimeoutError:
                 continue
-            self._wake.clear()
+            self._account.wake.clear()
 
     def tick(self) -> None:
-        """Look for leases that ran out and forgeries that stopped."""
+        """Look for leases that ran out and for conditions that only time ends."""
         now_ns = self._monotonic()
         expired = [d for d, at in self._deadlines.items() if at <= now_ns]
         for device in expired:
             # No deadline until the next batch: an open condition needs no second onset.
             del self._deadlines[device]
-            self.fact(device, Fact.LEASE_EXPIRED)
-        for device in [d for d, at in self._quiet_at.items() if at <= now_ns]:
-            del self._quiet_at[device]
-            self.fact(device, Fact.FORGERY_QUIET)
+            lost = device in self._gateways
+            self.fact(device, Fact.GATEWAY_LOST if lost else Fact.LEASE_EXPIRED)
+            self.alarms_unseen(device)
+        for device, cause in [key for key, at in self._quiet_at.items() if at <= now_ns]:
+            del self._quiet_at[device, cause]
+            self.fact(device, QUIET[cause][0])
 
     def epoch(self, device: str) -> int:
         """Return the highest boot epoch accepted live from a device, -1 if it is not watched."""
@@ -139,7 +141,8 @@ class Supervisor:
         Raises:
             TransientError: The journal could not store it; the record's sender tries again.
         """
-        await self._append(Lane.EVENT, WATCH_KIND, WatchedDevice(device=device, epoch=epoch))
+        watched = WatchedDevice(device=device, epoch=epoch, gateway=device in self._gateways)
+        await self._account.append(Lane.EVENT, WATCH_KIND, encode(watched))
         self._watched[device] = max(epoch, self.epoch(device))
 
     def batch_accepted(self, device: str, *, state: ClinicalState | None) -> None:
@@ -147,37 +150,102 @@ class Supervisor:
         if state is not None:
             self._states[device] = state
         self._renew(device, self._monotonic())
-        if self._conditions.open and self._conditions.has(device, Cause.SILENCE):
+        if self._conditions.has_any(device, _ENDED_BY_BATCH):
             self.fact(device, Fact.BATCH_ACCEPTED)
+
+    async def gateway_heard(self, gateway: str) -> None:
+        """Renew the lease of a gateway: it asked or sent something.
+
+        Raises:
+            TransientError: It could not be put under supervision; it asks again anyway.
+        """
+        if gateway not in self._gateways:
+            self._gateways.add(gateway)
+            try:
+                await self.watch(gateway, GATEWAY_EPOCH)
+            except TransientError:
+                self._gateways.discard(gateway)
+                raise
+        self._renew(gateway, self._monotonic())
+        if self._conditions.has_any(gateway, _ENDED_BY_GATEWAY):
+            self.fact(gateway, Fact.GATEWAY_HEARD)
+
+    def is_gateway(self, name: str) -> bool:
+        """Whether a name is a gateway under supervision."""
+        return name in self._gateways
 
     def fact(self, device: str, fact: Fact, *, epoch: int | None = None) -> None:
         """Apply a fact; the events it makes are written by `run`, in order."""
-        if fact is Fact.FORGERY_FOUND:
-            self._quiet_at[device] = self._monotonic() + FORGERY_QUIET_NS
+        opened = OPENED_BY.get(fact)
+        if opened is not None and opened in QUIET:
+            self._quiet_at[device, opened] = self._monotonic() + QUIET[opened][1]
         events = self._conditions.move(
             device,
             fact,
             at_ns=self._wall(),
-            condition_id=self._fresh_id(),
+            condition_id=self._fresh_id,
             state=self._states.get(device),
             epoch=epoch,
         )
-        if events:
-            self._pending.extend(events)
-            self._wake.set()
+        for event in events:
+            said = {"cause": event.cause.value, "phase": event.phase.name.lower()}
+            key = (event.device, event.cause)
+            self._account.put(Entry(key, EVENT_KIND, encode(event), said))
 
     def gap_epochs(self, device: str) -> tuple[int, ...]:
         """Return the boot epochs in which the device is known to lack numbers."""
         return self._conditions.gap_epochs(device)
 
+    def alarms(self, notices: Sequence[AlarmNotice], place: Place, *, position: int) -> None:
+        """Follow the alarm events of a durable live record."""
+        self._reveal(self._active.events(notices, place, position=position))
+        for device in {notice.device for notice in notices}:
+            self._known_if_none(device)
+
+    def alarms_listed(self, device: str, notices: Sequence[AlarmNotice], place: Place) -> None:
+        """Take a device's list of its active conditions as the truth."""
+        position = self._account.alert_position
+        self._reveal(self._active.listed(device, notices, place, position=position))
+        if self._conditions.has(device, Cause.ALARMS_UNKNOWN):
+            self.fact(device, Fact.ALARMS_KNOWN)
+
+    def alarms_late(self, notices: Sequence[AlarmNotice]) -> None:
+        """Follow the alarm events of a durable late record: only ends count."""
+        self._reveal(self._active.late(notices))
+        for device in {notice.device for notice in notices}:
+            self._known_if_none(device)
+
+    def alarms_unseen(self, device: str, *, place: Place | None = None) -> None:
+        """Say that active conditions may have changed unseen, unless a newer list covers it.
+
+        Args:
+            device: Whose conditions.
+            place: Last missing record; None if the device fell silent.
+
+        Source: REQ-ALM-017.
+        """
+        covered = place is not None and self._active.list_covers(device, place)
+        if self._active.any_of(device) and not covered:
+            self.fact(device, Fact.ALARMS_UNSEEN)
+
     async def removed(self, device: str) -> None:
-        """End supervision of a revoked device and every condition of it."""
+        """End supervision of a revoked device and every condition of it.
+
+        Source: REQ-ID-016; a revoked device is told for a shift, so that its bed is no empty tile.
+        """
         self._deadlines.pop(device, None)
-        self._quiet_at.pop(device, None)
+        self._leases.pop(device, None)
+        for key in [key for key in self._quiet_at if key[0] == device]:
+            del self._quiet_at[key]
+        if device in self._watched:
+            self.fact(device, Fact.DEVICE_REVOKED)
+        self._reveal(self._active.removed(device))
         self.fact(device, Fact.DEVICE_REMOVED)
         if device in self._watched:
             del self._watched[device]
-            await self._append(Lane.EVENT, WATCH_KIND, WatchedDevice(device=device, epoch=None))
+            self._gateways.discard(device)
+            ended = WatchedDevice(device=device, epoch=None)
+            await self._account.append(Lane.EVENT, WATCH_KIND, encode(ended))
 
     def clinical_state(self, device: str) -> ClinicalState | None:
         """Return what a device last signed that it does; None if it never said, or was silent."""
@@ -195,87 +263,54 @@ class Supervisor:
         """Return the last event of every open condition."""
         return tuple(self._conditions.open.values())
 
+    def active_alarms(self) -> Sequence[AlarmNotice]:
+        """Return the last event of every active condition: the devices' own, and the hub's."""
+        own = [e.notice(received_at_ns=e.at_ns) for e in self._conditions.open.values()]
+        return (*self._active.notices(), *own)
+
+    async def settled(self) -> None:
+        """Wait until every event so far is durable."""
+        await self._account.settled()
+
     async def write_pending(self) -> None:
         """Make queued events durable; what fails stays queued, in order, for the next tick."""
-        while self._pending:
-            group = self._next_group()
-            done = await asyncio.gather(*(self._write_event(event) for event in group))
-            failed = [event for event, written in zip(group, done, strict=True) if not written]
-            if failed:
-                self._pending.extendleft(reversed(failed))
-                await asyncio.sleep(RETRY_S)
-                return
-        await self._write_state_if_due()
+        if await self._account.flush():
+            await self._write_state_if_due()
 
-    def _next_group(self) -> list[TechnicalEvent]:
-        """Take events that may be written at once: no two of one condition, so order is kept."""
-        group: dict[tuple[str, Cause], TechnicalEvent] = {}
-        while self._pending and len(group) < GROUP_EVENTS:
-            event = self._pending[0]
-            if (event.device, event.cause) in group:
-                break
-            group[event.device, event.cause] = self._pending.popleft()
-        return list(group.values())
+    def _reveal(self, found: Sequence[Revealed]) -> None:
+        for one in found:
+            event = one.notice.event
+            said = {"reason": one.reason.value, "phase": event.phase.name.lower()}
+            key = (one.notice.device, event.condition_id)
+            self._account.put(Entry(key, revealed.KIND, revealed.encode(one), said))
 
-    async def _write_event(self, event: TechnicalEvent) -> bool:
-        try:
-            position = await self._append(Lane.ALERT, EVENT_KIND, event)
-        except TransientError:
-            log.warning("technical alarm waits for the journal", cause=event.cause.value)
-            return False
-        self._alert_position = max(self._alert_position, position)
-        log.info("technical alarm", cause=event.cause.value, phase=event.phase.name.lower())
-        return True
-
-    async def _append(
-        self, lane: Lane, kind: str, value: TechnicalEvent | WatchedDevice | TechnicalState
-    ) -> int:
-        sequence = self._next_sequence()
-        try:
-            receipt = await self._journal.append(
-                Append(
-                    lane=lane,
-                    account=Account.EVENT,
-                    producer=PRODUCER,
-                    epoch=EPOCH,
-                    sequence=sequence,
-                    kind=kind,
-                    body=encode(value),
-                    received_at_ns=self._wall(),
-                )
-            )
-        except TransientError:
-            # Nothing was stored: the number is used again, so the account stays dense.
-            heapq.heappush(self._free, sequence)
-            raise
-        self._since_state += 1
-        return receipt.position
-
-    def _next_sequence(self) -> int:
-        if self._free:
-            return heapq.heappop(self._free)
-        self._sequence += 1
-        return self._sequence
+    def _known_if_none(self, device: str) -> None:
+        unknown = self._conditions.has(device, Cause.ALARMS_UNKNOWN)
+        if unknown and not self._active.any_of(device):
+            self.fact(device, Fact.ALARMS_KNOWN)
 
     async def _write_state_if_due(self) -> None:
         old = self._monotonic() - self._state_at >= STATE_EVERY_NS
-        if self._since_state < STATE_EVERY_RECORDS and not (old and self._since_state):
+        if self._account.written < STATE_EVERY_RECORDS and not (old and self._account.written):
             return
+        oldest = self._active.oldest_position()
         state = TechnicalState(
-            alert_position=self._alert_position,
+            alert_position=self._account.alert_position,
             watched=dict(self._watched),
+            gateways=tuple(self._gateways),
             open_events=tuple(self._conditions.open.values()),
+            active_after=None if oldest is None else max(0, oldest - 1),
         )
         try:
-            position = await self._append(Lane.EVENT, STATE_KIND, state)
+            position = await self._account.append(Lane.EVENT, STATE_KIND, encode(state))
             await self._journal.commit(PRODUCER, Lane.EVENT, position - 1)
         except TransientError:
             return
-        self._since_state = 0
+        self._account.written = 0
         self._state_at = self._monotonic()
 
-    async def _restore_states(self) -> None:
-        start = None
+    async def _restore_states(self) -> int | None:
+        start, active_after = None, None
         while records := await self._read_events(start):
             for record in records:
                 start = record.position
@@ -283,17 +318,26 @@ class Supervisor:
                     continue
                 if record.append.kind == STATE_KIND:
                     state = decode_state(record.append.body)
-                    self._watched = dict(state.watched)
-                    self._conditions = Conditions()
-                    self._conditions.replay(state.open_events)
-                    self._alert_position = state.alert_position
+                    self._replay_state(state)
+                    active_after = state.active_after
                 elif record.append.kind == WATCH_KIND:
                     self._replay_watched(decode_watched(record.append.body))
+        return active_after
+
+    def _replay_state(self, state: TechnicalState) -> None:
+        self._watched = dict(state.watched)
+        self._gateways = set(state.gateways)
+        self._conditions = Conditions()
+        self._conditions.replay(state.open_events)
+        self._account.alert_position = state.alert_position
 
     def _replay_watched(self, change: WatchedDevice) -> None:
         if change.epoch is None:
             self._watched.pop(change.device, None)
+            self._gateways.discard(change.device)
         else:
+            if change.gateway:
+                self._gateways.add(change.device)
             self._watched[change.device] = max(change.epoch, self.epoch(change.device))
 
     async def _read_events(self, after: int | None) -> Sequence[Record]:
@@ -301,18 +345,27 @@ class Supervisor:
             return await self._journal.pull(PRODUCER, Lane.EVENT, records_max=READ_RECORDS)
         return await self._journal.read(Lane.EVENT, after=after, records_max=READ_RECORDS)
 
-    async def _restore_events(self) -> None:
-        after = self._alert_position
+    async def _restore_events(self, active_after: int | None) -> None:
+        known = self._account.alert_position
+        end = (await self._journal.status())[Lane.ALERT].last
+        start = known if active_after is None else min(known, active_after)
+        after = min(known, max(start, end - REPLAY_RECORDS_MAX))
         while records := await self._journal.read(
             Lane.ALERT, after=after, records_max=READ_RECORDS
         ):
             after = records[-1].position
-            self._conditions.replay(
-                decode_event(r.append.body)
-                for r in records
-                if r.append.producer == PRODUCER and r.append.kind == EVENT_KIND
-            )
-        self._alert_position = after
+            for record in records:
+                self._replay_event(record, known=known)
+        self._account.alert_position = max(known, after)
+
+    def _replay_event(self, record: Record, *, known: int) -> None:
+        append = record.append
+        if append.producer == PRODUCER and append.kind == EVENT_KIND:
+            if record.position > known:
+                self._conditions.replay([decode_event(append.body)])
+            return
+        place = Place(append.producer, append.epoch, append.sequence)
+        self._active.events(self._read_alarms(record), place, position=record.position)
 
     def _renew(self, device: str, now_ns: int) -> None:
         lease = self._leases.get(device)

@@ -1,14 +1,21 @@
 """The hub's own alarm conditions: their records in the journal and what is remembered of them."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from asepsis.core.errors import FramingError
-from asepsis.core.model.alarm import AlarmEvent, AlarmKind, AlarmPhase, AlarmPriority, Inactivation
+from asepsis.core.model.alarm import (
+    AlarmEvent,
+    AlarmKind,
+    AlarmNotice,
+    AlarmPhase,
+    AlarmPriority,
+    Inactivation,
+)
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.hub.exchange.lease import MDC_CODE, TEXT, Cause, Fact, Standing, priority, step
 
@@ -56,6 +63,20 @@ class TechnicalEvent(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             text=TEXT[self.cause],
         )
 
+    def notice(self, *, received_at_ns: int) -> AlarmNotice:
+        """Return it as receivers get it, marked as the hub's own.
+
+        Source: REQ-ALM-013.
+        """
+        return AlarmNotice(
+            device=self.device,
+            assurance=None,
+            device_time_ns=self.at_ns,
+            received_at_ns=received_at_ns,
+            event=self.alarm(),
+            cause=self.cause.value,
+        )
+
 
 class WatchedDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A device came under supervision, or left it; body of a `device-watched`.
@@ -63,10 +84,12 @@ class WatchedDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     Attributes:
         device: Name of the device.
         epoch: Boot epoch of its first live record; None when supervision ends.
+        gateway: Whether it is a gateway.
     """
 
     device: str
     epoch: int | None
+    gateway: bool = False
     version: int = 1
 
 
@@ -77,11 +100,16 @@ class TechnicalState(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         alert_position: Events up to this position of the alert lane are contained in it.
         watched: Devices under supervision and the highest boot epoch of each.
         open_events: Last event of every open condition.
+        gateways: Which of the watched are gateways.
+        active_after: Position of the alert lane after which the devices' own active conditions can
+            be read again; None if none was active.
     """
 
     alert_position: int
     watched: dict[str, int]
     open_events: tuple[TechnicalEvent, ...]
+    gateways: tuple[str, ...] = ()
+    active_after: int | None = None
     version: int = 1
 
 
@@ -136,7 +164,7 @@ class Conditions:
         fact: Fact,
         *,
         at_ns: int,
-        condition_id: str,
+        condition_id: Callable[[], str],
         state: ClinicalState | None = None,
         epoch: int | None = None,
     ) -> list[TechnicalEvent]:
@@ -146,7 +174,7 @@ class Conditions:
             device: Whom the fact is about.
             fact: What was observed.
             at_ns: Wall time of the hub.
-            condition_id: Fresh id, used if the fact opens a condition.
+            condition_id: Makes a fresh id, asked if the fact opens a condition.
             state: Last clinical state of the device, None if unknown.
             epoch: For a gap, the boot epoch it stands in.
         """
@@ -159,7 +187,7 @@ class Conditions:
                 event = TechnicalEvent(
                     device=device,
                     cause=cause,
-                    condition_id=condition_id,
+                    condition_id=condition_id(),
                     phase=phase,
                     priority=priority(cause, state),
                     at_ns=at_ns,
@@ -173,6 +201,10 @@ class Conditions:
     def has(self, device: str, cause: Cause) -> bool:
         """Whether a condition is open."""
         return (device, cause) in self.open
+
+    def has_any(self, device: str, causes: Iterable[Cause]) -> bool:
+        """Whether one of some conditions is open."""
+        return bool(self.open) and any((device, cause) in self.open for cause in causes)
 
     def gap_epochs(self, device: str) -> tuple[int, ...]:
         """Return the boot epochs in which the device is known to lack numbers."""

@@ -11,7 +11,10 @@ from typing import Final
 from asepsis.core.errors import Conflict
 from asepsis.core.journal.ports import AccountState
 
-REORDER_NS: Final = 2_000_000_000
+REORDER_NS: Final = 1_250_000_000
+"""How long a record may have been overtaken: a withheld alarm event must show within 2 s."""
+NEAR_RECORDS: Final = 8
+"""A list waits for records that are missing so shortly before it; more of them were an outage."""
 GAPS_TRACKED_MAX: Final = 64
 LAG_NS_MAX: Final = 10_000_000_000
 """A batch that took this much longer than the quickest one is stored, but shown to nobody."""
@@ -91,6 +94,17 @@ class Window:
                     if rest[0] <= rest[1]:
                         self.gaps[rest] = opened_ns
                 return
+
+    def awaits(self, epoch: int, sequence: int, *, now_ns: int) -> bool:
+        """Whether a record shortly before this one may still arrive, because it was overtaken."""
+        return epoch == self.epoch and any(
+            last < sequence <= first + NEAR_RECORDS and now_ns - opened_ns < REORDER_NS
+            for (first, last), opened_ns in self.gaps.items()
+        )
+
+    def last_missing(self) -> int:
+        """Return the highest missing sequence, 0 if none is missing."""
+        return max((last for _, last in self.gaps), default=0)
 
     def overdue(self, *, now_ns: int) -> bool:
         """Whether a gap is older than short reordering explains."""

@@ -6,6 +6,8 @@ from asepsis.core.model.alarm import AlarmPhase, AlarmPriority
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.hub.exchange.lease import (
     MDC_CODE,
+    OPENED_BY,
+    QUIET,
     STEPS,
     TEXT,
     Cause,
@@ -38,10 +40,19 @@ def test_every_condition_can_begin_and_end() -> None:
         assert cause in TEXT
 
 
-def test_a_batch_ends_silence_and_nothing_else() -> None:
+def test_a_batch_ends_silence_and_a_revocation_that_was_lifted() -> None:
     for cause in Cause:
         _, phase = step(cause, Standing.OPEN, Fact.BATCH_ACCEPTED)
-        assert (phase is AlarmPhase.END) == (cause is Cause.SILENCE)
+        assert (phase is AlarmPhase.END) == (cause in {Cause.SILENCE, Cause.REVOKED})
+
+
+def test_what_only_time_ends_says_when() -> None:
+    """Goal: no condition stays for ever because nothing can end it."""
+    for cause, (fact, after_ns) in QUIET.items():
+        assert step(cause, Standing.OPEN, fact) == (Standing.CLOSED, AlarmPhase.END)
+        assert 60 * 10**9 <= after_ns <= 24 * 3_600 * 10**9
+    assert {OPENED_BY[fact] for fact in OPENED_BY} == set(Cause)
+    assert len(set(MDC_CODE.values())) == len(set(TEXT.values())) == len(Cause)
 
 
 def test_silence_of_a_device_on_a_patient_is_high() -> None:

@@ -17,9 +17,11 @@ from asepsis.core.journal.ports import (
 )
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.lanes import Account, Lane
+from asepsis.hub.exchange import account
 from asepsis.hub.exchange import supervisor as module
 from asepsis.hub.exchange.lease import Cause, Fact
 from asepsis.hub.exchange.ports import DeviceFacts
+from asepsis.hub.exchange.projection import AlarmProjection
 from asepsis.hub.exchange.supervisor import Supervisor
 from asepsis.hub.exchange.technical import decode_event
 
@@ -66,7 +68,7 @@ class MemoryJournal:
         self.cursors[lane] = position
 
     async def status(self) -> Mapping[Lane, LaneStatus]:
-        raise AssertionError("not asked by the supervisor")
+        return {lane: LaneStatus(1, len(held), 0, 0, 0) for lane, held in self.lanes.items()}
 
 
 class Registry:
@@ -94,6 +96,7 @@ class Bench:
         supervisor = Supervisor(
             self.journal,
             Registry(),
+            read_alarms=AlarmProjection(Registry()),
             wall=lambda: self.now_ns,
             monotonic=lambda: self.now_ns,
             fresh_id=lambda: f"{next(self._ids):032x}",
@@ -113,7 +116,7 @@ class Bench:
 
 def test_a_full_journal_delays_events_and_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Goal: numbers stay dense and events keep their order through back-pressure."""
-    monkeypatch.setattr(module, "RETRY_S", 0)
+    monkeypatch.setattr(account, "RETRY_S", 0)
 
     async def play() -> None:
         bench = Bench()
@@ -169,7 +172,7 @@ def test_a_restart_remembers_and_invents_nothing(monkeypatch: pytest.MonkeyPatch
         asyncio.run(play())
 
 
-def test_forgery_ends_after_a_quiet_minute_and_revocation_ends_everything() -> None:
+def test_forgery_ends_after_a_quiet_minute_and_revocation_is_told_for_a_shift() -> None:
     async def play() -> None:
         bench = Bench()
         supervisor = await bench.start()
@@ -185,7 +188,16 @@ def test_forgery_ends_after_a_quiet_minute_and_revocation_ends_everything() -> N
         supervisor.fact(B, Fact.FORK_FOUND, epoch=1)
         await supervisor.removed(B)
         await supervisor.write_pending()
-        assert bench.events()[-2:] == [(B, Cause.FORK, 1), (B, Cause.FORK, 3)]
+        assert bench.events()[-3:] == [
+            (B, Cause.FORK, 1),
+            (B, Cause.REVOKED, 1),
+            (B, Cause.FORK, 3),
+        ]
         assert supervisor.epoch(B) == -1
+        again = await bench.start()
+        await bench.pass_time(again, 12 * 3_600 - 1)
+        assert bench.events()[-1] == (B, Cause.FORK, 3)
+        await bench.pass_time(again, 1)
+        assert bench.events()[-1] == (B, Cause.REVOKED, 3)
 
     asyncio.run(play())
