@@ -14,6 +14,7 @@ from asepsis.core.errors import ConfigError
 from asepsis.core.journal.limits import MIB, LaneBudget
 from asepsis.core.model.lanes import Lane
 from asepsis.core.wire.message_record import GROUP_BYTES_MAX
+from asepsis.hub.access.sessions import SessionLimits
 
 FILE_BYTES_MAX: Final = 262_144
 DAY_S: Final = 86_400
@@ -237,3 +238,9 @@ def lane_budgets(lanes: Lanes) -> dict[Lane, LaneBudget]:
         )
         for lane, budget in given.items()
     }
+
+
+def session_limits(settings: Settings) -> SessionLimits:
+    """Return how long sessions last, as access takes it."""
+    given = settings.console
+    return SessionLimits(idle_s=given.idle_s, age_s=given.age_s, display_s=given.display_s)

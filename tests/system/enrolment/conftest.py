@@ -19,8 +19,8 @@ from asepsis.core.trust.requests import Expectation
 from asepsis.core.trust.sealing import ColumnSealer, throw_away_kek
 from asepsis.core.trust.sealing_cryptography import CryptographyAead
 from asepsis.hub.access.access import build_access
-from asepsis.hub.access.sessions import SessionLimits
 from asepsis.hub.access.rules import Action, decide
+from asepsis.hub.access.sessions import SessionLimits
 from asepsis.hub.audit.http import AuditRoutes
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.service import AuditService

@@ -5,14 +5,15 @@ import asyncio
 from asepsis.hub.access.http_people import PeopleRoutes
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.feature import Feature
-from asepsis.hub.console.http import ConsoleServices, console_mount, console_routes
+from asepsis.hub.console.http import console_mount, console_routes
 from asepsis.hub.console.pages import Frame
+from asepsis.hub.console.services import Services
 
 
 def open_console(core: Core) -> Feature:
     """Open the console."""
     access = core.access
-    services = ConsoleServices(
+    services = Services(
         frame=Frame(clock=core.clocks.wall, facility=core.settings.console.facility),
         credentials=access.credentials,
         accounts=access.accounts,

@@ -10,7 +10,6 @@ from asepsis.core.journal.aio import AsyncJournal
 from asepsis.core.mapping.nomenclature import check_unit
 from asepsis.core.trust.sealing import KeyEncryptionKey
 from asepsis.hub.access.access import Access, build_access
-from asepsis.hub.access.sessions import SessionLimits
 from asepsis.hub.adapters import BookDirectory, StoreAudit
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.service import AuditService
@@ -23,7 +22,7 @@ from asepsis.hub.opening import open_journal, open_store
 from asepsis.hub.registry.alarms import SignerAlarms
 from asepsis.hub.registry.book import IdentityBook
 from asepsis.hub.registry.service import RegistryService
-from asepsis.hub.settings import Settings
+from asepsis.hub.settings import Settings, session_limits
 from asepsis.hub.store.relay import OutboxRelay
 from asepsis.hub.store.store import Store
 
@@ -132,11 +131,7 @@ async def open_core(
         access=build_access(
             store,
             audit_log,
-            limits=SessionLimits(
-                idle_s=settings.console.idle_s,
-                age_s=settings.console.age_s,
-                display_s=settings.console.display_s,
-            ),
+            limits=session_limits(settings),
             monotonic=clocks.monotonic,
         ),
         audit_log=audit_log,

@@ -1,19 +1,16 @@
 """The pages of the console, mounted on the people listener."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, cast
 
 from litestar import get
 from litestar.types import ControllerRouterHandler
 
-from asepsis.hub.access.accounts import Accounts
-from asepsis.hub.access.http import Credentials
 from asepsis.hub.access.rules import Action, decide
-from asepsis.hub.access.sessions import SessionService
 from asepsis.hub.console import pages_session
 from asepsis.hub.console.assets import asset_route
-from asepsis.hub.console.pages import FORM_BYTES_MAX, Frame, Page, Web, may
+from asepsis.hub.console.pages import FORM_BYTES_MAX, Page, Web, may
+from asepsis.hub.console.services import Console, Services
 from asepsis.hub.web.asgi import Receive, Scope, Send, answer
 from asepsis.hub.web.litestar_mount import litestar_mount
 from asepsis.hub.web.routing import Check, Mount, Route
@@ -21,43 +18,24 @@ from asepsis.hub.web.routing import Check, Mount, Route
 PREFIXES: Final = ("/sign-in", "/sign-out", "/account", "/ward")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsoleServices:
-    """What the pages ask.
-
-    Attributes:
-        frame: What stands around every page.
-        credentials: Recognises people.
-        accounts: Sign-in and passwords.
-        sessions: Sessions of browsers.
-    """
-
-    frame: Frame
-    credentials: Credentials
-    accounts: Accounts
-    sessions: SessionService
-
-
 @get("/ward", opt={"action": Action.WATCH_LIVE})
-async def ward_page(request: Web, frame: Frame) -> Page:
+async def ward_page(request: Web, console: Console) -> Page:
     """Show every bed; the live part comes by its own scripts."""
-    return frame.page(request, "ward.html")
+    return console.frame.page(request, "ward.html")
 
 
 HANDLERS: Final[Sequence[ControllerRouterHandler]] = (*pages_session.HANDLERS, ward_page)
 
 
-def console_mount(services: ConsoleServices) -> Mount:
+def console_mount(console: Services) -> Mount:
     """Return every page as one application."""
     return litestar_mount(
         PREFIXES,
         HANDLERS,
         check=cast("Check", decide),
-        authenticate=services.credentials.forms(),
+        authenticate=console.credentials.forms(),
         body_bytes_max=FORM_BYTES_MAX,
-        frame=services.frame,
-        accounts=services.accounts,
-        sessions=services.sessions,
+        console=console,
     )
 
 

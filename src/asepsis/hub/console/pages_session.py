@@ -3,6 +3,7 @@
 from typing import Final, cast
 
 from litestar import get, post
+from litestar.params import FromPath
 
 from asepsis.core.errors import (
     AsepsisError,
@@ -12,11 +13,10 @@ from asepsis.core.errors import (
     NotFound,
     RateLimited,
 )
-from asepsis.hub.access.accounts import Accounts, SignIn
+from asepsis.hub.access.accounts import SignIn
 from asepsis.hub.access.rules import Action
-from asepsis.hub.access.sessions import COOKIE, Session, SessionService
+from asepsis.hub.access.sessions import COOKIE, Session
 from asepsis.hub.console.pages import (
-    Frame,
     Page,
     Web,
     read_form,
@@ -24,6 +24,7 @@ from asepsis.hub.console.pages import (
     segment,
     who,
 )
+from asepsis.hub.console.services import Console
 from asepsis.hub.web.asgi import Scope, header
 
 ACCOUNT: Final = "/account"
@@ -32,15 +33,15 @@ _COOKIE_RULES: Final = "Path=/; Secure; HttpOnly; SameSite=Strict"
 
 
 @get("/sign-in", opt={"action": Action.SIGN_IN})
-async def sign_in_page(request: Web, frame: Frame) -> Page:
+async def sign_in_page(request: Web, console: Console) -> Page:
     """Show the form."""
     back = safe_path(request.query_params.get("next", ""))
     ended = "ended" in request.query_params
-    return frame.page(request, "sign_in.html", back=back, ended=ended, error=None, name="")
+    return console.frame.page(request, "sign_in.html", back=back, ended=ended, error=None, name="")
 
 
 @post("/sign-in", opt={"action": Action.SIGN_IN}, status_code=200)
-async def sign_in(request: Web, frame: Frame, accounts: Accounts, sessions: SessionService) -> Page:
+async def sign_in(request: Web, console: Console) -> Page:
     """Open a session, or show the form again."""
     scope = cast("Scope", request.scope)
     fields = await read_form(request)
@@ -53,10 +54,10 @@ async def sign_in(request: Web, frame: Frame, accounts: Accounts, sessions: Sess
         display="display" in fields,
     )
     try:
-        cookie = await accounts.sign_in(given)
+        cookie = await console.accounts.sign_in(given)
     except (NotAuthenticated, RateLimited, InputError) as error:
         status = 429 if isinstance(error, RateLimited) else 403
-        return frame.page(
+        return console.frame.page(
             request,
             "sign_in.html",
             status=status,
@@ -67,37 +68,36 @@ async def sign_in(request: Web, frame: Frame, accounts: Accounts, sessions: Sess
         )
     before: Session | None = scope.get("asepsis.session")
     if before is not None:
-        await sessions.end(
+        await console.sessions.end(
             before.id, actor=before.principal.name, besides=scope["asepsis.connection"]
         )
     return redirect(
-        back or "/", cookie=_cookie(cookie, max_age_s=sessions.display_s if given.display else None)
+        back or "/",
+        cookie=_cookie(cookie, max_age_s=console.sessions.display_s if given.display else None),
     )
 
 
 @post("/sign-out", opt={"action": Action.USE_CONSOLE}, status_code=200)
-async def sign_out(request: Web, sessions: SessionService) -> Page:
+async def sign_out(request: Web, console: Console) -> Page:
     """End this session; its streams end at once."""
     await read_form(request)
     scope = cast("Scope", request.scope)
     session: Session | None = scope.get("asepsis.session")
     if session is not None:
-        await sessions.end(
+        await console.sessions.end(
             session.id, actor=session.principal.name, besides=scope["asepsis.connection"]
         )
     return redirect("/sign-in", cookie=_cookie("", max_age_s=0))
 
 
 @get("/account", opt={"action": Action.USE_CONSOLE})
-async def account_page(request: Web, frame: Frame, sessions: SessionService) -> Page:
+async def account_page(request: Web, console: Console) -> Page:
     """Show who is signed in, and where else."""
-    return await _account(request, frame, sessions)
+    return await _account(request, console)
 
 
 @post("/account/password", opt={"action": Action.USE_CONSOLE}, status_code=200)
-async def change_password(
-    request: Web, frame: Frame, accounts: Accounts, sessions: SessionService
-) -> Page:
+async def change_password(request: Web, console: Console) -> Page:
     """Replace one's own password; every session ends, this one too."""
     fields = await read_form(request)
     scope = cast("Scope", request.scope)
@@ -106,9 +106,9 @@ async def change_password(
         raise Conflict("a wall display does not change passwords")
     if fields.get("new") != fields.get("again"):
         error = "The new password and its repetition differ."
-        return await _account(request, frame, sessions, error=error, status=400)
+        return await _account(request, console, error=error, status=400)
     try:
-        await accounts.change_password(
+        await console.accounts.change_password(
             who(request).name,
             old=fields.get("old", ""),
             new=fields.get("new", ""),
@@ -116,19 +116,19 @@ async def change_password(
             besides=scope["asepsis.connection"],
         )
     except (NotAuthenticated, InputError, RateLimited) as error:
-        return await _account(request, frame, sessions, error=_explain(error), status=400)
+        return await _account(request, console, error=_explain(error), status=400)
     return redirect("/sign-in?changed=1", cookie=_cookie("", max_age_s=0))
 
 
 @post("/account/sessions/{session_id:str}/end", opt={"action": Action.USE_CONSOLE}, status_code=200)
-async def end_session(request: Web, session_id: str, sessions: SessionService) -> Page:
+async def end_session(request: Web, session_id: FromPath[str], console: Console) -> Page:
     """End another session of one's own."""
     await read_form(request)
     name, wanted = who(request).name, segment(session_id)
-    if all(each.id != wanted for each in await sessions.listing(name)):
+    if all(each.id != wanted for each in await console.sessions.listing(name)):
         raise NotFound("you have no such session")
     scope = cast("Scope", request.scope)
-    await sessions.end(wanted, actor=name, besides=scope["asepsis.connection"])
+    await console.sessions.end(wanted, actor=name, besides=scope["asepsis.connection"])
     return redirect(ACCOUNT)
 
 
@@ -142,11 +142,9 @@ HANDLERS: Final = (
 )
 
 
-async def _account(
-    request: Web, frame: Frame, sessions: SessionService, *, error: str = "", status: int = 200
-) -> Page:
-    found = await sessions.listing(who(request).name)
-    return frame.page(request, "account.html", status=status, sessions=found, error=error)
+async def _account(request: Web, console: Console, *, error: str = "", status: int = 200) -> Page:
+    found = await console.sessions.listing(who(request).name)
+    return console.frame.page(request, "account.html", status=status, sessions=found, error=error)
 
 
 def safe_path(text: str) -> str:
