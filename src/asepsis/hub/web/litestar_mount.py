@@ -5,6 +5,7 @@ Handlers name their action with `opt={"action": Action.X}`; building fails when 
 
 import enum
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
@@ -21,6 +22,7 @@ from asepsis.hub.web.asgi import App, Scope
 from asepsis.hub.web.problems import MEDIA, Problem, problem
 from asepsis.hub.web.routing import Authenticate, Check, Mount, require_action
 
+_PARAMETER_TYPE: Final = re.compile(r":[a-z]+\}")
 _log: Final = logging.getLogger("asepsis.hub.web")
 
 
@@ -78,7 +80,7 @@ def _routes(app: Litestar) -> list[tuple[str, str, enum.Enum]]:
         if not isinstance(route, HTTPRoute):
             raise ConfigError(f"route {route.path} is not HTTP", hint="no WebSocket is served")
         for handler in route.route_handlers:
-            found += _methods(route.path, handler)
+            found += _methods(_PARAMETER_TYPE.sub("}", route.path), handler)
     return found
 
 
