@@ -38,8 +38,8 @@ class Cause(StrEnum):
     """The identity of a device under supervision was revoked: nobody hears its alarms from afar."""
     CERTIFICATES = "certificates"
     """Two certificates of one identity are in use; its key may have been copied."""
-    ISSUANCE = "issuance"
-    """The signer refused something that it should never have been asked."""
+    SIGNER = "signer"
+    """The signer raised an alarm: mostly, it was asked what nobody should ask."""
 
 
 class Fact(Enum):
@@ -59,8 +59,8 @@ class Fact(Enum):
     GATEWAY_HEARD = "the gateway sent or asked something"
     CERTIFICATES_FOUND = "two certificates of the identity were used"
     CERTIFICATES_QUIET = "no second certificate for the quiet time"
-    ISSUANCE_REFUSED = "the signer raised an alarm"
-    ISSUANCE_QUIET = "no alarm of the signer for the quiet time"
+    SIGNER_ALARMED = "the signer raised an alarm"
+    SIGNER_QUIET = "no alarm of the signer for the quiet time"
     DEVICE_REVOKED = "the identity was revoked while it was under supervision"
     REVOCATION_OLD = "the revocation is a shift ago"
     DEVICE_REMOVED = "supervision ended"
@@ -82,7 +82,7 @@ OPENED_BY: Final[Mapping[Fact, Cause]] = {
     Fact.GATEWAY_LOST: Cause.GATEWAY,
     Fact.DEVICE_REVOKED: Cause.REVOKED,
     Fact.CERTIFICATES_FOUND: Cause.CERTIFICATES,
-    Fact.ISSUANCE_REFUSED: Cause.ISSUANCE,
+    Fact.SIGNER_ALARMED: Cause.SIGNER,
 }
 """Which condition a fact begins."""
 CLOSES: Final[Mapping[Fact, tuple[Cause, ...]]] = {
@@ -95,7 +95,7 @@ CLOSES: Final[Mapping[Fact, tuple[Cause, ...]]] = {
     Fact.ALARMS_KNOWN: (Cause.ALARMS_UNKNOWN,),
     Fact.GATEWAY_HEARD: (Cause.GATEWAY, Cause.REVOKED),
     Fact.CERTIFICATES_QUIET: (Cause.CERTIFICATES,),
-    Fact.ISSUANCE_QUIET: (Cause.ISSUANCE,),
+    Fact.SIGNER_QUIET: (Cause.SIGNER,),
     Fact.REVOCATION_OLD: (Cause.REVOKED,),
     # Nobody waits for a revoked device; that it is revoked is said for a shift.
     Fact.DEVICE_REMOVED: tuple(cause for cause in Cause if cause is not Cause.REVOKED),
@@ -131,12 +131,12 @@ _PRIORITIES: Final[Mapping[Cause, tuple[AlarmPriority, AlarmPriority]]] = {
     Cause.GATEWAY: (_HIGH, _HIGH),
     Cause.REVOKED: (_LOW, _HIGH),
     Cause.CERTIFICATES: (_MEDIUM, _MEDIUM),
-    Cause.ISSUANCE: (_LOW, _LOW),
+    Cause.SIGNER: (_LOW, _LOW),
 }
 QUIET: Final[Mapping[Cause, tuple[Fact, int]]] = {
     # What nothing but time can end: the fact that ends it, and after how many nanoseconds.
     Cause.FORGERY: (Fact.FORGERY_QUIET, 60 * _S),
-    Cause.ISSUANCE: (Fact.ISSUANCE_QUIET, 3_600 * _S),
+    Cause.SIGNER: (Fact.SIGNER_QUIET, 3_600 * _S),
     Cause.REVOKED: (Fact.REVOCATION_OLD, 12 * 3_600 * _S),
     Cause.CERTIFICATES: (Fact.CERTIFICATES_QUIET, 24 * 3_600 * _S),
 }
@@ -167,7 +167,7 @@ MDC_CODE: Final[Mapping[Cause, int]] = {
     Cause.GATEWAY: 1024 << 16 | 0xF006,
     Cause.REVOKED: 1024 << 16 | 0xF007,
     Cause.CERTIFICATES: 1024 << 16 | 0xF008,
-    Cause.ISSUANCE: 1024 << 16 | 0xF009,
+    Cause.SIGNER: 1024 << 16 | 0xF009,
 }
 TEXT: Final[Mapping[Cause, str]] = {
     Cause.SILENCE: "HUB: NO DATA FROM DEVICE",
@@ -178,7 +178,7 @@ TEXT: Final[Mapping[Cause, str]] = {
     Cause.GATEWAY: "HUB: GATEWAY DOES NOT ANSWER",
     Cause.REVOKED: "HUB: DEVICE REVOKED",
     Cause.CERTIFICATES: "HUB: TWO CERTIFICATES OF ONE DEVICE IN USE",
-    Cause.ISSUANCE: "HUB: CERTIFICATE REQUEST REFUSED",
+    Cause.SIGNER: "HUB: ALARM OF THE CERTIFICATE SIGNER",
 }
 """Fixed texts: nothing that came from outside enters a text of the hub's own."""
 

@@ -43,6 +43,27 @@ class ExchangeJournal(Protocol):
         ...
 
 
+class LaneTail(Protocol):
+    """Follows the end of one lane."""
+
+    @property
+    def position(self) -> int:
+        """Return the lane's end now."""
+        ...
+
+    async def beyond(self, position: int) -> int:
+        """Wait until the lane has grown beyond a position and return its end."""
+        ...
+
+
+class EventJournal(ExchangeJournal, Protocol):
+    """The journal as a follower of the event lane uses it."""
+
+    def subscribe(self, lane: Lane) -> LaneTail:
+        """Return the lane's tail."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceFacts:
     """What the registry knows of a device and the lanes must know.

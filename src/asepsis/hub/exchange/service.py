@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from asepsis.hub.exchange.alarms import AlarmLane
 from asepsis.hub.exchange.bundles import BundleLane
 from asepsis.hub.exchange.http import Lanes, routes
+from asepsis.hub.exchange.identity_alarms import IdentityAlarms
 from asepsis.hub.exchange.intake import Clocks, Intake
 from asepsis.hub.exchange.limiter import RateLimiter
 from asepsis.hub.exchange.message_batches import BatchLane
 from asepsis.hub.exchange.message_live import LiveMessages
 from asepsis.hub.exchange.messages import MessageLane
 from asepsis.hub.exchange.metadata import capability_statement
-from asepsis.hub.exchange.ports import Audit, Directory, ExchangeJournal, LiveFeed
+from asepsis.hub.exchange.ports import Audit, Directory, EventJournal, LiveFeed
 from asepsis.hub.exchange.projection import AlarmProjection
 from asepsis.hub.exchange.signed import SignedLane, UnitGuard
 from asepsis.hub.exchange.supervisor import Supervisor
@@ -29,11 +30,13 @@ class Exchange:
         intake: What the lanes share.
         supervisor: Leases and technical conditions.
         lanes: The lanes.
+        identity_alarms: Alarms of the registry and the signer.
     """
 
     intake: Intake
     supervisor: Supervisor
     lanes: Lanes
+    identity_alarms: IdentityAlarms
 
     def routes(self) -> Sequence[Route]:
         """Return the routes for the clinical listener."""
@@ -48,6 +51,7 @@ class Exchange:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.supervisor.run())
             tasks.create_task(self.intake.run())
+            tasks.create_task(self.identity_alarms.run())
 
     async def removed(self, device: str) -> None:
         """Forget a revoked device and end its conditions."""
@@ -58,7 +62,7 @@ class Exchange:
 
 def build_exchange(
     *,
-    journal: ExchangeJournal,
+    journal: EventJournal,
     directory: Directory,
     feed: LiveFeed,
     audit: Audit,
@@ -100,4 +104,5 @@ def build_exchange(
         monotonic=clocks.monotonic,
         metadata=capability_statement(),
     )
-    return Exchange(intake, supervisor, lanes)
+    identity_alarms = IdentityAlarms(journal, supervisor, directory, wall=clocks.wall)
+    return Exchange(intake, supervisor, lanes, identity_alarms)
