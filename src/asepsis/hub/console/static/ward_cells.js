@@ -1,0 +1,150 @@
+// Which numbers stand on a tile, and in which words. Pure.
+
+export const BIG_CELLS = 4;
+export const SMALL_CELLS = 6;
+export const LANES = 3;
+export const LANES_LARGE = 6;
+
+const STATUS_WORDS = {
+  questionable: "?",
+  calibrating: "CAL",
+  test: "TEST",
+};
+const PRIORITIES = ["high", "medium", "low"];
+const SYMBOLS = { high: "!!!", medium: "!!", low: "!" };
+const PRIORITY_WORDS = { high: "HIGH", medium: "MEDIUM", low: "LOW" };
+const INACTIVATION_WORDS = {
+  "audio-paused": "audio paused at the bed",
+  "audio-off": "audio off at the bed",
+  "alarm-paused": "alarm paused at the bed",
+  "alarm-off": "alarm off at the bed",
+  acknowledged: "acknowledged at the bed",
+};
+export const ASSURANCE_WORDS = {
+  "device-origin": "signed by the device",
+  "device-certificate": "sent by the device",
+  "gateway-observed": "seen by a gateway",
+  "source-claimed": "claimed by its source",
+};
+export const CONNECTION_WORDS = {
+  live: "connected",
+  silent: "no data",
+  never: "never connected",
+  revoked: "revoked",
+};
+
+// Returns the cells of one device in the order of their rank:
+// {key, label, name, group, unit, rank, text, mean, mark, blank, sinceWallMs}.
+export function cellsOf(device) {
+  const cells = new Map();
+  for (const metric of device.metrics.values()) {
+    const key = `${metric.group} ${metric.label}`;
+    let cell = cells.get(key);
+    if (!cell) {
+      cell = { key, metric, parts: new Map() };
+      cells.set(key, cell);
+    }
+    if (metric.rank < cell.metric.rank) cell.metric = metric;
+    if (!cell.parts.has(metric.part)) cell.parts.set(metric.part, partOf(device, metric.handle));
+  }
+  return [...cells.values()].map(write).sort((a, b) => a.rank - b.rank || (a.key < b.key ? -1 : 1));
+}
+
+function partOf(device, handle) {
+  const value = device.values.get(handle);
+  if (!value || value.text === null) {
+    return { text: "--", mark: "", blank: true, sinceWallMs: device.blanks.get(handle) ?? null };
+  }
+  const mark = STATUS_WORDS[value.status] ?? "";
+  return { text: value.text, mark, blank: false, sinceWallMs: null };
+}
+
+function write({ key, metric, parts }) {
+  const all = [...parts.values()];
+  const pair = parts.has("sys") || parts.has("dia");
+  const text = pair
+    ? `${parts.get("sys")?.text ?? "--"}/${parts.get("dia")?.text ?? "--"}`
+    : (parts.get("") ?? parts.get("mean") ?? all[0]).text;
+  return {
+    key,
+    label: metric.label,
+    name: metric.name,
+    group: metric.group,
+    unit: metric.unit,
+    rank: metric.rank,
+    text,
+    mean: pair && parts.has("mean") ? `(${parts.get("mean").text})` : "",
+    mark: all.map((part) => part.mark).find(Boolean) ?? "",
+    blank: all.every((part) => part.blank),
+    sinceWallMs: all.every((part) => part.blank) ? all[0].sinceWallMs : null,
+  };
+}
+
+// Returns the waveforms of a device to draw: metrics in the order of their rank.
+export function lanesOf(device) {
+  return [...device.waves.values()].sort((a, b) => a.rank - b.rank || a.handle - b.handle);
+}
+
+// Returns the conditions of a tile, most urgent first; what the view itself knows comes with them.
+export function conditionsOf(devices) {
+  const found = [];
+  for (const { name, state } of devices) {
+    for (const alarm of state.alarms.values()) found.push(words(name, alarm));
+    const own = ownCondition(name, state);
+    if (own && !found.some((c) => c.device === name && c.technical && c.text === own.text)) {
+      found.push(own);
+    }
+  }
+  return found.sort(
+    (a, b) =>
+      PRIORITIES.indexOf(a.priority) - PRIORITIES.indexOf(b.priority) ||
+      Number(a.technical) - Number(b.technical) ||
+      b.wallMs - a.wallMs,
+  );
+}
+
+function words(device, alarm) {
+  const text = alarm.text || alarm.label || "Alarm condition";
+  const source = alarm.source && !text.includes(alarm.source) ? `${alarm.source}: ` : "";
+  return {
+    id: `${device} ${alarm.id}`,
+    device,
+    priority: alarm.priority,
+    technical: alarm.kind === "technical",
+    symbol: SYMBOLS[alarm.priority],
+    word: PRIORITY_WORDS[alarm.priority],
+    text: source + text,
+    note: [INACTIVATION_WORDS[alarm.inactivation], alarm.latching ? "latching" : ""]
+      .filter(Boolean)
+      .join(", "),
+    wallMs: alarm.wall_ms,
+    hub: alarm.found_by === "hub",
+  };
+}
+
+// A device that is not there is a condition, whatever else was or was not told about it.
+function ownCondition(device, state) {
+  const connection = state.facts?.connection;
+  const hubSaidSo = [...state.alarms.values()].some((a) => a.found_by === "hub");
+  if (connection === "revoked") return absent(device, "high", "HUB: DEVICE REVOKED", state);
+  if (connection === "never") return absent(device, "low", "HUB: DEVICE NEVER CONNECTED", state);
+  if (connection === "silent" && !hubSaidSo) {
+    return absent(device, "high", "HUB: NO DATA FROM DEVICE", state);
+  }
+  return null;
+}
+
+function absent(device, priority, text, state) {
+  return {
+    id: `${device} ${text}`,
+    device,
+    priority,
+    technical: true,
+    symbol: SYMBOLS[priority],
+    word: PRIORITY_WORDS[priority],
+    text,
+    note: "",
+    wallMs: state.facts.last_wall_ms ?? 0,
+    hub: true,
+  };
+}
