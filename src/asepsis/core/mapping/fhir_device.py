@@ -121,21 +121,29 @@ def _resources(mds: MdsNode, losses: list[str]) -> Iterator[Device | DeviceMetri
                 yield _metric(metric, mds.device, parent, losses)
 
 
-def _mds(mds: MdsNode, key: str) -> Device:
-    eui64, udi = _EUI64.fullmatch(mds.device.uri), _UDI.fullmatch(mds.device.uri)
-    identifier = Identifier(system="urn:ietf:rfc:3986", value=mds.device.uri)
+def device_identity(device: DeviceId) -> tuple[Identifier, UdiCarrier | None]:
+    """Return the identifier of a device, and its UDI if its name is one.
+
+    Source: HL7 PoCD MdsDevice (EUI-64 identifier); HL7 FHIR R4 Device.udiCarrier.
+    """
+    eui64, udi = _EUI64.fullmatch(device.uri), _UDI.fullmatch(device.uri)
+    identifier = Identifier(system="urn:ietf:rfc:3986", value=device.uri)
     if eui64:
         octets = [eui64[1][i : i + 2].upper() for i in range(0, 16, 2)]
         identifier = Identifier(system=EUI64_SYSTEM, value="-".join(octets))
-    carrier = UdiCarrier(
-        device_identifier=udi[1] if udi else None,
-        carrier_hrf=f"(01){udi[1]}(21){udi[2]}" if udi else None,
-    )
+    if udi is None:
+        return identifier, None
+    carrier = UdiCarrier(device_identifier=udi[1], carrier_hrf=f"(01){udi[1]}(21){udi[2]}")
+    return identifier, carrier
+
+
+def _mds(mds: MdsNode, key: str) -> Device:
+    identifier, carrier = device_identity(mds.device)
     return Device(
         id=key,
         meta=Meta(profile=(f"{POCD}MdsDevice",)),
         identifier=(identifier,),
-        udi_carrier=(carrier,) if udi else (),
+        udi_carrier=(carrier,) if carrier else (),
         status="active",
         manufacturer=mds.manufacturer,
         serial_number=mds.serial,

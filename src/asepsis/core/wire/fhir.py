@@ -261,6 +261,20 @@ class BundleResponse(FhirStruct, frozen=True, kw_only=True):
     outcome: OperationOutcome | None = None
 
 
+class BundleLink(FhirStruct, frozen=True, kw_only=True):
+    """Where a page, or the page after it, is found (Bundle.link)."""
+
+    relation: str
+    url: str
+
+
+class BundleSearch(FhirStruct, frozen=True, kw_only=True):
+    """Why an entry is in the result of a search (Bundle.entry.search)."""
+
+    mode: Literal["match", "include", "outcome"] | None = None
+    score: FhirDecimal | None = None
+
+
 BundledResource = Observation | Device | DeviceMetric | OperationOutcome
 
 
@@ -269,6 +283,7 @@ class BundleEntry(FhirStruct, frozen=True, kw_only=True):
 
     full_url: str | None = None
     resource: BundledResource | None = None
+    search: BundleSearch | None = None
     request: BundleRequest | None = None
     response: BundleResponse | None = None
 
@@ -293,6 +308,7 @@ class Bundle(FhirStruct, frozen=True, kw_only=True, tag_field="resourceType", ta
     ]
     timestamp: Instant | None = None
     total: Count | None = None
+    link: tuple[BundleLink, ...] = ()
     entry: tuple[BundleEntry, ...] = ()
 
 
