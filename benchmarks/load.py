@@ -11,9 +11,16 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
+from asepsis.core.model.alarm import (
+    AlarmEvent,
+    AlarmKind,
+    AlarmPhase,
+    AlarmPriority,
+    Inactivation,
+)
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.model.observation import MeasurementStatus, Numeric
@@ -100,7 +107,26 @@ class Bed:
             WaveformDigest(m.handle, self.sequence, hashlib.sha256(f).digest())
             for m, f in zip(metrics, frames, strict=True)
         ]
-        header = BatchHeader(
+        header = self._header(wall_ns, monotonic_ns)
+        part = encode_batch(header, numerics=self.numerics, digests=digests)
+        self.previous = hashlib.sha256(part).digest()
+        packet = encode_packet(
+            header.device, epoch=self.epoch, sequence=self.sequence, frames=frames
+        )
+        return sign_batch(self.origin_key, part), packet
+
+    def tell(
+        self, wall_ns: int, monotonic_ns: int, *, alarms: Sequence[AlarmEvent], listed: bool = False
+    ) -> bytes:
+        """Return the next signed batch: alarm events, or the list of the active conditions."""
+        self.sequence += 1
+        header = replace(self._header(wall_ns, monotonic_ns), interval_ms=0, lists_active=listed)
+        part = encode_batch(header, alarms=alarms)
+        self.previous = hashlib.sha256(part).digest()
+        return sign_batch(self.origin_key, part)
+
+    def _header(self, wall_ns: int, monotonic_ns: int) -> BatchHeader:
+        return BatchHeader(
             device=DeviceId(self.name),
             key_id=self.key_id,
             epoch=self.epoch,
@@ -112,12 +138,24 @@ class Bed:
             instant=Instant(self.boot_id, monotonic_ns, wall_ns, 10),
             interval_ms=1_000,
         )
-        part = encode_batch(header, numerics=self.numerics, digests=digests)
-        self.previous = hashlib.sha256(part).digest()
-        packet = encode_packet(
-            header.device, epoch=self.epoch, sequence=self.sequence, frames=frames
-        )
-        return sign_batch(self.origin_key, part), packet
+
+
+def condition(
+    number: int, phase: AlarmPhase, priority: AlarmPriority = AlarmPriority.HIGH
+) -> AlarmEvent:
+    """Return an event of alarm condition `number`."""
+    return AlarmEvent(
+        condition_id=number.to_bytes(16, "big"),
+        phase=phase,
+        kind=AlarmKind.PHYSIOLOGICAL,
+        priority=priority,
+        latching=False,
+        inactivation=Inactivation.NONE,
+        mdc_code=196_652,
+        source_handle=1,
+        offset_ms=0,
+        text="HR above high limit",
+    )
 
 
 class Lane(asyncio.Protocol):
