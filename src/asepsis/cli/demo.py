@@ -1,23 +1,35 @@
-"""`asepsis demo`: the main job on loopback, told in plain words."""
+"""`asepsis demo`: a hospital on loopback, told in plain words."""
 
 import os
 import shutil
+import signal
+import sys
 import tempfile
+import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 from rich.text import Text
 
 from asepsis.cli.output import console, problems, show_facts, show_json
-from asepsis.tools.simulator.story import Story, Summary
+from asepsis.tools.simulator.story import Story
+from asepsis.tools.simulator.summary import Summary
+
+PEACE_S: Final = 30
 
 
 def demo(
     *,
-    seconds: Annotated[int, Parameter(help="How long the ward runs once all are enrolled.")] = 30,
+    seconds: Annotated[
+        int | None,
+        Parameter(
+            help="How long the ward lives in peace between the acts; then it ends. Without it: "
+            f"{PEACE_S}, and on a terminal the ward goes on until Ctrl-C."
+        ),
+    ] = None,
     headless: Annotated[bool, Parameter(help="Tell nothing on the way.")] = False,
     json: Annotated[bool, Parameter(help="End with one JSON summary.")] = False,
     keep: Annotated[bool, Parameter(help="Keep the folder with logs and ledgers.")] = False,
@@ -25,7 +37,7 @@ def demo(
         bool, Parameter(help="Let the subscriber drop one record, to see that it is noticed.")
     ] = False,
 ) -> int:
-    """Play the main job: a hub, ten devices, a subscriber, a revocation and a killed hub.
+    """Play a ward: hub, gateway, eight devices, an alarm, an outage, an attack, a revocation.
 
     Everything runs on loopback with throw-away keys; the patients are simulated. At the end the
     ledgers of senders and receiver, kept by separate processes, are compared.
@@ -46,9 +58,15 @@ def demo(
                 soft_wrap=True,
             )
 
+    linger = seconds is None and not headless and sys.stdout.isatty()
     try:
-        story = Story(folder, seconds=seconds, tell=tell, drop=1 if drop_one else 0)
-        summary = story.play()
+        summary = Story(
+            folder,
+            seconds=PEACE_S if seconds is None else seconds,
+            tell=tell,
+            drop=1 if drop_one else 0,
+            linger=_until_interrupted() if linger else None,
+        ).play()
     finally:
         if keep:
             problems.print(f"logs and ledgers: {folder}", style="dim")
@@ -57,11 +75,22 @@ def demo(
     return _conclude(summary, json=json)
 
 
+def _until_interrupted() -> threading.Event:
+    """Return an event that the first Ctrl-C sets; the second ends the command at once."""
+    told = threading.Event()
+
+    def interrupted(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        told.set()
+
+    signal.signal(signal.SIGINT, interrupted)
+    return told
+
+
 def _conclude(summary: Summary, *, json: bool) -> int:
     document = {**asdict(summary), "user": "root" if os.geteuid() == 0 else "ordinary"}
     if json:
         show_json(document)
     else:
         show_facts("Summary", document)
-    bad = summary.lost or summary.duplicated or summary.foreign or summary.failures
-    return 1 if bad else 0
+    return 1 if summary.bad else 0

@@ -54,6 +54,11 @@ class Player:
         return int(self.bed)
 
     @property
+    def address(self) -> str:
+        """Where a legacy device comes from, on loopback."""
+        return f"127.0.0.{20 + self.number}"
+
+    @property
     def model(self) -> str:
         """What people read of it."""
         return f"{'legacy ' if self.legacy else ''}{self.kind.value} (simulated)"

@@ -45,6 +45,7 @@ class DeviceProcess:
         self._preludes: dict[str, str] = {}
         self._ledger = DeviceLedger(ledger.LedgerWriter(Path(order.ledger)), name=order.name)
         self._told: dict[str, object] = {}
+        self._supervisor: Supervisor | None = None
 
     def run(self) -> None:
         """Enrol if needed, then measure until told to stop."""
@@ -60,16 +61,22 @@ class DeviceProcess:
             setting=Setting(seed=self._order.seed, preludes=self._preludes),
             tell=self._tell,
         )
+        self._supervisor = supervisor
         try:
             while self._obey(supervisor, commands):
                 self._step(supervisor)
             deadline_s = time.monotonic() + DRAIN_S
-            while self._ledger.spooled and time.monotonic() < deadline_s:
+            while self._waits and time.monotonic() < deadline_s:
                 self._step(supervisor)
         finally:
             supervisor.close()
             self._ledger.close()
         say("stopped", spooled=self._ledger.spooled, unread=self._ledger.lost)
+
+    @property
+    def _waits(self) -> bool:
+        """Whether the spool may still be drained: a revoked device keeps what it has."""
+        return self._ledger.spooled > 0 and not self._told.get("refused")
 
     def _step(self, supervisor: Supervisor) -> None:
         supervisor.step()
@@ -116,7 +123,9 @@ class DeviceProcess:
         account, epoch, sequence, fate = (
             facts.get(name) for name in ("account", "epoch", "sequence", "fate")
         )
-        if isinstance(epoch, int) and isinstance(sequence, int):
+        if self._supervisor and isinstance(epoch, int) and isinstance(sequence, int):
+            # What has a fate has been signed before: read it first.
+            self._ledger.follow(self._supervisor.feed(ORIGIN))
             self._ledger.note(str(account), epoch, sequence, str(fate))
 
     def _changed(self, what: str, *, now: bool) -> None:
@@ -129,8 +138,6 @@ def main() -> int:
     """Run one device; 1 if it could not go on."""
     parser = argparse.ArgumentParser(description="A device in compartments, with a ledger.")
     parser.add_argument("order", type=Path, help="JSON file written by the story")
-    # Ctrl-C in a terminal reaches everybody; the story decides who stops when.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         DeviceProcess(Order.load(parser.parse_args().order)).run()
     except AsepsisError as error:

@@ -117,10 +117,17 @@ class LiveView:
         with self._lock:
             return [event for (name, _), event in self._alarms.items() if name == device]
 
-    def heard(self, device: str, *, since_s: float) -> list[dict[str, Any]]:
-        """Return the alarm events about a device that came after a moment (monotonic seconds)."""
+    def history(self, device: str, *, since_s: float) -> list[tuple[float, dict[str, Any]]]:
+        """Return the alarm events about a device after a moment, each with when it came.
+
+        Args:
+            device: Its name.
+            since_s: Monotonic seconds.
+        """
         with self._lock:
-            return [e for at_s, e in self._history if at_s >= since_s and e["device"] == device]
+            return [
+                (at_s, e) for at_s, e in self._history if at_s >= since_s and e["device"] == device
+            ]
 
     def until(self, wanted: Callable[[], object], what: str, *, timeout_s: float) -> float:
         """Wait until something is so; return how long it took, seconds.

@@ -48,6 +48,7 @@ class Actor:
             stdout=subprocess.PIPE,
             stderr=self._log,
             env=environment,
+            start_new_session=True,  # Ctrl-C is for the story, which stops everybody in order.
         )
         self.events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._listener = threading.Thread(target=self._listen, name=f"listen-{name}", daemon=True)

@@ -16,6 +16,7 @@ from typing import Final
 from asepsis.core.errors import AsepsisError, TransientError
 from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.trust import tls
+from asepsis.core.wire import message_record
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.connection import HubConnection
 from asepsis.edge.uplink.folder import IdentityFolder
@@ -109,22 +110,29 @@ class Subscriber:
         return len(records)
 
     def _got(self, record: dict[str, str | int]) -> None:
-        body = base64.b64decode(str(record["body"]))
-        if record["account"] == Account.MESSAGE:
-            key = ledger.message_key(body)
-        else:
-            key = ledger.key_of(
-                str(record["account"]),
-                str(record["producer"]),
-                int(record["epoch"]),
-                int(record["sequence"]),
-                body,
-            )
         with self._lock:
-            if self._to_drop:
-                self._to_drop -= 1
-                return
-            self._ledger.write(ledger.GOT, key)
+            for key in _keys(record):
+                if self._to_drop:
+                    self._to_drop -= 1
+                else:
+                    self._ledger.write(ledger.GOT, key)
+
+
+def _keys(record: dict[str, str | int]) -> list[ledger.Key]:
+    """Return what a record is called in the ledgers; a group of messages has many names."""
+    body = base64.b64decode(str(record["body"]))
+    if record["account"] == Account.MESSAGE:
+        entries = message_record.decode(str(record["kind"]), body)
+        return [ledger.message_key(entry.body) for entry in entries]
+    return [
+        ledger.key_of(
+            str(record["account"]),
+            str(record["producer"]),
+            int(record["epoch"]),
+            int(record["sequence"]),
+            body,
+        )
+    ]
 
 
 def main() -> int:

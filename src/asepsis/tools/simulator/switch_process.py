@@ -7,7 +7,6 @@ connections stay, what is sent waits. `join` lets it flow again, and `stop` ends
 
 import argparse
 import asyncio
-import signal
 import socket
 import sys
 import threading
@@ -106,7 +105,6 @@ def main() -> int:
     """Run the network of a story."""
     parser = argparse.ArgumentParser(description="The network between ward and hub.")
     parser.add_argument("port", type=int, nargs="+", help="port of the hub")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     asyncio.run(run(parser.parse_args().port))
     return 0
 

@@ -1,0 +1,96 @@
+"""The ward is cut off from the hub and comes back; later the hub itself is killed."""
+
+import time
+from typing import Final
+
+from asepsis.core.errors import AsepsisError
+from asepsis.tools.simulator import cast
+from asepsis.tools.simulator.stage import START_S, Stage
+
+BLANK_S: Final = 12.0
+RETURN_S: Final = 30.0
+HOLD_S: Final = 3.0
+ALARM_S: Final = 3.0
+CRASH_S: Final = 2.0
+
+
+def play(stage: Stage) -> None:
+    """Cut the network, let an alarm come and go meanwhile, join it again, and watch the view."""
+    try:
+        _join(stage, cut_s=_cut(stage))
+    except AsepsisError as error:
+        stage.network.command("join")
+        stage.fail("outage", error)
+
+
+def _cut(stage: Stage) -> float:
+    stage.network.command("cut")
+    stage.network.wait_for("cut", timeout_s=5.0)
+    cut_s = time.monotonic()
+    stage.tell("The ward's network is cut", "devices and gateway measure, sign and spool on")
+    bedside = stage.devices[cast.ALARMING.key]
+    bedside.command("desaturation")
+    time.sleep(ALARM_S)
+    bedside.command("normal")
+    names = stage.watched
+    stage.view.until(
+        lambda: not any(stage.view.live(name) for name in names),
+        "blank tiles",
+        timeout_s=BLANK_S,
+    )
+    stage.summary.blank_s = round(time.monotonic() - cut_s, 1)
+    stage.tell(
+        "Nothing stale is shown as live",
+        f"{stage.summary.blank_s:.1f} s after the cut no value stands in the live view any more, "
+        "and the hub says of every device that it is silent",
+    )
+    time.sleep(HOLD_S)
+    return cut_s
+
+
+def _join(stage: Stage, *, cut_s: float) -> None:
+    back_s = time.monotonic()
+    stage.network.command("join")
+    stage.summary.outage_s = round(back_s - cut_s, 1)
+    names = stage.watched
+    took_s = stage.view.until(
+        lambda: all(stage.view.live(name) for name in names),
+        "every device live again",
+        timeout_s=RETURN_S,
+    )
+    stage.summary.live_again_s = round(took_s, 1)
+    shown = [
+        one
+        for _, one in stage.view.history(cast.ALARMING.name, since_s=back_s)
+        if one["found_by"] == "device" and one["phase"] != "end"
+    ]
+    stage.summary.ended_shown_active = len(shown)
+    stage.tell(
+        "The network is back",
+        f"every device is live {took_s:.1f} s later; what was missed comes late, to the record "
+        f"only; the alarm that began and ended meanwhile was shown as active {len(shown)} times",
+    )
+
+
+def crash(stage: Stage) -> None:
+    """Kill the hub without warning and start it again."""
+    stage.hub.kill()
+    killed_s = time.monotonic()
+    stage.tell("The hub is killed", "without warning (SIGKILL); the devices spool")
+    time.sleep(CRASH_S)
+    names = stage.watched
+    try:
+        stage.hub.start(timeout_s=START_S)
+        stage.summary.crash_s = round(time.monotonic() - killed_s, 1)
+        took_s = stage.view.until(
+            lambda: all(stage.view.live(name) for name in names),
+            "every device live after the crash",
+            timeout_s=RETURN_S,
+        )
+    except AsepsisError as error:
+        stage.fail("crash of the hub", error)
+        return
+    stage.tell(
+        "The hub is back",
+        f"after {stage.summary.crash_s:.1f} s; every device is live {took_s:.1f} s later",
+    )

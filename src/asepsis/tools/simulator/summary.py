@@ -1,0 +1,84 @@
+"""What a demonstration came to, for people and for scripts."""
+
+from dataclasses import dataclass, field
+
+from asepsis.tools.simulator import cast
+
+
+@dataclass(slots=True)
+class Summary:
+    """What happened. A figure is None until its act was played, or if it was not seen.
+
+    Attributes:
+        devices: Devices of the ward.
+        legacy: Of these, those that speak HL7 v2 through the gateway.
+        live_s: Start of everything to every device live in the view, seconds.
+        layers: Protections that hold on this machine.
+        layers_absent: Protections that do not.
+        keys_separated: Whether the signer runs as a user of its own.
+        made: Records that devices and senders produced.
+        acknowledged: Different records that were acknowledged to them.
+        received: Different records that the subscriber pulled.
+        late: Of the acknowledged ones, those that came on the late lane.
+        messages: Of the acknowledged ones, HL7 v2 messages.
+        lost: Acknowledged and never received.
+        duplicated: Received more than once.
+        foreign: Received and never made.
+        alarm_ms: Alarm condition to durable acknowledgement, milliseconds.
+        alarm_view_ms: Alarm condition to the live view, milliseconds.
+        outage_s: How long the ward was cut off from the hub, seconds.
+        blank_s: From the cut to the last value gone from the view, seconds.
+        live_again_s: From the return to every device live again, seconds.
+        ended_shown_active: Alarm conditions that ended in the outage and were shown as active.
+        crash_s: From the kill of the hub to its readiness, seconds.
+        attacks: Attempts of the intruder.
+        attacks_succeeded: Those that succeeded.
+        forgery_ms: First forged batch to the hub's alarm in the live view, milliseconds.
+        revoked_ms: Revocation to refusal seen at the device, milliseconds.
+        age_s_max: Greatest age of a value on the screen, by the device's own time, seconds.
+        unrenewed_s_max: Longest time a value stood on the screen without renewal, seconds.
+        simulated: What in this story is not real.
+        failures: What went otherwise than told.
+    """
+
+    devices: int = len(cast.PLAYERS)
+    legacy: int = len(cast.LEGACY)
+    live_s: float | None = None
+    layers: list[str] = field(default_factory=list[str])
+    layers_absent: list[str] = field(default_factory=list[str])
+    keys_separated: bool = False
+    made: int = 0
+    acknowledged: int = 0
+    received: int = 0
+    late: int = 0
+    messages: int = 0
+    lost: int = 0
+    duplicated: int = 0
+    foreign: int = 0
+    alarm_ms: float | None = None
+    alarm_view_ms: float | None = None
+    outage_s: float | None = None
+    blank_s: float | None = None
+    live_again_s: float | None = None
+    ended_shown_active: int | None = None
+    crash_s: float | None = None
+    attacks: int = 0
+    attacks_succeeded: list[str] = field(default_factory=list[str])
+    forgery_ms: float | None = None
+    revoked_ms: float | None = None
+    age_s_max: float = 0.0
+    unrenewed_s_max: float = 0.0
+    simulated: str = "the patients and their values"
+    failures: list[str] = field(default_factory=list[str])
+
+    @property
+    def bad(self) -> bool:
+        """Whether anything was lost, came twice, was forged, or went otherwise than told."""
+        return bool(
+            self.lost
+            or self.duplicated
+            or self.foreign
+            or self.attacks_succeeded
+            or self.ended_shown_active
+            or self.failures
+        )
