@@ -159,7 +159,7 @@ def measure(ward: Ward, given: argparse.Namespace) -> dict[str, float]:
     began = time.perf_counter()
     before = cpu_s(ward.hub.process.pid), cpu_s(ward.gateway.pid)
     load, seconds = uvloop.run(drive(ward.port(), given.senders, given.messages, given.depth))
-    ward.wait_journalled(total, timeout_s=120)
+    ward.wait_journalled(timeout_s=120)
     through = time.perf_counter() - began
     after = cpu_s(ward.hub.process.pid), cpu_s(ward.gateway.pid)
     ward.stop_gateway()

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from typing import Any, Self
 
 from asepsis.core.model.lanes import Lane
 from asepsis.core.trust.identity import Profile
+from asepsis.core.wire import message_record
 from asepsis.core.wire.hl7 import Message
+from asepsis.core.wire.message_record import MessageEntry
 from asepsis.core.wire.mllp import FrameReader, frame
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import Hospital as Addresses
@@ -127,39 +130,45 @@ class Ward:
 
     def journalled(self) -> list[bytes]:
         """Stop the hub and return every message in its journal, in order."""
+        return [entry.body for entry in self.entries()]
+
+    def entries(self) -> list[MessageEntry]:
+        """Stop the hub and return every message in its journal with its findings, in order."""
         assert self.hub is not None
         if self.hub.process.poll() is None:
             self.hub.stop()
         settings = read_settings(self.hospital.toml)
         kek = open_kek(settings.sealing, hub_folder=self.hospital.data / "hub")
         journal = open_journal(settings, kek, clock=time.time_ns)
-        found: list[bytes] = []
+        found: list[MessageEntry] = []
         after = 0
         while records := journal.read(Lane.MESSAGE, after=after, records_max=2_000):
             after = records[-1].position
             assert {r.append.producer for r in records} == {GATEWAY}
-            found += [r.append.body for r in records]
+            for append in (record.append for record in records):
+                found += message_record.decode(append.kind, append.body, sequence=append.sequence)
         journal.close()
         return found
 
-    def wait_journalled(self, count: int, *, timeout_s: float = 30) -> None:
-        """Wait until the gateway says that nothing waits for the hub (its spool is empty)."""
+    def wait_journalled(self, *, timeout_s: float = 30) -> None:
+        """Wait until the hub has every group of messages that the gateway made durable."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            if self._hub_messages() >= count:
+            made = accounts(self.data / "spool/journal/signed.db", "gateway")
+            if made and made == accounts(self.hospital.data / "hub/journal/signed.db", GATEWAY):
                 return
             time.sleep(0.05)
-        raise AssertionError(f"the hub has {self._hub_messages()} messages, not {count}")
+        raise AssertionError("the hub has not every message of the gateway")
 
-    def _hub_messages(self) -> int:
-        import sqlite3  # noqa: PLC0415 - a look into the running hub's file, for tests only
 
-        path = self.hospital.data / "hub/journal/signed.db"
-        try:
-            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
-                return db.execute("SELECT count(*) FROM lane_message").fetchone()[0]
-        except sqlite3.Error:
-            return -1
+def accounts(path: Path, producer: str) -> dict[int, int]:
+    """Look into the journal of a running process: epoch -> highest sequence without a gap."""
+    query = "SELECT epoch, highest FROM account WHERE account='message' AND producer=? AND gaps=x''"
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            return dict(db.execute(query, (producer,)).fetchall())
+    except sqlite3.Error:
+        return {}
 
 
 def make_ward(

@@ -8,10 +8,9 @@ from typing import Final
 from asepsis.core.errors import LimitExceeded
 from asepsis.core.wire.hl7 import Message
 from asepsis.core.wire.hl7_parts import Delimiters
+from asepsis.core.wire.message_record import WORD_BYTES_MAX, WORDS_MAX
 
 EUI64: Final = b"EUI-64"
-WORDS_MAX: Final = 1_024
-"""Different devices that one message may name; more is not one device's message."""
 _PLACES: Final = ((b"OBX", 18), (b"PRT", 10))
 _EUI64_CHARS: Final = 16
 _HEX: Final = frozenset("0123456789abcdef")
@@ -21,7 +20,7 @@ def device_words(message: Message) -> dict[bytes, tuple[str, int]]:
     """Return every device identifier as it stands in the message, and segment and field of it.
 
     Raises:
-        LimitExceeded: More than `WORDS_MAX` of them.
+        LimitExceeded: More than `WORDS_MAX` of them, or one longer than `WORD_BYTES_MAX`.
     """
     found: dict[bytes, tuple[str, int]] = {}
     repetition = message.delimiters.repetition
@@ -35,6 +34,8 @@ def device_words(message: Message) -> dict[bytes, tuple[str, int]]:
                     found.setdefault(word, (name, field))
         if len(found) > WORDS_MAX:
             raise LimitExceeded(f"the message names more than {WORDS_MAX} devices")
+    if max(map(len, found), default=0) > WORD_BYTES_MAX:
+        raise LimitExceeded(f"a device identifier has more than {WORD_BYTES_MAX} bytes")
     return found
 
 

@@ -32,10 +32,11 @@ BATCH_MAGIC: Final = b"AMB1"
 MESSAGES_MAX: Final = 256
 """Messages of one group."""
 PEERS_MAX: Final = 255
-ALIASES_MAX: Final = 1_024
-"""Device words of one peer in one group."""
-GROUP_BYTES_MAX: Final = 1_114_112
-"""One message of 1 MiB and its findings fit."""
+WORDS_MAX: Final = 256
+"""Device words of one peer."""
+WORD_BYTES_MAX: Final = 200
+GROUP_BYTES_MAX: Final = 1_179_648
+"""One message of 1 MiB fits, with as many device words as a message may have."""
 GROUPS_MAX: Final = 64
 """Groups of one batch."""
 BATCH_BYTES_MAX: Final = GROUP_BYTES_MAX + 4_096
@@ -45,10 +46,10 @@ SEQUENCE_MAX: Final = (1 << 63) - 1
 _OFFSET_MIN_MAX: Final = 24 * 60
 _COUNT: Final = struct.Struct(">H")
 _MESSAGE: Final = struct.Struct(">BBhQI")
+MESSAGE_HEAD_BYTES: Final = _MESSAGE.size
 _GROUP: Final = struct.Struct(">QII")
 _PEER: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _ZONE: Final = re.compile(r"[A-Za-z0-9_+/-]{1,64}")
-_WORD_BYTES_MAX: Final = 1_024
 
 
 class Found(IntFlag):
@@ -250,10 +251,15 @@ def decode_batch(data: bytes) -> Sequence[BatchGroup]:
     return groups
 
 
+def peer_bytes(peer: MessagePeer) -> int:
+    """Return how many bytes a peer adds to a group that does not list it yet."""
+    return len(_peer_bytes(peer))
+
+
 @lru_cache(maxsize=4_096)
 def _peer_bytes(peer: MessagePeer) -> bytes:
-    if len(peer.devices) > ALIASES_MAX:
-        raise LimitExceeded(f"a peer names at most {ALIASES_MAX} devices in one group")
+    if len(peer.devices) > WORDS_MAX:
+        raise LimitExceeded(f"a peer names at most {WORDS_MAX} devices in one group")
     parts = [_short(peer.name.encode()), _short(peer.zone.encode()), _COUNT.pack(len(peer.devices))]
     for word, device in peer.devices:
         parts += (_COUNT.pack(len(word)), word, _short(device.encode()))
@@ -279,8 +285,8 @@ def _peer_end(body: bytes, at: int) -> int:
     at += 1 + body[at]
     at += 1 + body[at]
     (count,) = _COUNT.unpack_from(body, at)
-    if count > ALIASES_MAX:
-        raise LimitExceeded(f"a peer names at most {ALIASES_MAX} devices in one group")
+    if count > WORDS_MAX:
+        raise LimitExceeded(f"a peer names at most {WORDS_MAX} devices in one group")
     at += _COUNT.size
     for _ in range(count):
         (length,) = _COUNT.unpack_from(body, at)
@@ -305,7 +311,7 @@ def _peer(raw: bytes) -> MessagePeer:
         at += _COUNT.size
         word = raw[at : at + length]
         device, at = _text(raw, at + length)
-        if not 0 < length <= _WORD_BYTES_MAX or len(device) > NAME_CHARS_MAX:
+        if not 0 < length <= WORD_BYTES_MAX or len(device) > NAME_CHARS_MAX:
             raise FramingError("a device word is empty or too long")
         devices.append((word, _device(device)))
     if len({word for word, _ in devices}) != len(devices):

@@ -24,27 +24,24 @@ from typing import Final
 from asepsis.core.errors import (
     AsepsisError,
     ConfigError,
-    InputError,
     TransientError,
     Unavailable,
 )
-from asepsis.core.journal.sqlite import SqliteJournal
 from asepsis.core.model.lanes import Lane
 from asepsis.core.trust import tls
 from asepsis.core.trust.sealing import (
     KeyEncryptionKey,
-    kek_from_credential,
-    kek_from_passphrase,
 )
-from asepsis.core.wire.hl7 import Header
-from asepsis.edge.gateway import policy, rules, spool
+from asepsis.edge.gateway import policy, spool
 from asepsis.edge.gateway.desk import Desk
 from asepsis.edge.gateway.findings import Finding, Findings
 from asepsis.edge.gateway.forwarder import Forwarder
-from asepsis.edge.gateway.hublink import HubLink, check_validity
+from asepsis.edge.gateway.hub_answers import check_validity
+from asepsis.edge.gateway.hublink import HubLink
 from asepsis.edge.gateway.listener import MllpListener, sweep_forever
-from asepsis.edge.gateway.memory import Known, Memory, make_folder
-from asepsis.edge.gateway.settings import Sealing, Settings, read_settings
+from asepsis.edge.gateway.memory import Memory, make_folder
+from asepsis.edge.gateway.recall import open_kek, recall
+from asepsis.edge.gateway.settings import Settings, read_settings
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.caretaker import Caretaker
 from asepsis.edge.uplink.clock import TrustedClock
@@ -113,7 +110,7 @@ class Gateway:
         journal = spool.open_journal(folder, self._settings.spool, kek, clock=self._clocks.wall)
         try:
             memory = self._open_memory(folder, kek)
-            await loop.run_in_executor(None, self._recall, journal, memory)
+            await loop.run_in_executor(None, recall, journal, memory)
             store = spool.MessageSpool(
                 journal, loop, epoch=self._next_epoch(), clock=self._clocks.wall
             )
@@ -210,18 +207,6 @@ class Gateway:
             age_s=settings.memory_s,
         )
 
-    def _recall(self, journal: SqliteJournal, memory: Memory) -> None:
-        """Remember what is in the spool: it was taken, whatever the file had time to say."""
-        after = 0
-        while records := journal.read(Lane.MESSAGE, after=after, records_max=spool.PAGE):
-            after = records[-1].position
-            for record in records:
-                append = record.append
-                mark = memory.mark(append.kind, _identity(append.body), append.body)
-                at_s = append.received_at_ns // 10**9
-                if memory.known(mark, now_s=at_s) is not Known.DUPLICATE:
-                    memory.add(mark, now_s=at_s)
-
     def _next_epoch(self) -> int:
         return self._folder.next_epoch(wall_s=self._clocks.wall() // 10**9)
 
@@ -279,33 +264,6 @@ class Gateway:
         aside = run / "ready.json.new"
         aside.write_text(json.dumps({"pid": os.getpid(), "listeners": document}), "utf-8")
         aside.replace(run / "ready.json")
-
-
-def _identity(body: bytes) -> bytes:
-    """Return what a stored message is called; b"" for a header too long to be read alone."""
-    try:
-        return rules.identity_of(Header.salvage(body))
-    except InputError:
-        return b""
-
-
-def open_kek(sealing: Sealing, *, folder: Path) -> KeyEncryptionKey:
-    """Return the key that seals the spool.
-
-    Raises:
-        ConfigError: The credential or passphrase file is absent or unfit.
-    """
-    if sealing.source == "passphrase":
-        if not sealing.passphrase_file:
-            raise ConfigError("sealing.passphrase_file is empty")
-        return kek_from_passphrase(Path(sealing.passphrase_file), salt_file=folder / "kek.salt")
-    found = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    if not found:
-        raise ConfigError(
-            "no systemd credentials",
-            hint="LoadCredentialEncrypted=asepsis-kek in the unit, or sealing.source",
-        )
-    return kek_from_credential(Path(found))
 
 
 async def serve(settings: Settings) -> None:

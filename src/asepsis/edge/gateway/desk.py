@@ -11,6 +11,7 @@ from typing import Final
 
 from asepsis.core.errors import AsepsisError, InputError
 from asepsis.core.wire.hl7 import Header, MessageReader
+from asepsis.core.wire.message_record import MessageFindings
 from asepsis.edge.gateway import rules
 from asepsis.edge.gateway.findings import Finding, Findings
 from asepsis.edge.gateway.forwarder import Forwarder
@@ -109,21 +110,22 @@ class Desk:
             self._findings.note(
                 Finding.DOUBTFUL_TIME, peer.name, certainty=certainty.value, values=count
             )
-        header = judged.header
+        header, wall_ns = judged.header, self._wall()
         mark = self._memory.mark(peer.name, rules.identity_of(header), payload)
         same = self._open.get((peer.name, mark.body))
         if same is not None:  # Sent again before it was answered: one message, two answers.
             self._findings.note(Finding.DUPLICATE, peer.name)
             same.waiting.append((header, done))
             return
-        known = self._memory.known(mark, now_s=self._wall() // _NS_PER_S)
+        known = self._memory.known(mark, now_s=wall_ns // _NS_PER_S)
         if known is Known.DUPLICATE:
             self._findings.note(Finding.DUPLICATE, peer.name)
             done(self._accept(header))
             return
         if known is Known.ID_REUSED:
             self._findings.note(Finding.ID_REUSED, peer.name)
-        self._store(_Open(mark, peer, [(header, done)]), payload)
+        findings = rules.findings(judged, peer, reused=known is Known.ID_REUSED, wall_ns=wall_ns)
+        self._store(_Open(mark, peer, [(header, done)]), findings, payload)
 
     def tick(self) -> None:
         """Acknowledge what is durable here and waited for the hub long enough."""
@@ -154,39 +156,36 @@ class Desk:
             return Withheld(error.code)  # Nobody could match an answer without a header.
         return Answer(body)
 
-    def _store(self, entry: _Open, payload: bytes) -> None:
+    def _store(self, entry: _Open, findings: MessageFindings, payload: bytes) -> None:
         key = (entry.peer.name, entry.mark.body)
         self._open[key] = entry
 
-        def stored(result: Parcel | AsepsisError) -> None:
-            if isinstance(result, Parcel):
-                self._stored(entry, result)
-                return
+        def failed(error: AsepsisError) -> None:
             del self._open[key]
-            self._findings.note(Finding.WITHHELD, entry.peer.name, code=result.code)
+            self._findings.note(Finding.WITHHELD, entry.peer.name, code=error.code)
             for _, done in entry.waiting:
-                done(Withheld(result.code))
+                done(Withheld(error.code))
 
-        self._spool.append(entry.peer.name, payload, stored)
+        self._spool.append(
+            findings,
+            payload,
+            stored=lambda parcel, index: self._stored(entry, parcel, index),
+            failed=failed,
+        )
 
-    def _stored(self, entry: _Open, parcel: Parcel) -> None:
+    def _stored(self, entry: _Open, parcel: Parcel, index: int) -> None:
         self._memory.add(entry.mark, now_s=self._wall() // _NS_PER_S)
         if entry.peer.ack == "hub" and self._forwarder.current:
-            parcel.told = lambda error: self._heard(entry, error)
+            parcel.heard[index] = lambda error: self._heard(entry, error)
             self._overdue.append((self._loop_s() + self._wait_s, entry))
         else:
-            parcel.told = lambda error: self._late_refusal(entry, error)
             self._close(entry, None)
-        self._forwarder.offer(parcel)
 
     def _heard(self, entry: _Open, error: AsepsisError | None) -> None:
         """The hub has the message, refuses it, or cannot be waited for."""
-        self._late_refusal(entry, error)
-        self._close(entry, error)
-
-    def _late_refusal(self, entry: _Open, error: AsepsisError | None) -> None:
         if error is not None and self._unanswered(entry):
             self._memory.forget(entry.mark)  # Refused to its sender: sent again, it is new.
+        self._close(entry, error)
 
     def _unanswered(self, entry: _Open) -> bool:
         return self._open.get((entry.peer.name, entry.mark.body)) is entry

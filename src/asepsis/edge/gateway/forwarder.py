@@ -1,7 +1,8 @@
-"""From the spool to the hub: in order per sender, several senders at once, again after failures.
+"""From the spool to the hub: everything in its order, many groups at once, again after failures.
 
-Only the oldest `WINDOW` messages are on their way, and of each sender one. So order per sender
-holds whatever fails, and the hub never sees more holes in the numbering than it tolerates.
+One batch is on its way at a time. What arrives meanwhile becomes the next one, so batches grow with
+the load, and whatever fails is sent again before anything newer: the order of the spool is the
+order at the hub, and its journal never sees a hole in the numbering.
 """
 
 import asyncio
@@ -9,20 +10,23 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from asepsis.core.errors import AsepsisError, InputError, TrustError
+from asepsis.core.errors import AsepsisError, InputError, TrustError, Unavailable
+from asepsis.core.wire.message_record import GROUPS_MAX
 from asepsis.edge.gateway.findings import Finding, Findings
+from asepsis.edge.gateway.hub_answers import Verdict
 from asepsis.edge.gateway.hublink import HubLink, LinkState
 from asepsis.edge.gateway.spool import MessageSpool, Parcel
 
-WINDOW: Final = 48
-"""Unanswered messages from the oldest on; the hub's journal tolerates 64 holes per account."""
+BATCH_MESSAGES: Final = 256
+BATCH_BYTES: Final = 768 * 1_024
+"""A batch ends here; one larger group goes alone."""
 QUEUE_RECORDS_MAX: Final = 1_024
 QUEUE_BYTES_MAX: Final = 16 << 20
 """What waits in memory; beyond it the spool is read again."""
 BEHIND: Final = 512
-"""With so many waiting, senders are not kept waiting for the hub."""
+"""With so many messages waiting, senders are not kept waiting for the hub."""
 TICK_S: Final = 0.05
-PAGE_RETRY_S: Final = 1.0
+RETRY_S: Final = 1.0
 
 
 class Forwarder:
@@ -45,31 +49,32 @@ class Forwarder:
         self._idle: list[HubLink] = []
         self._queue: deque[Parcel] = deque()
         self._queue_bytes = 0
-        self._window: dict[int, Parcel] = {}
-        self._lines: dict[str, deque[Parcel]] = {}
-        self._busy: set[str] = set()
-        self._ready: deque[str] = deque()
+        self._queue_messages = 0
+        self._flight: list[Parcel] = []
+        self._alone = 0  # So many groups go one by one: the hub refused a batch of them.
         self._queued = 0  # Position up to which the queue has been filled.
         self._offered = 0  # Position up to which the spool is known to reach.
-        self._left = 0  # Position of the last message that entered the window.
+        self._left = 0  # Position up to which the hub has everything.
         self._paging = False
         self._reachable = False
         self._refused = False
+        spool.on_group = self.offer
 
     @property
     def current(self) -> bool:
         """Whether the hub answers and little waits: a sender may wait for the hub."""
-        return self._reachable and self._offered == self._queued and len(self._queue) < BEHIND
+        behind = self._queue_messages >= BEHIND
+        return self._reachable and self._offered == self._queued and not behind
 
     @property
     def delivered(self) -> int:
         """Position up to which the hub has everything."""
-        return next(iter(self._window)) - 1 if self._window else self._left
+        return self._left
 
     @property
     def waiting(self) -> int:
-        """About how many messages are not yet at the hub."""
-        return self._offered - self.delivered
+        """About how many groups are not yet at the hub."""
+        return self._offered - self._left
 
     async def start(self, links: Sequence[HubLink]) -> None:
         """Begin where the hub is durably known to be; call before the listeners open."""
@@ -80,7 +85,7 @@ class Forwarder:
     def resume_from(self, end: int) -> None:
         """Take note that the spool reaches to `end` from an earlier start."""
         self._offered = max(self._offered, end)
-        self._fill()
+        self._send()
 
     async def run(self) -> None:
         """Keep the links and their deadlines until cancelled."""
@@ -95,17 +100,16 @@ class Forwarder:
                         link.abort()
 
     def offer(self, parcel: Parcel) -> None:
-        """Take a message that has just become durable; in the order of the spool."""
+        """Take a group that has just become durable; in the order of the spool."""
         current = self._queued == self._offered
         self._offered = parcel.position
         room = len(self._queue) < QUEUE_RECORDS_MAX and self._queue_bytes < QUEUE_BYTES_MAX
         if current and room:
             self._push(parcel)
-        elif parcel.told is not None:
-            # It comes back from the spool without its sender, who must not wait for it.
-            told, parcel.told = parcel.told, None
-            told(None)
-        self._fill()
+        else:
+            # It comes back from the spool without its senders, who must not wait for it.
+            parcel.tell_all(None)
+        self._send()
 
     def idle(self, link: HubLink) -> None:
         """A link has connected, or has its answer."""
@@ -113,7 +117,7 @@ class Forwarder:
             self._idle.append(link)
         if not self._refused:
             self._set_reachable()
-        self._dispatch()
+        self._send()
 
     def failed(self, error: AsepsisError) -> None:
         """A link could not connect."""
@@ -122,82 +126,114 @@ class Forwarder:
         if all(link.state is LinkState.DOWN for link in self._links):
             self._set_away(error)
 
-    def answered(self, link: HubLink, parcel: Parcel, error: AsepsisError | None) -> None:
-        """An answer came for a message, or the connection ended before."""
-        peer = parcel.peer
-        self._busy.discard(peer)
-        if error is None:
+    def answered(self, link: HubLink, verdict: Verdict) -> None:
+        """An answer came for the batch, or the connection ended before."""
+        if isinstance(verdict, dict) and not self._holds(verdict):
+            verdict = Unavailable("the hub refuses messages that it was not sent")
+        if isinstance(verdict, dict):
             self._refused = False
             self._set_reachable()
-            self._done(parcel, None)
-        elif isinstance(error, InputError):
-            self._keep_refused(parcel, error)
+            self._settle(verdict)
+        elif isinstance(verdict, InputError) and len(self._flight) > 1:
+            # Nothing says which of them it was.
+            self._alone = len(self._flight)
+            self._give_back()
+        elif isinstance(verdict, InputError):
+            (parcel,) = self._flight
+            self._settle({(parcel.sequence, index): verdict for index in range(parcel.count)})
         else:
             if link in self._idle:
                 self._idle.remove(link)
-            self._refused = isinstance(error, TrustError)
-            self.failed(error)
-        if self._lines.get(peer) and peer not in self._busy and peer not in self._ready:
-            self._ready.append(peer)
-        self._dispatch()
+            self._give_back()
+            self._refused = isinstance(verdict, TrustError)
+            self.failed(verdict)
+        self._send()
 
-    def _done(self, parcel: Parcel, error: InputError | None) -> None:
-        line = self._lines[parcel.peer]
-        line.popleft()
-        if not line:
-            del self._lines[parcel.peer]
-        del self._window[parcel.position]
-        if parcel.told is not None:
-            parcel.told(error)
-        self._fill()
+    def _holds(self, refused: dict[tuple[int, int], InputError]) -> bool:
+        counts = {parcel.sequence: parcel.count for parcel in self._flight}
+        return all(0 <= index < counts.get(sequence, 0) for sequence, index in refused)
 
-    def _keep_refused(self, parcel: Parcel, error: InputError) -> None:
-        self._findings.note(Finding.REFUSED_BY_HUB, parcel.peer, code=error.code)
-        self._busy.add(parcel.peer)  # Nothing of this sender goes on before it is kept.
+    def _settle(self, refused: dict[tuple[int, int], InputError]) -> None:
+        """Tell the senders; first keep what was refused, for nothing newer goes before that."""
+        for parcel in self._flight:
+            for entry in parcel.entries() if refused else ():
+                error = refused.pop((parcel.sequence, entry.index), None)
+                if error is not None:
+                    self._keep_refused(parcel, entry.index, error, refused)
+                    return
+        for parcel in self._flight:
+            parcel.tell_all(None)
+        self._alone = max(0, self._alone - len(self._flight))
+        self._left = self._flight[-1].position
+        self._flight = []
+
+    def _keep_refused(
+        self,
+        parcel: Parcel,
+        index: int,
+        error: InputError,
+        others: dict[tuple[int, int], InputError],
+    ) -> None:
+        entry = parcel.entries()[index]
+        peer = entry.findings.peer.name if entry.findings else ""
+        self._findings.note(Finding.REFUSED_BY_HUB, peer, code=error.code)
 
         def kept(result: object) -> None:
-            self._busy.discard(parcel.peer)
             if isinstance(result, AsepsisError):
-                # No space for it: it stays in the spool and is tried again with its sender.
-                self._loop.call_later(1.0, self._retry, parcel.peer)
+                # No space for it: it stays in the spool and is tried again.
+                others[parcel.sequence, index] = error
+                self._loop.call_later(RETRY_S, self._keep_again, others)
                 return
-            self._done(parcel, error)
-            self._retry(parcel.peer)
+            parcel.tell(index, error)
+            self._keep_again(others)
 
-        self._spool.keep_refused(parcel, kept)
+        self._spool.keep_refused(entry, kept)
 
-    def _retry(self, peer: str) -> None:
-        if self._lines.get(peer) and peer not in self._busy and peer not in self._ready:
-            self._ready.append(peer)
-        self._dispatch()
+    def _keep_again(self, refused: dict[tuple[int, int], InputError]) -> None:
+        self._settle(refused)
+        self._send()
+
+    def _give_back(self) -> None:
+        """Put what was on its way back to the head of the queue."""
+        for parcel in reversed(self._flight):
+            self._queue.appendleft(parcel)
+            self._queue_bytes += len(parcel.body)
+            self._queue_messages += parcel.count
+        self._flight = []
 
     def _push(self, parcel: Parcel) -> None:
         self._queue.append(parcel)
         self._queue_bytes += len(parcel.body)
+        self._queue_messages += parcel.count
         self._queued = parcel.position
 
-    def _fill(self) -> None:
-        """Move what fits into the window and send it."""
-        queue, window = self._queue, self._window
-        while queue and len(window) < WINDOW and self._same_epoch(queue[0]):
-            parcel = queue.popleft()
-            self._queue_bytes -= len(parcel.body)
-            window[parcel.position] = parcel
-            self._left = parcel.position
-            line = self._lines.get(parcel.peer)
-            if line is None:
-                line = self._lines[parcel.peer] = deque()
-            line.append(parcel)
-            if parcel.peer not in self._busy and len(line) == 1:
-                self._ready.append(parcel.peer)
-        if not queue and self._queued < self._offered and not self._paging:
+    def _send(self) -> None:
+        """Send the next batch if nothing is on its way; read on where the queue is empty."""
+        if not self._queue and self._queued < self._offered and not self._paging:
             self._paging = True
             self._pager = self._loop.create_task(self._page())
-        self._dispatch()
+        while self._queue and self._idle and not self._flight:
+            link = self._idle.pop()
+            if link.state is LinkState.IDLE:
+                self._flight = self._next_batch()
+                now_s = self._loop.time()
+                link.post(self._flight, now_s=now_s, deadline_s=now_s + self._answer_s)
 
-    def _same_epoch(self, parcel: Parcel) -> bool:
-        """Let a new boot's numbers begin only when the old ones are through: epochs only grow."""
-        return not self._window or next(iter(self._window.values())).epoch == parcel.epoch
+    def _next_batch(self) -> list[Parcel]:
+        batch: list[Parcel] = []
+        messages = size = 0
+        queue, groups_max = self._queue, 1 if self._alone else GROUPS_MAX
+        while queue and len(batch) < groups_max:
+            parcel = queue[0]
+            messages, size = messages + parcel.count, size + len(parcel.body)
+            # A new boot's numbers begin only when the old ones are through: epochs only grow.
+            other = batch and parcel.epoch != batch[0].epoch
+            if batch and (other or messages > BATCH_MESSAGES or size > BATCH_BYTES):
+                break
+            batch.append(queue.popleft())
+            self._queue_bytes -= len(parcel.body)
+            self._queue_messages -= parcel.count
+        return batch
 
     async def _page(self) -> None:
         """Read what waits from the spool."""
@@ -206,28 +242,14 @@ class Forwarder:
             found = await self._spool.page(self._queued)
         except AsepsisError as error:
             self._findings.note(Finding.SPOOL, code=error.code)
-            await asyncio.sleep(PAGE_RETRY_S)
+            await asyncio.sleep(RETRY_S)
             found = None
         self._paging = False
         for parcel in found or ():
             self._push(parcel)
         if found is not None and not found:
             self._queued = max(self._queued, end)  # Nothing is left up to there.
-        self._fill()
-
-    def _dispatch(self) -> None:
-        deadline_s = self._loop.time() + self._answer_s
-        while self._ready and self._idle:
-            link = self._idle.pop()
-            if link.state is not LinkState.IDLE:
-                continue
-            peer = self._ready.popleft()
-            line = self._lines.get(peer)
-            if not line or peer in self._busy:
-                self._idle.append(link)
-                continue
-            self._busy.add(peer)
-            link.post(line[0], deadline_s=deadline_s)
+        self._send()
 
     def _set_reachable(self) -> None:
         if self._reachable:
@@ -244,8 +266,6 @@ class Forwarder:
 
     def release_waiting(self) -> None:
         """Tell every sender that waits for the hub that its message is durable here."""
-        for parcels in (self._window.values(), self._queue):
+        for parcels in (self._flight, self._queue):
             for parcel in parcels:
-                if parcel.told is not None:
-                    told, parcel.told = parcel.told, None
-                    told(None)
+                parcel.tell_all(None)

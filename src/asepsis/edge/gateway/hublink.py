@@ -1,4 +1,4 @@
-"""One kept connection to the hub that posts one message at a time.
+"""One kept connection to the hub that posts one batch at a time.
 
 The hub answers the requests of a connection one after the other, so a second one in flight would
 gain nothing and could overtake the first if that has to be repeated.
@@ -7,32 +7,30 @@ Source: RFC 9112 (HTTP/1.1 messages), only what the hub's own answers use.
 """
 
 import asyncio
-import json
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from asepsis.core.errors import (
     AsepsisError,
-    IdentityExpired,
     IdentityInvalid,
-    InputError,
     TransientError,
     TrustError,
     Unavailable,
 )
+from asepsis.core.wire.message_record import AGE_UNKNOWN_MS, BatchGroup, encode_batch
+from asepsis.edge.gateway.hub_answers import Head, Verdict, verdict_of
 from asepsis.edge.gateway.spool import Parcel
 from asepsis.edge.uplink.backoff import Backoff
-from asepsis.edge.uplink.connection import Endpoint, refusal
+from asepsis.edge.uplink.connection import Endpoint
 
+MEDIA: Final = "application/vnd.asepsis.hl7v2-batch"
 HEAD_BYTES_MAX: Final = 16_384
-BODY_BYTES_MAX: Final = 65_536
+BODY_BYTES_MAX: Final = 1_048_576
 CONNECT_S: Final = 10.0
 REFUSED_WAIT_S: Final = 5.0
 """Wait after the hub refused this identity, seconds; a person may release it again."""
-_FINAL: Final = frozenset((400, 413, 415, 422))
-"""Answers that mean: these bytes will never be taken."""
 
 
 class LinkState(Enum):
@@ -43,8 +41,8 @@ class LinkState(Enum):
     BUSY = "busy"
 
 
-Answered = Callable[["HubLink", Parcel, AsepsisError | None], None]
-"""Told None for a stored message, InputError for a refused one, other errors: send it again."""
+Answered = Callable[["HubLink", Verdict], None]
+"""Told what became of the batch that the link was given."""
 
 
 class HubLink(asyncio.Protocol):
@@ -55,8 +53,8 @@ class HubLink(asyncio.Protocol):
         context: Returns the TLS context of now; asked at every connect.
         check: Judges the hub's certificate after the handshake; raises TrustError or Unavailable.
         backoff: Waiting times between attempts.
-        idle: Told when the link can take a message.
-        answered: Told what became of one.
+        idle: Told when the link can take a batch.
+        answered: Told what became of the batch.
         failed: Told why a connection failed or the hub pushed back.
     """
 
@@ -79,12 +77,12 @@ class HubLink(asyncio.Protocol):
         self._answered = answered
         self._failed = failed
         self._transport: asyncio.Transport | None = None
-        self._parcel: Parcel | None = None
+        self._count = 0  # Messages in flight.
         self._buffer = b""
         self._lost = asyncio.Event()
         self._pause_s = 0.0
         self._head = (
-            f"POST /hl7v2 HTTP/1.1\r\nHost: {endpoint.host}\r\nContent-Type: application/hl7-v2\r\n"
+            f"POST /hl7v2 HTTP/1.1\r\nHost: {endpoint.host}\r\nContent-Type: {MEDIA}\r\n"
         ).encode()
         self.state = LinkState.DOWN
         self.deadline_s = float("inf")
@@ -107,26 +105,32 @@ class HubLink(asyncio.Protocol):
         finally:
             self.abort()
 
-    def post(self, parcel: Parcel, *, deadline_s: float) -> None:
-        """Send one message; only when idle.
+    def post(self, parcels: Sequence[Parcel], *, now_s: float, deadline_s: float) -> None:
+        """Send a batch; only when idle.
 
         Args:
-            parcel: The message.
+            parcels: Its groups, of one epoch, in order.
+            now_s: Event loop time.
             deadline_s: Event loop time by which an answer must be here.
         """
         transport = self._transport
         assert transport is not None, "only an idle link is given work"  # noqa: S101 - our own bug
         assert self.state is LinkState.IDLE, "one at a time"  # noqa: S101 - our own bug
         self.state = LinkState.BUSY
-        self._parcel = parcel
+        self._count = sum(parcel.count for parcel in parcels)
         self.deadline_s = deadline_s
-        transport.write(
-            b"%bAsepsis-Epoch: %d\r\nAsepsis-Sequence: %d\r\nContent-Length: %d\r\n\r\n%b"
-            % (self._head, parcel.epoch, parcel.sequence, len(parcel.body), parcel.body)
+        body = encode_batch(
+            BatchGroup(parcel.sequence, _age_ms(parcel, now_s), parcel.body) for parcel in parcels
         )
+        head = b"%bAsepsis-Epoch: %d\r\nContent-Length: %d\r\n\r\n" % (
+            self._head,
+            parcels[0].epoch,
+            len(body),
+        )
+        transport.writelines((head, body))
 
     def abort(self) -> None:
-        """Cut the connection; a message in flight is told to be sent again."""
+        """Cut the connection; a batch in flight is told to be sent again."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -142,16 +146,16 @@ class HubLink(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the message in flight back."""
+        """Give the batch in flight back."""
         self._transport = None
         self.state = LinkState.DOWN
         self._buffer = b""
         self.deadline_s = float("inf")
-        parcel, self._parcel = self._parcel, None
+        count, self._count = self._count, 0
         self._lost.set()
-        if parcel is not None:
+        if count:
             reason = type(exc).__name__ if exc else "closed"
-            self._answered(self, parcel, Unavailable(f"the hub's connection ended ({reason})"))
+            self._answered(self, Unavailable(f"the hub's connection ended ({reason})"))
 
     def data_received(self, data: bytes) -> None:
         """Read one answer."""
@@ -161,9 +165,9 @@ class HubLink(asyncio.Protocol):
             if len(self._buffer) > HEAD_BYTES_MAX:
                 self.abort()
             return
-        head = _Head(self._buffer[:end])
+        head = Head(self._buffer[:end])
         length = head.length
-        if length is None or length > BODY_BYTES_MAX or self._parcel is None:
+        if length is None or length > BODY_BYTES_MAX or not self._count:
             self.abort()  # Not an answer of our hub, or one that nobody asked for.
             return
         if len(self._buffer) < end + 4 + length:
@@ -171,20 +175,20 @@ class HubLink(asyncio.Protocol):
         body, self._buffer = self._buffer[end + 4 : end + 4 + length], b""
         self._settle(head, body)
 
-    def _settle(self, head: "_Head", body: bytes) -> None:
-        parcel, self._parcel = cast("Parcel", self._parcel), None
+    def _settle(self, head: Head, body: bytes) -> None:
+        count, self._count = self._count, 0
         self.deadline_s = float("inf")
-        error = outcome_of(head.status, head.value(b"content-type"), body, head.retry_after)
+        verdict = verdict_of(head, body, count=count)
         self._pause_s = 0.0
-        if isinstance(error, (TransientError, TrustError)):
-            self._pause_s = self._wait_s(error)
+        if isinstance(verdict, (TransientError, TrustError)):
+            self._pause_s = self._wait_s(verdict)
             self.state = LinkState.DOWN
-            self._answered(self, parcel, error)
+            self._answered(self, verdict)
             self.abort()
             return
         self._backoff.succeeded()
         self.state = LinkState.IDLE
-        self._answered(self, parcel, error)
+        self._answered(self, verdict)
         if self.stale or head.value(b"connection").lower() == b"close":
             self.state = LinkState.DOWN
             self.abort()
@@ -235,68 +239,7 @@ class HubLink(asyncio.Protocol):
         return self._backoff.failed(retry_after_s=0 if isinstance(error, Unavailable) else asked_s)
 
 
-class _Head:
-    """Status line and fields of an answer."""
-
-    def __init__(self, head: bytes) -> None:
-        lines = head.split(b"\r\n")
-        self.status = int(lines[0][9:12]) if lines[0][9:12].isdigit() else 0
-        self._fields = lines[1:]
-
-    def value(self, name: bytes) -> bytes:
-        for line in self._fields:
-            field, _, value = line.partition(b":")
-            if field.lower() == name:
-                return value.strip()
-        return b""
-
-    @property
-    def length(self) -> int | None:
-        text = self.value(b"content-length")
-        return int(text) if text.isdigit() and len(text) < 10 else None
-
-    @property
-    def retry_after(self) -> str | None:
-        return self.value(b"retry-after").decode("ascii", "replace") or None
-
-
-def outcome_of(
-    status: int, media: bytes, body: bytes, retry_after: str | None
-) -> AsepsisError | None:
-    """Return what an answer of `/hl7v2` means; None: stored.
-
-    InputError is final for these bytes; TrustError is about the gateway's identity; everything
-    else passes: the message is kept and sent again.
-    """
-    if status == 200:
-        return None
-    if status in _FINAL:
-        if media.startswith(b"application/hl7-v2"):
-            return InputError("the hub refuses the message")
-        error = refusal(status, body, retry_after)
-        return error if isinstance(error, InputError) else InputError(str(error))
-    error = refusal(status, body, retry_after)
-    if isinstance(error, (TransientError, TrustError)):
-        return error
-    return Unavailable(f"the hub answered {status}: {_title(body)}")
-
-
-def _title(body: bytes) -> str:
-    try:
-        problem: Any = json.loads(body)
-        return str(problem["title"])[:80]
-    except (ValueError, KeyError, TypeError):
-        return "no reason given"
-
-
-def check_validity(tls: ssl.SSLObject, now_ns: int) -> None:
-    """Judge the validity dates of the hub's certificate by trusted time.
-
-    Raises:
-        IdentityExpired: Outside.
-    """
-    certificate = tls.getpeercert() or {}
-    begins_s = ssl.cert_time_to_seconds(str(certificate["notBefore"]))
-    ends_s = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
-    if not begins_s <= now_ns / 1e9 <= ends_s:
-        raise IdentityExpired("the hub's certificate is outside its validity")
+def _age_ms(parcel: Parcel, now_s: float) -> int:
+    if parcel.arrived_s is None:
+        return AGE_UNKNOWN_MS
+    return min(int((now_s - parcel.arrived_s) * 1_000), AGE_UNKNOWN_MS - 1)

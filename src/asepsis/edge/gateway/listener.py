@@ -116,7 +116,7 @@ class MllpListener:
         if same >= peer.connections_max or full:
             self._findings.note(Finding.TOO_MANY_CONNECTIONS, peer.name)
             return None
-        if peer.cleartext and self._door.listener.tls is None:
+        if peer.cleartext:
             self._findings.note(Finding.CLEARTEXT, peer.name)
         place = Place(peer, self._buckets[peer.name], self._desk, self._findings, self._ended)
         session = Session(place, transport)

@@ -99,7 +99,7 @@ def doors(settings: Settings) -> tuple[Door, ...]:
     found: list[Door] = []
     for listener in settings.listeners:
         entries = [entry for entry in settings.peers if entry.listener == listener.name]
-        peers = tuple(peer_of(entry) for entry in entries)
+        peers = tuple(peer_of(entry, encrypted=listener.tls is not None) for entry in entries)
         _check_overlap(peers)
         _check_cleartext(listener, peers, segments)
         _check_certificates(listener, peers)
@@ -107,8 +107,12 @@ def doors(settings: Settings) -> tuple[Door, ...]:
     return tuple(found)
 
 
-def peer_of(entry: PeerEntry) -> Peer:
+def peer_of(entry: PeerEntry, *, encrypted: bool = False) -> Peer:
     """Turn one entry of the settings into a policy.
+
+    Args:
+        entry: The entry.
+        encrypted: Whether its listener speaks TLS.
 
     Raises:
         ConfigError: A network, zone, message type or device name that is none.
@@ -127,7 +131,7 @@ def peer_of(entry: PeerEntry) -> Peer:
         device_required=entry.device_required,
         zone=zone,
         ack=entry.ack,
-        cleartext=entry.cleartext,
+        cleartext=entry.cleartext and not encrypted,
         message_bytes_max=entry.message_bytes_max,
         rate_per_s=entry.rate_per_s,
         burst=entry.burst,

@@ -7,11 +7,13 @@ with ERR). What may pass later never comes from here.
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from asepsis.core.errors import ContentMismatch, InputError, UnsupportedMedia
+from asepsis.core.mapping.hl7_device import device_words, eui64_device
 from asepsis.core.mapping.sender_time import DOUBTFUL, Certainty, moment
 from asepsis.core.wire.hl7 import Header, Message
 from asepsis.core.wire.hl7_ack import (
@@ -24,14 +26,12 @@ from asepsis.core.wire.hl7_ack import (
     wanted,
 )
 from asepsis.core.wire.hl7_parts import Delimiters
+from asepsis.core.wire.message_record import NOTHING, Found, MessageFindings, MessagePeer
 from asepsis.edge.gateway.policy import ANY_EVENT, Peer
 
-EUI64: Final = "EUI-64"
 _ECHOED: Final = (3, 4, 5, 6, 9, 11, 12, 18)
 """Fields of MSH that an acknowledgement repeats."""
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f]")
-_HEX: Final = frozenset("0123456789abcdef")
-_EUI64_CHARS: Final = 16
 _TIMES: Final = (
     ("MSH", (7,)), ("EVN", (2, 6)), ("OBR", (7, 8)), ("OBX", (14,)),
 )  # fmt: skip
@@ -60,12 +60,12 @@ class Judged:
 
     Attributes:
         header: Its header.
-        devices: Names of the devices it brings data of.
+        devices: Pairs of an OBX-18 or PRT-10 value as it stands, and the device that it names.
         doubtful: How many different times mean two instants or none, by certainty.
     """
 
     header: Header
-    devices: frozenset[str]
+    devices: tuple[tuple[bytes, str], ...]
     doubtful: dict[Certainty, int]
 
 
@@ -126,41 +126,73 @@ def _check_type(header: Header, peer: Peer) -> str:
     return code
 
 
-def _devices(message: Message, peer: Peer) -> frozenset[str]:
-    found: set[str] = set()
-    for segment, field in (("OBX", 18), ("PRT", 10)):
-        if segment.encode() not in message.names:
-            continue
-        for raw in _distinct(message.columns(segment, field)[0]):
-            for named in raw.split(message.delimiters.repetition):
-                found.add(_device(named, message, peer, segment=segment, field=field))
-    found.discard("")
-    return frozenset(found)
+def _devices(message: Message, peer: Peer) -> tuple[tuple[bytes, str], ...]:
+    """Return the declared devices that a message names.
+
+    Raises:
+        Refused: Somebody else is named.
+    """
+    try:
+        words = device_words(message)
+    except InputError as error:
+        raise Refused(error, Condition.DATA_TYPE, segment="OBX", field=18, reject=False) from error
+    found: list[tuple[bytes, str]] = []
+    for word, (segment, field) in words.items():
+        # A typed identifier alone decides: a first component beside it could name another.
+        name = eui64_device(word, message.delimiters)
+        if name is None:
+            first = word.split(message.delimiters.component, 1)[0]
+            device = peer.devices.get(word) or peer.devices.get(first)
+        else:
+            device = peer.devices.get(name.encode())
+        if device is None:
+            error = ContentMismatch("the message names a device that is not declared for this peer")
+            condition = Condition.UNKNOWN_KEY_IDENTIFIER
+            raise Refused(error, condition, segment=segment, field=field, reject=False)
+        found.append((word, device))
+    return tuple(sorted(found))
 
 
-def _device(raw: bytes, message: Message, peer: Peer, *, segment: str, field: int) -> str:
-    """Return the declared device that an EI names, "" for an empty one."""
-    parts = raw.split(message.delimiters.component)
-    if not any(parts):
-        return ""
-    if len(parts) > 3 and message.decode(parts[3]).strip().upper() == EUI64:
-        # The typed identifier alone decides: a first component beside it could name another.
-        name = peer.devices.get(_eui64_name(parts[2] or parts[0]))
-    else:
-        name = peer.devices.get(raw) or peer.devices.get(parts[0])
-    if name is None:
-        error = ContentMismatch("the message names a device that is not declared for this peer")
-        condition = Condition.UNKNOWN_KEY_IDENTIFIER
-        raise Refused(error, condition, segment=segment, field=field, reject=False)
-    return name
+def findings(judged: Judged, peer: Peer, *, reused: bool, wall_ns: int) -> MessageFindings:
+    """Return what goes to the hub beside a message.
+
+    Args:
+        judged: The message.
+        peer: Its sender.
+        reused: Whether its id stood on other bytes before.
+        wall_ns: Wall time of arrival, nanoseconds since 1970.
+    """
+    found = Found.ID_REUSED if reused else NOTHING
+    for certainty in judged.doubtful:
+        found |= _FOUND[certainty]
+    if peer.cleartext:
+        found |= Found.CLEARTEXT
+    return MessageFindings(
+        _peer_of(peer.name, peer.zone.key, judged.devices),
+        _offset_min(peer.zone, wall_ns // _OFFSET_KEPT_NS),
+        wall_ns,
+        found,
+    )
 
 
-def _eui64_name(raw: bytes) -> bytes:
-    """Return the device name that an EUI-64 stands for, b"" for what is none."""
-    text = raw.decode("ascii", "replace").lower().replace("-", "").replace(":", "")
-    if len(text) == _EUI64_CHARS and _HEX.issuperset(text):
-        return b"urn:dev:mac:" + text.encode()
-    return b""
+_OFFSET_KEPT_NS: Final = 900 * 10**9
+"""Clocks are changed at quarters of an hour."""
+_FOUND: Final = {
+    Certainty.AMBIGUOUS: Found.AMBIGUOUS_TIME,
+    Certainty.SKIPPED: Found.SKIPPED_TIME,
+    Certainty.UNREADABLE: Found.UNREADABLE_TIME,
+}
+
+
+@lru_cache(maxsize=4_096)  # The same object each time: groups list it once, and quickly.
+def _peer_of(name: str, zone: str, devices: tuple[tuple[bytes, str], ...]) -> MessagePeer:
+    return MessagePeer(name, zone, devices)
+
+
+@lru_cache(maxsize=256)
+def _offset_min(zone: ZoneInfo, quarter: int) -> int:
+    at = datetime.fromtimestamp(quarter * _OFFSET_KEPT_NS // 10**9, zone)
+    return round((at.utcoffset() or timedelta()).total_seconds() / 60)
 
 
 def _doubtful(message: Message, peer: Peer) -> dict[Certainty, int]:

@@ -78,7 +78,7 @@ def test_a_header_that_cannot_be_echoed_is_refused_before_it_is_stored(header: b
 
 def test_a_required_device_must_be_named() -> None:
     message = Message.parse(b"MSH|^~\\&|MON|ICU|||2026||ORU^R01|1|P|2.6\rOBX|1|NM\r")
-    assert rules.judge(message, PEER).devices == frozenset()
+    assert rules.judge(message, PEER).devices == ()
     with pytest.raises(rules.Refused) as caught:
         rules.judge(message, peer(device_required=True))
     assert caught.value.field == 18
@@ -96,4 +96,7 @@ def test_the_devices_of_a_message_are_known_by_name() -> None:
         b"MSH|^~\\&|MON^1^L|ICU|||2026||ADT^A08|1|P|2.6\r"
         b"PRT|1|AD||EQUIP||||||MON-1~X^^00-12-21-00-00-00-00-01^EUI-64\r"
     )
-    assert rules.judge(message, PEER).devices == {DEVICE}
+    assert rules.judge(message, PEER).devices == (
+        (b"MON-1", DEVICE),
+        (b"X^^00-12-21-00-00-00-00-01^EUI-64", DEVICE),
+    )

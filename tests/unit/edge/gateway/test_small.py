@@ -16,7 +16,7 @@ from asepsis.core.errors import (
     Unavailable,
 )
 from asepsis.edge.gateway.findings import Finding, Findings
-from asepsis.edge.gateway.hublink import outcome_of
+from asepsis.edge.gateway.hub_answers import Head, verdict_of
 from asepsis.edge.gateway.rate import Bucket
 
 PROBLEM = b'{"title": "x", "status": 403, "code": "%b"}'
@@ -47,27 +47,36 @@ def test_findings_are_counted_always_and_logged_once_a_minute(
 
 
 @pytest.mark.parametrize(
-    ("status", "media", "body", "kind"),
+    ("status", "body", "kind"),
     [
-        (400, b"application/hl7-v2", b"MSH", InputError),
-        (400, b"application/problem+json", b"{}", InputError),
-        (413, b"application/problem+json", b"{}", LimitExceeded),
-        (403, b"application/problem+json", b"{}", NotPermitted),
-        (403, b"application/problem+json", PROBLEM % b"ASP-202", IdentityRevoked),
-        (404, b"application/problem+json", b"{}", Unavailable),
-        (409, b"application/problem+json", b"{}", Unavailable),
-        (429, b"application/problem+json", b"{}", RateLimited),
-        (500, b"text/plain", b"oops", Unavailable),
-        (503, b"application/problem+json", b"{}", BackPressure),
-        (301, b"", b"", Unavailable),
-        (0, b"", b"", Unavailable),
+        (400, b"{}", InputError),
+        (413, b"{}", LimitExceeded),
+        (403, b"{}", NotPermitted),
+        (403, PROBLEM % b"ASP-202", IdentityRevoked),
+        (404, b"{}", Unavailable),
+        (415, b"{}", Unavailable),
+        (409, b"{}", Unavailable),
+        (429, b"{}", RateLimited),
+        (500, b"oops", Unavailable),
+        (503, b"{}", BackPressure),
+        (301, b"", Unavailable),
+        (0, b"", Unavailable),
     ],
 )
-def test_what_an_answer_of_the_hub_means(
-    status: int, media: bytes, body: bytes, kind: type[Exception]
-) -> None:
-    assert type(outcome_of(status, media, body, "7")) is kind
-    assert outcome_of(200, media, body, None) is None
+def test_what_an_answer_of_the_hub_means(status: int, body: bytes, kind: type[Exception]) -> None:
+    head = Head(b"HTTP/1.1 %03d x\r\nRetry-After: 7" % status)
+    assert type(verdict_of(head, body, count=1)) is kind
+
+
+def test_which_messages_of_a_batch_are_refused() -> None:
+    head = Head(b"HTTP/1.1 200 OK")
+    assert verdict_of(head, b'{"stored": 3, "refused": []}', count=3) == {}
+    one = b'{"stored": 2, "refused": [{"sequence": 7, "index": 1, "code": "x", "detail": "why"}]}'
+    found = verdict_of(head, one, count=3)
+    assert isinstance(found, dict)
+    assert str(found[7, 1]) == "why"
+    for wrong in (one, b"{}", b"[]", b"x", b'{"stored": "n", "refused": [1]}'):
+        assert isinstance(verdict_of(head, wrong, count=9), Unavailable)
 
 
 def test_the_gateway_process_loads_core_edge_msgspec_and_the_standard_library() -> None:
