@@ -150,6 +150,19 @@ class ConsoleSettings(_Section, frozen=True):
     display_s: Annotated[int, msgspec.Meta(ge=300, le=90 * DAY_S)] = 30 * DAY_S
 
 
+class AssociationSettings(_Section, frozen=True):
+    """Which device is used for which patient.
+
+    Attributes:
+        authorities: Assigning authorities (CX.4) whose patient identifiers the hub goes by, in
+            order of preference; empty takes the first identifier of PID-3.
+    """
+
+    authorities: Annotated[
+        tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=16)
+    ] = ()
+
+
 class LogSettings(_Section, frozen=True):
     """Logs: JSON lines on standard error, without patient data."""
 
@@ -170,6 +183,7 @@ class Settings(_Section, frozen=True):
         consumers: Who reads durable lanes.
         signer: The key-holding process.
         console: Pages and sessions.
+        associations: Which device is used for which patient.
         log: Logs.
         drain_s: Seconds that running requests get at the end.
     """
@@ -184,6 +198,7 @@ class Settings(_Section, frozen=True):
     consumers: tuple[Consumer, ...] = ()
     signer: SignerSettings = SignerSettings()
     console: ConsoleSettings = ConsoleSettings()
+    associations: AssociationSettings = AssociationSettings()
     log: LogSettings = LogSettings()
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0
 

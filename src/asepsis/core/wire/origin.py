@@ -12,14 +12,14 @@ import hashlib
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from asepsis.core.errors import FramingError, InputError, LimitExceeded
 from asepsis.core.model.alarm import AlarmEvent, AlarmPhase
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.model.observation import MeasurementStatus, Numeric
-from asepsis.core.model.time import Instant
+from asepsis.core.model.time import UNSYNCHRONISED_MS, Instant
 from asepsis.core.wire import alarm_event, float_type
 from asepsis.core.wire.binary import (
     PeekedHeader,
@@ -47,6 +47,7 @@ LISTS_ACTIVE: Final = 0x01
 _HEAD: Final = struct.Struct(">8sQ16sQQQ32sBBQIQHHHH")
 _PEEK: Final = struct.Struct(">8xQ16xQ")
 _NUMERIC: Final = struct.Struct(">HIIIBxHxx")
+_PEEK_STATE: Final = struct.Struct(">88xBxQI")
 _VALUE: Final = struct.Struct(">10xI6x")
 _DIGEST: Final = struct.Struct(">HQ32s")
 _STATES: Final = {int(state): state for state in ClinicalState}
@@ -222,6 +223,35 @@ def peek_header(data: bytes) -> PeekedHeader:
     check_counter(epoch, "epoch", least=1)
     check_counter(sequence, "sequence", least=1)
     return PeekedHeader(device_from_bytes(data[5:at]), epoch, sequence)
+
+
+class PeekedState(NamedTuple):
+    """What a batch says of its device's use, read from the fixed part of its head.
+
+    Attributes:
+        state: What the device did for a patient at the start of the interval.
+        wall_ns: Start of the interval by the device's time, nanoseconds since 1970.
+        synchronised: Whether that time came from an authenticated source.
+    """
+
+    state: ClinicalState
+    wall_ns: int
+    synchronised: bool
+
+
+def peek_state(data: bytes) -> PeekedState:
+    """Read the clinical state of a batch that was checked before, and look at little else.
+
+    Raises:
+        FramingError: Not the start of a batch, or a state that is none.
+
+    Source: standard/frames.md section 3.1.
+    """
+    at = name_end(data, MAGIC, rest_bytes=_HEAD.size)
+    state, wall_ns, uncertainty_ms = _PEEK_STATE.unpack_from(data, at)
+    if state not in _STATES:
+        raise FramingError(f"clinical state {state} is not of this version")
+    return PeekedState(_STATES[state], wall_ns, uncertainty_ms != UNSYNCHRONISED_MS)
 
 
 def decode_batch(data: bytes, *, limits: BatchLimits = STANDARD_LIMITS) -> OriginBatch:

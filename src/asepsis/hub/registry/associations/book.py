@@ -5,8 +5,8 @@ associations. It belongs to one event loop, never blocks, and is changed only af
 committed. What *was* is asked of `AssociationService.history`.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from asepsis.core.model.association import Association, AssociationState
 from asepsis.core.model.patient import PatientId, Place
@@ -72,6 +72,7 @@ class Present:
         occupants: Bed and patient, one pair for each stay that goes on.
         placed: Where devices stand.
         associations: Confirmed and proposed ones that have no end.
+        patients: Those in beds or in associations, in no bed as far as this says.
         rules: Wards whose fixed monitors follow ADT.
     """
 
@@ -79,6 +80,7 @@ class Present:
     occupants: Sequence[tuple[Place, Patient]] = ()
     placed: Sequence[PlacedDevice] = ()
     associations: Sequence[Association] = ()
+    patients: Mapping[PatientId, Patient] = field(default_factory=dict[PatientId, Patient])
     rules: frozenset[str] = frozenset()
 
 
@@ -119,6 +121,11 @@ class AssociationBook:
         """Return what waits for a person, oldest first."""
         waiting = (a for a in self._present.associations if a.state is AssociationState.PROPOSED)
         return sorted(waiting, key=lambda a: (a.start_ns, a.id))
+
+    def patient(self, patient: PatientId) -> Patient:
+        """Return what ADT says of a patient; only the number where it says no more."""
+        bare = Patient(id=patient, name="", birth_date="", admitted_ns=0)
+        return self._present.patients.get(patient, bare)
 
     def placed(self, device: str) -> PlacedDevice | None:
         """Return where a device stands; None if nobody said."""

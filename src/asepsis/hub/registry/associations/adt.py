@@ -1,0 +1,183 @@
+"""Follows the message lane and applies what ADT says, from a durable cursor of its own.
+
+A message is applied, then the cursor moves: a hub that dies in between applies it again, and the
+rules find that it was said before. So the lane can also be replayed from its start.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import Final
+
+from asepsis.core.errors import AsepsisError, InputError, TransientError
+from asepsis.core.journal.ports import Record
+from asepsis.core.mapping.adt import AdtEvent, choose_id, is_adt, read_adt
+from asepsis.core.mapping.adt_time import zone_of
+from asepsis.core.model.lanes import Lane
+from asepsis.core.model.patient import PatientId
+from asepsis.core.wire.hl7 import Message
+from asepsis.core.wire.message_record import MessageEntry, decode
+from asepsis.hub.registry.associations import movements
+from asepsis.hub.registry.associations.movements import Movement
+from asepsis.hub.registry.associations.ports import FollowedJournal
+from asepsis.hub.registry.associations.records import Touched
+from asepsis.hub.registry.associations.rules import Effect
+from asepsis.hub.registry.associations.scene import Scene
+from asepsis.hub.registry.associations.service import AssociationService
+
+log: Final = logging.getLogger("asepsis.hub.associations")
+
+CONSUMER: Final = "hub:adt"
+RECORDS_MAX: Final = 64
+"""Records read at once."""
+RETRY_S: Final = 1.0
+_HEAD_BYTES: Final = 512
+"""MSH-9 stands in the first 512 bytes; what has no ADT there is passed over unread."""
+
+
+class AdtFollower:
+    """Applies the ADT messages of the message lane, in the order in which they came.
+
+    Args:
+        journal: The durable log.
+        service: What they are applied to.
+        authorities: Assigning authorities whose identifiers this hub goes by, in order; empty
+            takes the first identifier of a message.
+    """
+
+    def __init__(
+        self,
+        journal: FollowedJournal,
+        service: AssociationService,
+        *,
+        authorities: Sequence[str] = (),
+    ) -> None:
+        self._journal = journal
+        self._service = service
+        self._authorities = tuple(authorities)
+        self._counts: Counter[str] = Counter()
+        self._done = 0
+
+    async def register(self) -> None:
+        """Name the consumer; nothing of the lane expires before it was applied."""
+        await self._journal.register(CONSUMER, {Lane.MESSAGE: True})
+
+    async def run(self) -> None:
+        """Follow the lane until cancelled."""
+        tail = self._journal.subscribe(Lane.MESSAGE)
+        while True:
+            end = tail.position  # Taken before the look, so nothing can fall between.
+            try:
+                if not await self.step():
+                    await tail.beyond(end)
+            except TransientError as error:
+                log.info("ADT waits: %s", error)
+                await asyncio.sleep(RETRY_S)
+
+    async def step(self) -> int:
+        """Apply the next records; return how many there were.
+
+        Raises:
+            TransientError: Journal or store does not answer; nothing is lost.
+        """
+        records = await self._journal.pull(CONSUMER, Lane.MESSAGE, records_max=RECORDS_MAX)
+        for record in records:
+            await self._take(record)
+            self._done = record.position
+        if records:
+            await self._journal.commit(CONSUMER, Lane.MESSAGE, self._done)
+        return len(records)
+
+    async def status(self) -> object:
+        """Return the lag in records, and what became of messages since the start."""
+        end = self._journal.subscribe(Lane.MESSAGE).position
+        return {"behind": max(end - self._done, 0) if self._done else 0, **self._counts}
+
+    async def _take(self, record: Record) -> None:
+        try:
+            entries = decode(
+                record.append.kind, record.append.body, sequence=record.append.sequence
+            )
+        except InputError:
+            self._counts["unreadable"] += 1
+            return
+        for entry in entries:
+            if b"ADT" in entry.body[:_HEAD_BYTES]:
+                await self._apply(record, entry)
+
+    async def _apply(self, record: Record, entry: MessageEntry) -> None:
+        arrived_ns = record.append.received_at_ns
+        actor, zone = f"adt:{record.append.producer}", None
+        try:
+            if entry.findings is not None:
+                actor = f"adt:{entry.findings.peer.name}"
+                zone = zone_of(entry.findings.peer.zone)
+                # A message that waited in a gateway came when the gateway took it.
+                arrived_ns = min(entry.findings.arrived_at_ns, arrived_ns)
+            message = Message.parse(entry.body)
+            if is_adt(message):
+                await self.apply(message, actor=actor, zone=zone, arrived_ns=arrived_ns)
+        except TransientError:
+            raise
+        except AsepsisError as error:
+            # What it says cannot be used; the lane goes on. Without words of the message.
+            self._counts["refused"] += 1
+            log.warning("an ADT message is not used: %s %s", error.code, error)
+
+    async def apply(
+        self, message: Message, *, actor: str, zone: tzinfo | None, arrived_ns: int
+    ) -> None:
+        """Apply one message.
+
+        Args:
+            message: Parsed, of type ADT.
+            actor: Who is noted in the audit log.
+            zone: The sender's zone, for times without offset.
+            arrived_ns: When it came, nanoseconds since 1970.
+
+        Raises:
+            InputError: No trigger, no patient, or no identifier to go by.
+            TransientError: The store does not answer; nothing was changed.
+        """
+        event = read_adt(message, zone=zone)
+        ids = [choose_id(patient.ids, self._authorities) for patient in event.patients]
+        moves = [
+            found
+            for one, chosen in zip(event.patients, ids, strict=True)
+            if (found := movements.movement(event, one, chosen, arrived_ns=arrived_ns))
+        ]
+        if not moves:
+            self._counts["not handled"] += 1
+            return
+        await self._service.change(
+            _touched(moves),
+            lambda scene: _decide(scene, event, ids, moves),
+            actor=actor,
+            act=_act(moves),
+        )
+        self._counts[moves[0].effect.value] += 1
+
+
+def _decide(
+    scene: Scene, event: AdtEvent, ids: Sequence[PatientId], moves: Sequence[Movement]
+) -> None:
+    for one, chosen in zip(event.patients, ids, strict=True):
+        movements.learn(scene, chosen, one)
+    movements.apply(scene, moves)
+
+
+def _touched(moves: Sequence[Movement]) -> Touched:
+    return Touched(
+        patients=[patient for move in moves for patient in (move.patient, *move.merged)],
+        places=[move.place for move in moves if move.place is not None],
+    )
+
+
+def _act(moves: Sequence[Movement]) -> tuple[str, str, dict[str, object]] | None:
+    """Return the audit entry that an event gets beside those of what it changed."""
+    if moves[0].effect is not Effect.MERGE:
+        return None
+    merged = [{"into": m.patient.key(), "from": [one.key() for one in m.merged]} for m in moves]
+    return "merge-patients", "patients", {"merged": merged, "charts": "unchanged"}
