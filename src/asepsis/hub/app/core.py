@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from asepsis.core.journal.aio import AsyncJournal
 from asepsis.core.mapping.nomenclature import check_unit
@@ -21,6 +21,7 @@ from asepsis.hub.keys import SignerClient
 from asepsis.hub.opening import open_journal, open_store
 from asepsis.hub.registry.alarms import SignerAlarms
 from asepsis.hub.registry.book import IdentityBook
+from asepsis.hub.registry.http_people import StatusSource
 from asepsis.hub.registry.service import RegistryService
 from asepsis.hub.settings import Settings, session_limits
 from asepsis.hub.store.relay import OutboxRelay
@@ -49,6 +50,7 @@ class Core:
         relay: Brings events from the state to the journal.
         alarms: What the signer reports.
         close_connections: Ends the connections of an identity at once and says how many.
+        status: Section -> what it says now; filled before the listeners open.
     """
 
     settings: Settings
@@ -68,6 +70,7 @@ class Core:
     relay: OutboxRelay
     alarms: SignerAlarms
     close_connections: Callable[[str], int]
+    status: dict[str, StatusSource] = field(default_factory=dict[str, StatusSource])
 
 
 async def open_core(

@@ -87,7 +87,8 @@ class Hub:
             if feature.restore is not None:
                 await feature.restore()
         listeners = ListenerSet(core)
-        self.routers = routers(core, self._features, self._status(core))
+        core.status.update(self._status(core))
+        self.routers = routers(core, self._features, core.status)
         opened = await listeners.open(self.routers)
         self._background(core)
         self.server = await serve(opened, clock=self.clocks.wall)

@@ -7,7 +7,12 @@ from litestar import get
 from litestar.types import ControllerRouterHandler
 
 from asepsis.hub.access.rules import Action, decide
-from asepsis.hub.console import pages_session
+from asepsis.hub.console import (
+    pages_associations,
+    pages_devices,
+    pages_office,
+    pages_session,
+)
 from asepsis.hub.console.assets import asset_route
 from asepsis.hub.console.pages import FORM_BYTES_MAX, Page, Web, may
 from asepsis.hub.console.services import Console, Services
@@ -15,7 +20,16 @@ from asepsis.hub.web.asgi import Receive, Scope, Send, answer
 from asepsis.hub.web.litestar_mount import litestar_mount
 from asepsis.hub.web.routing import Check, Mount, Route
 
-PREFIXES: Final = ("/sign-in", "/sign-out", "/account", "/ward")
+PREFIXES: Final = (
+    "/sign-in",
+    "/sign-out",
+    "/account",
+    "/ward",
+    "/devices",
+    "/associations",
+    "/status",
+    "/audit",
+)
 
 
 @get("/ward", opt={"action": Action.WATCH_LIVE})
@@ -24,7 +38,13 @@ async def ward_page(request: Web, console: Console) -> Page:
     return console.frame.page(request, "ward.html")
 
 
-HANDLERS: Final[Sequence[ControllerRouterHandler]] = (*pages_session.HANDLERS, ward_page)
+HANDLERS: Final[Sequence[ControllerRouterHandler]] = (
+    *pages_session.HANDLERS,
+    ward_page,
+    *pages_devices.HANDLERS,
+    *pages_associations.HANDLERS,
+    *pages_office.HANDLERS,
+)
 
 
 def console_mount(console: Services) -> Mount:

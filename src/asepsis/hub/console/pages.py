@@ -73,6 +73,11 @@ def who(request: Web) -> Principal:
     return principal
 
 
+def is_refresh(request: Web) -> bool:
+    """Say whether a page asks for its own live part again, rather than a person for the page."""
+    return "hx-request" in request.headers
+
+
 def redirect(path: str, *, cookie: str | None = None) -> Page:
     """Send the browser on after a form, so that loading again does not send it again."""
     headers = {"location": path} | ({} if cookie is None else {"set-cookie": cookie})

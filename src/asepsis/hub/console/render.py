@@ -46,7 +46,7 @@ def load_templates() -> dict[str, Template]:
         "information_only": INFORMATION_ONLY,
     }
     filters: dict[str, Any] = environment.filters
-    filters |= {"moment": moment, "iso": iso, "ago": ago, "short_name": short_name}
+    filters |= {"moment": moment, "iso": iso, "ago": ago, "day": day}
     load_assets()
     return {name: environment.get_template(name) for name in files}
 
@@ -70,6 +70,11 @@ def moment(ns: int | None) -> str:
     return f"{datetime.fromtimestamp(ns / _NS, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def day(ns: int) -> str:
+    """Write a day."""
+    return f"{datetime.fromtimestamp(ns / _NS, UTC):%Y-%m-%d}"
+
+
 def iso(ns: int) -> str:
     """Write a moment for `<time datetime>`."""
     return f"{datetime.fromtimestamp(ns / _NS, UTC):%Y-%m-%dT%H:%M:%SZ}"
@@ -82,8 +87,3 @@ def ago(ns: int, now_ns: int) -> str:
         if seconds >= 2 * unit_s:
             return f"{seconds // unit_s} {word} ago"
     return f"{seconds} s ago"
-
-
-def short_name(name: str) -> str:
-    """Return the end of a device's name that tells it from the others."""
-    return name.removeprefix("urn:").rpartition(":")[2] or name

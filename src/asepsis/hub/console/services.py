@@ -1,13 +1,22 @@
 """What the pages of the console ask; put together in `hub/app/console.py`."""
 
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from litestar.di import NamedDependency
 
+from asepsis.core.model.association import Association
 from asepsis.hub.access.accounts import Accounts
 from asepsis.hub.access.http import Credentials
+from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.sessions import SessionService
 from asepsis.hub.console.pages import Frame
+from asepsis.hub.console.ports import Alarms, Decisions, Presence, Whereabouts
+from asepsis.hub.console.trend import Chart
+from asepsis.hub.registry.associations.book import Patient
+from asepsis.hub.registry.http_people import StatusSource
+from asepsis.hub.registry.service import RegistryService
+from asepsis.hub.store.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +28,35 @@ class Services:
         credentials: Recognises people.
         accounts: Sign-in and passwords.
         sessions: Sessions of browsers.
+        store: State, for what has no service.
+        registry: Enrolment and revocation.
+        presence: Who is heard.
+        alarms: Alarm conditions.
+        whereabouts: Whose device this is and where it stands.
+        decisions: What people decide about associations.
+        status: Section -> what it says now; filled before the listeners open.
+        charts: Trends of a device for somebody; none for who may not see them.
     """
 
     frame: Frame
     credentials: Credentials
     accounts: Accounts
     sessions: SessionService
+    store: Store
+    registry: RegistryService
+    presence: Presence
+    alarms: Alarms
+    whereabouts: Whereabouts
+    decisions: Decisions
+    status: Mapping[str, StatusSource]
+    charts: Callable[[str, Principal], Awaitable[Sequence[Chart]]]
+
+    def patient(self, association: Association) -> Patient:
+        """Return who an association is about; only the number where ADT says no more."""
+        for bed in self.whereabouts.beds():
+            if bed.patient is not None and bed.patient.id == association.patient:
+                return bed.patient
+        return Patient(id=association.patient, name="", birth_date="", admitted_ns=0)
 
 
 Console = NamedDependency[Services]

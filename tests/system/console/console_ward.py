@@ -1,0 +1,227 @@
+"""A hospital for the console's tests: named models, live beds, admissions, people with passwords."""
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from hospital import Hospital, Machine, device_name, system_name
+from hub_ward import Ward
+from sqlalchemy import update
+
+from asepsis.core.errors import Unavailable
+from asepsis.core.model.alarm import AlarmPhase
+from asepsis.core.model.identity import DeviceId
+from asepsis.core.trust.identity import Profile
+from asepsis.edge.uplink.clock import TrustedClock
+from asepsis.hub.opening import open_kek, open_store
+from asepsis.hub.registry.tables import devices
+from asepsis.hub.settings import read_settings
+from asepsis.tools.simulator.bed import Bed
+from asepsis.tools.simulator.legacy_process import AdtOrder, adt_message
+
+PASSWORD = "four quiet green lamps"
+BATCH = {"Content-Type": "application/vnd.asepsis.batch"}
+WAVES = {"Content-Type": "application/vnd.asepsis.waveform"}
+HL7 = {"Content-Type": "application/hl7-v2"}
+GATEWAY = system_name(1)
+WARD = "ICU"
+PEOPLE = {
+    "clara": ["clinician"],
+    "emil": ["clinical-engineer", "security"],
+    "wall": ["viewer"],
+    "boss": ["administrator"],
+}
+
+
+@dataclass(frozen=True)
+class Stay:
+    """A patient in a bed, as ADT tells of them."""
+
+    number: str
+    family: str
+    given: str
+    born: str
+    bed: str
+
+
+class ConsoleWard:
+    """A running hub with devices that have models, and people who can sign in."""
+
+    def __init__(self, folder: Path, *, models: dict[int, str], more: str = "") -> None:
+        hospital = Hospital(folder, more='[console]\nfacility = "St. Vitus, ICU"\n' + more)
+        made = hospital.enlist([(device_name(n), Profile.DEVICE) for n in models])
+        made += hospital.enlist([(GATEWAY, Profile.GATEWAY)])
+        self.ward = Ward(hospital, {machine.name: machine for machine in made})
+        self.folder = folder
+        names = {device_name(n): model for n, model in models.items()}
+        self._set_models(names | {GATEWAY: "Legacy gateway"})
+        self.ward.start()
+        self.api = self._administrator()
+        self._gateway: httpx.Client | None = None
+        self._sent = 0
+        self._told: set[str] = set()
+        for name, roles in PEOPLE.items():
+            self.add_person(name, roles)
+
+    @property
+    def base(self) -> str:
+        """Address of the console."""
+        assert self.ward.hub is not None
+        return f"https://localhost:{self.ward.hub.ready['listeners']['people']['port']}"
+
+    def add_person(self, name: str, roles: list[str]) -> None:
+        """Add somebody with the password that everybody has here."""
+        assert self.api.post("/api/people", json={"name": name, "roles": roles}).is_success
+        path = f"/api/people/{name}/password"
+        assert self.api.post(path, json={"password": PASSWORD}).is_success
+
+    def client(self) -> httpx.Client:
+        """Return a client of the people listener without credential."""
+        return self.ward.client(None, "people")
+
+    def sign_in(self, name: str, *, agent: str = "test") -> httpx.Client:
+        """Return a client with a browser's session."""
+        client = self.client()
+        headers = {"Origin": self.base, "User-Agent": agent}
+        given = {"name": name, "password": PASSWORD}
+        answer = client.post("/sign-in", data=given, headers=headers)
+        assert answer.status_code == 303, answer.text
+        client.headers["User-Agent"] = agent
+        return client
+
+    def admit(self, stay: Stay) -> None:
+        """Send A01 through the gateway."""
+        order = AdtOrder(
+            event="A01",
+            patient=stay.number,
+            authority="VITUS",
+            name=(stay.family, stay.given),
+            birth_date=stay.born,
+            place=(WARD, "1", stay.bed),
+        )
+        self._sent += 1
+        now = time.strftime("%Y%m%d%H%M%S+0000", time.gmtime())
+        body = adt_message(order, ("HIS", "VITUS"), control=f"C{self._sent}", at=now)
+        if self._gateway is None:
+            self._gateway = self.ward.client(GATEWAY)
+        headers = HL7 | {"Asepsis-Epoch": "1", "Asepsis-Sequence": str(self._sent)}
+        answer = self._gateway.post("/hl7v2", content=body, headers=headers)
+        assert answer.is_success, answer.text
+
+    def place(self, number: int, bed: str, *, fixed: bool = False) -> None:
+        """Put a device at a bed."""
+        where = {"point_of_care": WARD, "room": "1", "bed": bed}
+        path = f"/api/devices/{device_name(number)}/place"
+        body: dict[str, Any] = {"place": where, "fixed": fixed, "confirm": True}
+        answer = self.api.put(path, json=body)
+        assert answer.is_success, answer.text
+
+    def bed(self, number: int, *, seed: int | None = None) -> "LiveBed":
+        """Return a device that can measure once a second."""
+        machine = self.ward.machines[device_name(number)]
+        return LiveBed(self, machine, number if seed is None else seed)
+
+    def close(self) -> None:
+        """End everything."""
+        self.ward.close()
+
+    def _administrator(self) -> httpx.Client:
+        token = (self.ward.hospital.data / "hub" / "admin.token").read_text().strip()
+        client = self.ward.client(None, "people")
+        client.headers["Authorization"] = f"Bearer {token}"
+        return client
+
+    def _set_models(self, models: dict[str, str]) -> None:
+        hospital = self.ward.hospital
+        settings = read_settings(hospital.toml)
+        kek = open_kek(settings.sealing, hub_folder=hospital.data / "hub")
+        store = open_store(settings, kek, clock=time.time_ns)
+        with store.unit_of_work() as connection:
+            for name, model in models.items():
+                mine = devices.c.name == name
+                connection.execute(update(devices).where(mine).values(model=model))
+        store.close()
+
+
+class LiveBed:
+    """A device that signs and sends one second of simulated signs at a time."""
+
+    def __init__(self, ward: ConsoleWard, machine: Machine, seed: int) -> None:
+        assert machine.origin_key is not None
+        clock = TrustedClock(
+            ward.folder / f"time-{seed}-{time.monotonic_ns()}.json",
+            boot_id=bytes(16),
+            monotonic=time.monotonic_ns,
+            build_ns=0,
+        )
+        clock.accept(time.time_ns(), asked_monotonic_ns=time.monotonic_ns())
+        self.name = machine.name
+        self._bed = Bed(
+            DeviceId(machine.name),
+            key=machine.origin_key,
+            epoch=time.time_ns() // 10**9,
+            clock=clock,
+            seed=seed,
+        )
+        self._client = ward.ward.client(machine.name)
+
+    def second(self) -> None:
+        """Send the next second."""
+        batch, packet = self._bed.second()
+        self._post("/origin", batch, BATCH)
+        self._post("/waveforms", packet, WAVES)
+
+    def alarm(self, phase: AlarmPhase = AlarmPhase.ONSET) -> None:
+        """Send an event of the staged alarm."""
+        self._post("/origin", self._bed.alarm(phase), BATCH)
+
+    def _post(self, path: str, body: bytes, headers: dict[str, str]) -> None:
+        answer = self._client.post(path, content=body, headers=headers)
+        assert answer.status_code == 201, answer.text
+
+
+class Traffic:
+    """Lets beds measure once a second until it is closed."""
+
+    def __init__(self, beds: list[LiveBed]) -> None:
+        self._beds = beds
+        self._stop = threading.Event()
+        self.failed: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop measuring."""
+        self._stop.set()
+        self._thread.join(10)
+
+    def __enter__(self) -> "Traffic":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            due += 1.0
+            for bed in self._beds:
+                try:
+                    bed.second()
+                except (httpx.HTTPError, Unavailable, AssertionError) as error:
+                    self.failed = error
+                    return
+
+
+def wait_for(look: Any, *, seconds: float = 10.0, what: str = "it") -> Any:
+    """Return what `look` finds as soon as it finds something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        threading.Event().wait(0.05)
+    raise AssertionError(f"{what} did not come in {seconds} s")
