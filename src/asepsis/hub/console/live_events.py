@@ -192,6 +192,7 @@ def _alarm(notice: AlarmNotice, source: str) -> dict[str, object]:
         "label": event_label(what.mdc_code),
         "text": _shown(what.text),
         "source": source,
+        "handle": what.source_handle,
         "found_by": "hub" if notice.assurance is None else "device",
         "assurance": notice.assurance.value if notice.assurance else None,
         "wall_ms": notice.received_at_ns // MS_NS,

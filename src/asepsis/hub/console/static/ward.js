@@ -30,6 +30,7 @@ const model = new WardModel(waves);
 const guard = new WakeGuard();
 const tiles = new Map();
 let made = 0;
+let alive = -ALIVE_MS;
 
 const bar = element("div", "ward-bar");
 const wards = element("nav", "wards");
@@ -146,7 +147,9 @@ function renderStatus(dark) {
     text = text ? `Alarm conditions: ${text}` : "No alarm condition";
   }
   if (status.textContent !== text) status.textContent = text;
-  root.dataset.live = dark === null ? "yes" : "no";
+  const live = dark === null ? "yes" : "no";
+  if (root.dataset.live === live) return;
+  root.dataset.live = live;
   window.asepsis?.contact(dark === null ? "good" : "lost");
 }
 
@@ -173,7 +176,10 @@ function tick() {
   model.sweep(now);
   if (before === null && model.dark !== null) connection.again();
   render();
-  if (!document.hidden) for (const fade of fades) fade.currentTime = 0;
+  if (!document.hidden && now - alive >= TICK_MS) {
+    alive = now;
+    for (const fade of fades) fade.currentTime = 0;
+  }
   return now;
 }
 

@@ -1,6 +1,6 @@
 // Which numbers stand on a tile, and in which words. Pure.
 
-export const BIG_CELLS = 4;
+export const BIG_CELLS = 4; // On a small tile a third row has room for one of them.
 export const SMALL_CELLS = 6;
 export const LANES = 3;
 export const LANES_LARGE = 6;
@@ -31,23 +31,39 @@ export const CONNECTION_WORDS = {
   silent: "no data",
   never: "never connected",
   revoked: "revoked",
+  unknown: "not known while the hub is away",
 };
 
 // Returns the cells of one device in the order of their rank:
-// {key, label, name, group, unit, rank, text, mean, mark, blank, sinceWallMs}.
+// {key, label, name, group, unit, rank, text, mean, mark, blank, sinceWallMs, priority}.
 export function cellsOf(device) {
   const cells = new Map();
+  const urgent = urgentHandles(device);
   for (const metric of device.metrics.values()) {
     const key = `${metric.group} ${metric.label}`;
     let cell = cells.get(key);
     if (!cell) {
-      cell = { key, metric, parts: new Map() };
+      cell = { key, metric, parts: new Map(), priority: "" };
       cells.set(key, cell);
     }
+    cell.priority = urgent.get(metric.handle) ?? cell.priority;
     if (metric.rank < cell.metric.rank) cell.metric = metric;
     if (!cell.parts.has(metric.part)) cell.parts.set(metric.part, partOf(device, metric.handle));
   }
   return [...cells.values()].map(write).sort((a, b) => a.rank - b.rank || (a.key < b.key ? -1 : 1));
+}
+
+// Returns the most urgent physiological condition of each metric that has one.
+function urgentHandles(device) {
+  const found = new Map();
+  for (const { handle, kind, priority } of device.alarms.values()) {
+    if (!handle || kind !== "physiological") continue;
+    const before = found.get(handle);
+    if (!before || PRIORITIES.indexOf(priority) < PRIORITIES.indexOf(before)) {
+      found.set(handle, priority);
+    }
+  }
+  return found;
 }
 
 function partOf(device, handle) {
@@ -59,7 +75,7 @@ function partOf(device, handle) {
   return { text: value.text, mark, blank: false, sinceWallMs: null };
 }
 
-function write({ key, metric, parts }) {
+function write({ key, metric, parts, priority }) {
   const all = [...parts.values()];
   const pair = parts.has("sys") || parts.has("dia");
   const text = pair
@@ -67,6 +83,7 @@ function write({ key, metric, parts }) {
     : (parts.get("") ?? parts.get("mean") ?? all[0]).text;
   return {
     key,
+    priority,
     label: metric.label,
     name: metric.name,
     group: metric.group,
@@ -104,8 +121,8 @@ export function conditionsOf(devices) {
 }
 
 function words(device, alarm) {
-  const text = alarm.text || alarm.label || "Alarm condition";
-  const source = alarm.source && !text.includes(alarm.source) ? `${alarm.source}: ` : "";
+  const meaning = alarm.label || "Alarm condition";
+  const text = alarm.text || (alarm.source ? `${alarm.source}: ${meaning}` : meaning);
   return {
     id: `${device} ${alarm.id}`,
     device,
@@ -113,7 +130,8 @@ function words(device, alarm) {
     technical: alarm.kind === "technical",
     symbol: SYMBOLS[alarm.priority],
     word: PRIORITY_WORDS[alarm.priority],
-    text: source + text,
+    text,
+    handle: alarm.handle,
     note: [INACTIVATION_WORDS[alarm.inactivation], alarm.latching ? "latching" : ""]
       .filter(Boolean)
       .join(", "),
@@ -143,6 +161,7 @@ function absent(device, priority, text, state) {
     symbol: SYMBOLS[priority],
     word: PRIORITY_WORDS[priority],
     text,
+    handle: 0,
     note: "",
     wallMs: state.facts.last_wall_ms ?? 0,
     hub: true,

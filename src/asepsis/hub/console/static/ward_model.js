@@ -26,7 +26,7 @@ export class WardModel {
 
   // Applies one event of the stream. Returns "reconnect" if the stream must not go on.
   apply(event, data, now) {
-    const handler = HANDLERS[event];
+    const handler = Object.hasOwn(HANDLERS, event) ? HANDLERS[event] : null;
     return handler ? handler.call(this, data, now) : undefined;
   }
 

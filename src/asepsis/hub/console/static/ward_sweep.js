@@ -23,7 +23,8 @@ export class Sweep {
   // polylines as flat arrays [x, value, x, value...].
   step(to, jumps, read) {
     const clear = this._drawnTo === null || jumps !== this._jumps || to < this._drawnTo;
-    const from = clear ? to : this._drawnTo;
+    // A new lane begins with what just went by; the buffer holds nothing that was dropped.
+    const from = clear ? to - (this.width - WIPE_PX) / this._speed : this._drawnTo;
     if (clear) this._pen = null;
     this._jumps = jumps;
     this._drawnTo = to;

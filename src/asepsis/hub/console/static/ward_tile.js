@@ -85,6 +85,7 @@ export class Tile {
     this.root.classList.toggle("is-dark", dark !== null);
     say(this._label, showWard && bed.ward ? `${bed.ward} · ${bed.label}` : bed.label);
     this._renderWho(bed, devices);
+    this._renderStates(devices, dark);
     this.conditions = dark === null ? conditionsOf(devices) : [];
     this._renderConditions();
     const lanes = this._renderLanes(devices);
@@ -92,7 +93,6 @@ export class Tile {
     this._renderNumbers(bed, devices);
     say(this._dark, dark ?? "");
     this._dark.hidden = dark === null;
-    rows(this._foot, devices, machineRow, fillMachine);
   }
 
   _renderWho(bed, devices) {
@@ -112,8 +112,14 @@ export class Tile {
     } else {
       this._who.append(element("span", "nobody", "No patient associated"));
     }
-    const states = devices.map((d) => d.state.facts?.state).filter((s) => s && s !== "in-use");
-    say(this._flags, [...new Set(states)].join(", "));
+  }
+
+  _renderStates(devices, dark) {
+    const states = dark === null ? devices.map(({ state }) => state.facts?.state) : [];
+    const told = new Set(states.filter((state) => state && state !== "in-use"));
+    say(this._flags, [...told].join(", "));
+    const known = dark === null ? devices : devices.map((d) => ({ ...d, unknown: true }));
+    rows(this._foot, known, machineRow, fillMachine);
   }
 
   _renderConditions() {
@@ -157,12 +163,12 @@ export class Tile {
     const small = mine
       .filter((cell) => !big.includes(cell))
       .slice(0, this.large ? Infinity : SMALL_CELLS);
-    const blocks = [{ kind: "big", cells: big }, { kind: "small", cells: small }];
+    const blocks = [{ kind: "own", cells: [...big, ...small], big: big.length }];
     for (const group of groups) {
       // Values of a device that nobody confirmed for this patient stand apart and say so.
       if (!group.own && group.cells.length) {
         const title = `${group.label}: not confirmed for this patient`;
-        blocks.push({ kind: "small apart", title, cells: group.cells.slice(0, SMALL_CELLS) });
+        blocks.push({ kind: "apart", title, cells: group.cells.slice(0, SMALL_CELLS), big: 0 });
       }
     }
     rows(this._numbers, blocks, blockRow, fillBlock);
@@ -209,12 +215,13 @@ function blockRow() {
   return block;
 }
 
-function fillBlock(block, { kind, title, cells }) {
+function fillBlock(block, { kind, title, cells, big }) {
   const [heading, list] = block.children;
   block.className = `cells ${kind}`;
   say(heading, title ?? "");
   heading.hidden = !title;
-  rows(list, cells, cellRow, fillCell);
+  const sized = cells.map((cell, index) => ({ ...cell, size: index < big ? "big" : "small" }));
+  rows(list, sized, cellRow, fillCell);
 }
 
 function cellRow() {
@@ -236,8 +243,9 @@ function fillCell(row, cell) {
   const [term, content] = row.children;
   row.dataset.group = cell.group;
   row.dataset.cell = cell.label;
-  row.classList.toggle("blank", cell.blank);
-  row.classList.toggle("pair", cell.text.includes("/"));
+  row.dataset.priority = cell.priority;
+  const pair = cell.text.includes("/") ? " pair" : "";
+  row.className = `cell ${cell.size}${pair}${cell.blank ? " blank" : ""}`;
   say(term.firstChild, cell.label);
   term.firstChild.title = cell.name;
   say(term.lastChild, cell.unit);
@@ -245,7 +253,8 @@ function fillCell(row, cell) {
   say(value, cell.text);
   say(mean, cell.mean);
   say(mark, cell.mark);
-  say(since, cell.blank && cell.sinceWallMs ? `since ${clockText(cell.sinceWallMs)}` : "");
+  const gone = cell.blank && cell.sinceWallMs ? clockText(cell.sinceWallMs) : "";
+  say(since, gone && cell.size === "big" ? `since ${gone}` : gone);
 }
 
 function machineRow() {
@@ -254,9 +263,9 @@ function machineRow() {
   return row;
 }
 
-function fillMachine(row, { placed, name, state }) {
+function fillMachine(row, { placed, name, state, unknown }) {
   const facts = state.facts;
-  const connection = facts?.connection ?? "never";
+  const connection = unknown ? "unknown" : (facts?.connection ?? "never");
   row.dataset.connection = connection;
   const [dot, machine, proof] = row.children;
   dot.title = CONNECTION_WORDS[connection];
@@ -265,9 +274,9 @@ function fillMachine(row, { placed, name, state }) {
   machine.title = `${name}, ${CONNECTION_WORDS[connection]}`;
   const link = { proposed: "unconfirmed", none: "no patient" }[placed.link];
   const words = [
-    connection === "live" ? "" : CONNECTION_WORDS[connection],
+    connection === "live" || unknown ? "" : CONNECTION_WORDS[connection],
     connection === "silent" && facts.last_wall_ms ? `since ${clockText(facts.last_wall_ms)}` : "",
-    ASSURANCE_WORDS[facts?.assurance] ?? "",
+    unknown ? "" : (ASSURANCE_WORDS[facts?.assurance] ?? ""),
     link ?? "",
   ];
   say(proof, words.filter(Boolean).join(" · "));
