@@ -74,6 +74,39 @@ def revoke(
     return 0
 
 
+@app.command
+def declare(
+    gateway: str,
+    devices: Annotated[list[str], Parameter(help="Whom it may speak for.")],
+    *,
+    observed: Annotated[
+        bool,
+        Parameter(
+            help="The gateway itself ends the devices' own connections, "
+            "each network peer bound to one device by its policy."
+        ),
+    ] = False,
+    days: Annotated[int, Parameter(help="How long, 1 to 1096.")] = 365,
+    data: Data = DATA,
+) -> None:
+    """Let a gateway speak for devices."""
+    evidence = "observed" if observed else "claimed"
+    people(data).declare(gateway, devices, days=days, evidence=evidence)
+    console.print(f"{gateway} speaks for {len(devices)} more devices, evidence {evidence}")
+
+
+@app.command
+def withdraw(
+    gateway: str,
+    devices: Annotated[list[str], Parameter(help="Whom it may no longer speak for.")],
+    *,
+    data: Data = DATA,
+) -> None:
+    """Take devices from a gateway's declared list; it counts at its next request."""
+    people(data).withdraw(gateway, devices)
+    console.print(f"{gateway} speaks for {len(devices)} fewer devices")
+
+
 def people(data: Path) -> PeopleClient:
     """Return a client for the hub that runs in a data folder, as its administrator.
 

@@ -56,13 +56,9 @@ class BookDirectory:
         """
         return self.book.origin_key(name, key_id)
 
-    def observed(self, gateway: str, device: str) -> bool:  # noqa: ARG002 - see below
-        """Whether the gateway has network evidence of a device.
-
-        A declared list does not say so yet: until gateways watch the devices' own traffic, what
-        they bring is claimed by its source.
-        """
-        return False
+    def observed(self, gateway: str, device: str) -> bool:
+        """Whether a person declared that the gateway itself ends the device's own connection."""
+        return self.book.observed(gateway, device)
 
 
 @dataclass(frozen=True, slots=True)

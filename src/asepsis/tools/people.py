@@ -1,6 +1,7 @@
 """Client of the hub's people listener, for commands and stories."""
 
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import quote
@@ -74,6 +75,16 @@ class PeopleClient:
         path = f"/api/devices/{quote(name, safe='')}/revoke"
         body = {"reason": reason} | ({"confirm": name} if confirm else {})
         return cast("dict[str, Any]", self._ask("POST", path, json=body))
+
+    def declare(self, gateway: str, devices: Sequence[str], *, days: int, evidence: str) -> None:
+        """Let a gateway speak for devices."""
+        body = {"devices": list(devices), "days": days, "evidence": evidence}
+        self._ask("POST", f"/api/devices/{quote(gateway, safe='')}/declare", json=body)
+
+    def withdraw(self, gateway: str, devices: Sequence[str]) -> None:
+        """Take devices from a gateway's declared list."""
+        path = f"/api/devices/{quote(gateway, safe='')}/withdraw"
+        self._ask("POST", path, json={"devices": list(devices)})
 
     def _ask(self, method: str, path: str, **content: Any) -> Any:
         """Send one request.

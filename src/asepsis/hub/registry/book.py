@@ -30,6 +30,7 @@ from asepsis.core.errors import (
 from asepsis.core.model.identity import PrincipalKind
 from asepsis.core.trust.identity import KEY_ID_BYTES, PeerCertificate
 from asepsis.hub.access.principal import ANONYMOUS, Principal
+from asepsis.hub.registry.rules import Evidence
 
 CLINICAL: Final = "clinical"
 ENROLMENT: Final = "enrolment"
@@ -102,11 +103,13 @@ class Declaration:
         holder: Gateway or vendor's server.
         device: Whom it may speak for.
         expires_at_ns: End of the permission, nanoseconds since 1970.
+        evidence: What the person who declared it says of the gateway's knowledge.
     """
 
     holder: str
     device: str
     expires_at_ns: int
+    evidence: Evidence = Evidence.CLAIMED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,12 +189,14 @@ class IdentityBook:
         self._void: set[bytes] = set()
         self._revoked: set[str] = set()
         self._declared: dict[str, dict[str, int]] = {}
+        self._observed: set[tuple[str, str]] = set()
         self._told: set[bytes] = set()
 
     def load(self, state: BookState, *, now_ns: int) -> None:
         """Replace everything, at the start."""
         self.version = state.version
         self._known, self._identities, self._declared = {}, {}, {}
+        self._observed = set()
         self._void, self._revoked = set(), set()
         self._put(state, now_ns=now_ns)
 
@@ -211,7 +216,8 @@ class IdentityBook:
         self._revoked -= changed
         used: dict[bytes, int] = {}
         for name in changed:
-            self._declared.pop(name, None)
+            for device in self._declared.pop(name, ()):
+                self._observed.discard((name, device))
             identity = self._identities.pop(name, None)
             for known in identity.known if identity else ():
                 used[known.entry.fingerprint] = known.last_used_ns
@@ -261,6 +267,10 @@ class IdentityBook:
             raise NotFound(f"{name} is not enrolled")
         return identity.device
 
+    def observed(self, holder: str, device: str) -> bool:
+        """Whether a person declared that a gateway observes the device's own connection."""
+        return (holder, device) in self._observed
+
     def is_declared(self, name: str) -> bool:
         """Whether a gateway or vendor's server is listed to speak for this device."""
         return any(name in lines for lines in self._declared.values())
@@ -292,6 +302,8 @@ class IdentityBook:
         self._revoked |= frozenset(state.revoked)
         for line in state.declarations:
             self._declared.setdefault(line.holder, {})[line.device] = line.expires_at_ns
+            if line.evidence is Evidence.OBSERVED:
+                self._observed.add((line.holder, line.device))
         for device in state.devices:
             self._identities[device.name] = _Identity(device)
         for entry in sorted(state.certificates, key=lambda c: (c.issued_at_ns, c.serial)):

@@ -10,7 +10,7 @@ from asepsis.core.errors import Conflict, InputError
 from asepsis.core.model.identity import NAME_CHARS_MAX
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
-from asepsis.hub.registry.rules import DECLARATION_DAYS_DEFAULT, DECLARED_MAX
+from asepsis.hub.registry.rules import DECLARATION_DAYS_DEFAULT, DECLARED_MAX, Evidence
 from asepsis.hub.registry.service import PAGE_MAX, RegistryService
 from asepsis.hub.web.asgi import Receive, Scope, Send, answer
 from asepsis.hub.web.bodies import bounded_body, require_media
@@ -43,10 +43,12 @@ class DeclareBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         devices: Their names.
         days: How long, 1 to 1 096.
+        evidence: Whether the gateway itself ends the devices' own connections.
     """
 
     devices: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=DECLARED_MAX)]
     days: Annotated[int, msgspec.Meta(ge=1, le=1_096)] = DECLARATION_DAYS_DEFAULT
+    evidence: Evidence = Evidence.CLAIMED
 
 
 class WithdrawBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,7 +114,11 @@ class DeviceRoutes:
         """Let a gateway or vendor's server speak for devices."""
         body = await _body(scope, receive, _DECLARE)
         await self._registry.declare(
-            _name(scope), body.devices, person=_person(scope), days=body.days
+            _name(scope),
+            body.devices,
+            person=_person(scope),
+            days=body.days,
+            evidence=body.evidence,
         )
         await _answer(send, {"done": True})
 

@@ -9,7 +9,13 @@ from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from asepsis.core.model.identity import PrincipalKind
 from asepsis.core.trust.identity import OriginCertificate, PeerCertificate, Profile
 from asepsis.core.trust.requests import Expectation
-from asepsis.hub.registry.book import BookState, CertificateEntry, Declaration, DeviceEntry
+from asepsis.hub.registry.book import (
+    BookState,
+    CertificateEntry,
+    Declaration,
+    DeviceEntry,
+)
+from asepsis.hub.registry.rules import Evidence
 from asepsis.hub.registry.tables import certificates, delegations, devices, revocations
 from asepsis.hub.store.store import next_number
 from asepsis.hub.store.tables import counters
@@ -235,8 +241,9 @@ def put_declarations(
     person: str,
     now_ns: int,
     expires_at_ns: int,
+    evidence: Evidence = Evidence.CLAIMED,
 ) -> None:
-    """Add lines to a declared list, or give them a new expiry."""
+    """Add lines to a declared list, or give them a new expiry and evidence."""
     wanted = list(dict.fromkeys(named))
     if not wanted:
         return
@@ -250,6 +257,7 @@ def put_declarations(
                 "person": person,
                 "declared_at_ns": now_ns,
                 "expires_at_ns": expires_at_ns,
+                "evidence": evidence.value,
             }
             for device in wanted
         ],
@@ -337,6 +345,11 @@ def _certificates(connection: Connection, query: Select[Any]) -> list[Certificat
 
 def _declarations(connection: Connection, query: Select[Any]) -> list[Declaration]:
     return [
-        Declaration(holder=row.holder, device=row.device, expires_at_ns=row.expires_at_ns)
+        Declaration(
+            holder=row.holder,
+            device=row.device,
+            expires_at_ns=row.expires_at_ns,
+            evidence=Evidence(row.evidence),
+        )
         for row in connection.execute(query)
     ]

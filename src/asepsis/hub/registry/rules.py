@@ -1,6 +1,7 @@
 """Pure decisions of the registry: what an issued certificate means for what is stored."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final
 
 from cryptography import x509
@@ -23,6 +24,16 @@ _SYSTEM_NAME: Final = "urn:uuid:"
 REASON_CHARS_MAX: Final = 256
 DECLARED_MAX: Final = 1_000
 """Lines of one declared list."""
+
+
+class Evidence(StrEnum):
+    """How a gateway knows that what it brings is the declared device's own."""
+
+    CLAIMED = "claimed"
+    """Somebody else's list or message says so."""
+    OBSERVED = "observed"
+    """The gateway itself ends the device's own connection: its policy binds that network peer to
+    the device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

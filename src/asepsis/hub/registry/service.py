@@ -24,27 +24,23 @@ from asepsis.core.errors import (
     TransientError,
 )
 from asepsis.core.model.identity import DeviceId, PrincipalKind
-from asepsis.core.trust.identity import OriginCertificate, PeerCertificate, Profile
-from asepsis.core.trust.requests import Issued, IssueRequest, Proof, RenewalProof
+from asepsis.core.trust.identity import Profile
+from asepsis.core.trust.requests import IssueRequest, Proof, RenewalProof
 from asepsis.hub.audit.log import AuditLog
-from asepsis.hub.audit.rules import Act
 from asepsis.hub.registry import records
 from asepsis.hub.registry.book import IdentityBook, TwoInUse
 from asepsis.hub.registry.ports import CountConnections, OnRevoked, Signer
+from asepsis.hub.registry.recording import Recorder
 from asepsis.hub.registry.refusals import Refusals
 from asepsis.hub.registry.rules import (
-    DAY_NS,
     DECLARATION_DAYS_DEFAULT,
     DECLARATION_DAYS_MAX,
     DECLARED_MAX,
-    Handed,
-    check_lift,
-    check_origin_binding,
+    Evidence,
     check_reason,
     read_handed,
     wished_name,
 )
-from asepsis.hub.store.outbox import Event, publish
 from asepsis.hub.store.store import Store
 
 log: Final = logging.getLogger("asepsis.hub.registry")
@@ -54,7 +50,6 @@ FINDINGS_MAX: Final = 1_000
 """Pairs of certificates in use at once that wait to be written."""
 FOLLOW_EVERY_S: Final = 0.25
 """Pause between looks at what other hubs changed; half a second within a revocation's second."""
-TOPICS: Final = {"enrol": "device.enrolled", "renew": "device.renewed"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +89,7 @@ class RegistryService:
     ) -> None:
         self._store = store
         self._signer = signer
-        self._audit = audit
+        self._recorder = Recorder(audit, clock=store.clock)
         self._book = book
         self._wake_relay = wake_relay
         self._count_connections = count_connections
@@ -147,7 +142,7 @@ class RegistryService:
             issued = await self._signer.issue(request)
             handed = read_handed(issued.chain_der[0], profile)
             await self._store.write(
-                lambda c: self._record(c, issued, handed, renewal=renewal, actor=actor)
+                lambda c: self._recorder.put(c, issued, handed, renewal=renewal, actor=actor)
             )
         except TransientError:
             raise
@@ -189,7 +184,9 @@ class RegistryService:
             InputError: No reason.
         """
         check_reason(reason)
-        await self._store.write(lambda c: self._put_revocation(c, name, person, reason))
+        await self._store.write(
+            lambda c: self._recorder.revoke(c, name, person=person, reason=reason)
+        )
         closed = await self._refresh(name)
         self._untold = True
         self._due.set()
@@ -203,8 +200,16 @@ class RegistryService:
         *,
         person: str,
         days: int = DECLARATION_DAYS_DEFAULT,
+        evidence: Evidence = Evidence.CLAIMED,
     ) -> None:
         """Let a gateway or vendor's server speak for devices.
+
+        Args:
+            holder: The gateway.
+            devices: Whom it may speak for.
+            person: Who decided it.
+            days: How long, 1 to 1 096.
+            evidence: How the gateway knows that the data is the devices' own.
 
         Raises:
             NotFound: No such gateway.
@@ -217,17 +222,8 @@ class RegistryService:
             raise InputError("only a gateway or vendor's server speaks for others")
 
         def work(connection: Connection) -> None:
-            now_ns = self._store.clock()
-            records.put_declarations(
-                connection,
-                holder,
-                names,
-                person=person,
-                now_ns=now_ns,
-                expires_at_ns=now_ns + days * DAY_NS,
-            )
-            self._note(
-                connection, f"person:{person}", "declare-source", holder, devices=names, days=days
+            self._recorder.declare(
+                connection, holder, names, person=person, days=days, evidence=evidence
             )
 
         await self._store.write(work)
@@ -241,11 +237,7 @@ class RegistryService:
         """
 
         def work(connection: Connection) -> None:
-            if not records.withdraw_declarations(connection, holder, devices):
-                raise NotFound("none of these devices is declared")
-            self._note(
-                connection, f"person:{person}", "withdraw-source", holder, devices=list(devices)
-            )
+            self._recorder.withdraw(connection, holder, devices, person=person)
 
         await self._store.write(work)
         await self._refresh(holder)
@@ -299,9 +291,7 @@ class RegistryService:
         """Put a technical alarm into the outbox and the audit log."""
 
         def work(connection: Connection) -> None:
-            self._publish(connection, "alarm.technical", subject, code=code, text=text, **detail)
-            act = Act(actor="hub", action="raise-alarm", subject=subject, detail={"code": code})
-            self._audit.record(connection, act)
+            self._recorder.alarm(connection, subject, code=code, text=text, detail=detail)
 
         await self._store.write(work)
         self._wake_relay()
@@ -318,73 +308,6 @@ class RegistryService:
             self._book.device(name)
         except NotFound as error:
             raise Conflict("enrol the device before its origin key") from error
-
-    def _record(
-        self,
-        connection: Connection,
-        issued: Issued,
-        handed: Handed,
-        *,
-        renewal: bool,
-        actor: str,
-    ) -> None:
-        certificate, name = handed.certificate, handed.name
-        if records.is_recorded(connection, certificate.fingerprint):
-            return  # Asked again because our answer was lost.
-        told = records.revocation_told(connection, name)
-        if check_lift(told=told, renewal=renewal):
-            records.lift_revocation(connection, name)
-        now_ns = self._store.clock()
-        if isinstance(certificate, OriginCertificate):
-            _bind_origin(connection, certificate, renewal=renewal)
-        else:
-            self._put_machine(connection, certificate, issued, renewal=renewal)
-        records.put_certificate(connection, certificate, handed.profile, now_ns=now_ns)
-        records.void_serials(connection, issued.superseded_serials())
-        what = "renew" if renewal else "enrol"
-        detail = {"serial": f"{handed.serial:x}", "profile": handed.profile.value}
-        self._note(connection, actor, what, name, **detail)
-        self._publish(connection, TOPICS[what], name, **detail)
-
-    def _put_machine(
-        self, connection: Connection, peer: PeerCertificate, issued: Issued, *, renewal: bool
-    ) -> None:
-        if issued.expectation is None:
-            raise Conflict("the signer does not say what was listed")
-        now_ns = self._store.clock()
-        records.put_device(connection, peer, issued.expectation, now_ns=now_ns)
-        if not renewal and peer.kind is PrincipalKind.GATEWAY:
-            # A person listed them with the gateway; a renewal does not bring withdrawn ones back.
-            records.put_declarations(
-                connection,
-                peer.uri,
-                issued.expectation.declared,
-                person="listed with the gateway",
-                now_ns=now_ns,
-                expires_at_ns=now_ns + DECLARATION_DAYS_DEFAULT * DAY_NS,
-            )
-
-    def _put_revocation(self, connection: Connection, name: str, person: str, reason: str) -> None:
-        found = records.summaries(connection, name=name)
-        if not found:
-            raise NotFound("there is no such device")
-        if found[0].revoked_at_ns is not None:
-            raise Conflict("the identity is revoked already")
-        now_ns = self._store.clock()
-        records.put_revocation(connection, name, person=person, reason=reason, now_ns=now_ns)
-        self._note(connection, f"person:{person}", "revoke-device", name, reason=reason)
-        self._publish(connection, "device.revoked", name, person=person, reason=reason)
-
-    def _note(
-        self, connection: Connection, actor: str, action: str, name: str, **detail: object
-    ) -> None:
-        """Write the audit entry of a change and note it for the other hubs."""
-        self._audit.note(connection, actor=actor, action=action, subject=name, **detail)
-        records.touch(connection, name)
-
-    def _publish(self, connection: Connection, topic: str, subject: str, **data: Any) -> None:
-        at_ns = self._store.clock()
-        publish(connection, Event(topic=topic, version=1, at_ns=at_ns, subject=subject, data=data))
 
     async def _refresh(self, *names: str) -> int:
         """Bring the book up to date about names; return how many connections were closed."""
@@ -439,12 +362,3 @@ class RegistryService:
             newer=f"{found.newer_serial:x}",
             older=f"{found.older_serial:x}",
         )
-
-
-def _bind_origin(connection: Connection, certificate: OriginCertificate, *, renewal: bool) -> None:
-    name = certificate.device.uri
-    enrolled, bound = records.origin_spki(connection, name)
-    check_origin_binding(
-        enrolled=enrolled, bound=bound, offered=certificate.spki_der, renewal=renewal
-    )
-    records.bind_origin(connection, name, certificate.spki_der)

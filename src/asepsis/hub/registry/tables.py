@@ -69,6 +69,8 @@ class DelegationColumns(TypedColumns):
     person: Named[str] = Column(String(120), nullable=False)
     declared_at_ns: Named[int] = Column(BigInteger, nullable=False)
     expires_at_ns: Named[int] = Column(BigInteger, nullable=False)
+    # "claimed" or "observed": what stands behind what the gateway brings.
+    evidence: Named[str] = Column(String(10), nullable=False, server_default="claimed")
 
 
 devices = Table("devices", METADATA, DeviceColumns)
