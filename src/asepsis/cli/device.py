@@ -14,7 +14,9 @@ from cyclopts import App, Parameter
 from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.core.errors import AsepsisError
 from asepsis.edge.device.app import run_device
-from asepsis.edge.device.supervisor import Setting, Supervisor, Tell
+from asepsis.edge.device.catalogue import Kind
+from asepsis.edge.device.setting import Setting
+from asepsis.edge.device.supervisor import Supervisor, Tell
 from asepsis.edge.sandbox.layers import detect
 from asepsis.edge.uplink.folder import IdentityFolder
 
@@ -44,6 +46,7 @@ def run(
     *,
     folder: Annotated[Path, Parameter(help="Folder made by `asepsis enrol device`.")],
     seconds: Annotated[float | None, Parameter(help="How long; without it until stopped.")] = None,
+    kind: Annotated[Kind, Parameter(help="What sort of device it is.")] = Kind.MONITOR,
     seed: Annotated[int, Parameter(help="Seed of the simulated patient.")] = 0,
     recording: Annotated[Path | None, Parameter(help="Recording to replay instead.")] = None,
     bedside: Annotated[
@@ -53,8 +56,10 @@ def run(
 ) -> None:
     """Run an enrolled device with all its compartments against its hub.
 
-    Bedside keys: acknowledge, standby, resume, cleaning, maintenance, done; and for the simulated
-    patient normal, tachycardia, desaturation, apnoea, hypotension, lead-off, disconnected.
+    Bedside keys: acknowledge, standby, resume, cleaning, maintenance, done. For the simulated
+    patient normal and disconnected, and of a monitor tachycardia, desaturation, apnoea,
+    hypotension, lead-off; of a ventilator obstruction, leak, apnoea; of a pump occlusion,
+    air-in-line, near-end.
     """
     stop = threading.Event()
 
@@ -67,7 +72,7 @@ def run(
     outcome = run_device(
         IdentityFolder(folder.resolve()),
         found=detect(),
-        setting=Setting(seed=seed, recording=recording),
+        setting=Setting(kind=kind, seed=seed, recording=recording),
         tell=tell,
         stop=stop,
         seconds=seconds,

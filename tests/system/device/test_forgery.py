@@ -158,6 +158,7 @@ def test_a_copied_tls_key_makes_no_accepted_frame(intrusion: ModuleType, hub: An
         DeviceId.parse(name),
         key=libcrypto.generate_key(),
         epoch=int(time.time()) + 1_000,
+        waves=(),
         instant=lambda ns: Instant(bytes(16), ns, time.time_ns(), UNSYNCHRONISED_MS),
     )
     forger.take(1, Record(state=ClinicalState.IDLE, monotonic_ns=time.monotonic_ns()))

@@ -86,7 +86,7 @@ def cadence_holds(under_test: Any) -> None:
     assert len(alive) >= 2
     assert alive[-1]["skipped"] == 0
     for before, after in pairwise(alive):
-        assert 45 <= after["ticks"] - before["ticks"] <= 56
+        assert 9 <= after["ticks"] - before["ticks"] <= 12
     assert max(facts["late_us_max"] for facts in alive) < LATE_US_MAX
 
 

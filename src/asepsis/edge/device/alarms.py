@@ -10,7 +10,7 @@ from typing import Final
 
 from asepsis.core.model.alarm import AlarmEvent, AlarmKind, AlarmPhase, AlarmPriority, Inactivation
 from asepsis.edge.device import catalogue
-from asepsis.edge.device.catalogue import Limit, Sign
+from asepsis.edge.device.catalogue import Fault, Limit, Sign
 
 DELAY_S: Final = 2.0
 """Time outside or inside the limits before a condition begins or ends, seconds."""
@@ -33,6 +33,7 @@ class _Finding:
 
 
 _Key = tuple[int, AlarmKind]
+_NO_FAULTS: Final[Mapping[int, Fault]] = {}
 
 
 class AlarmBook:
@@ -59,12 +60,19 @@ class AlarmBook:
         """Number of active conditions."""
         return len(self._active)
 
-    def judge(self, values: Mapping[int, float | None], *, now_s: float) -> list[AlarmEvent]:
+    def judge(
+        self,
+        values: Mapping[int, float | None],
+        *,
+        now_s: float,
+        faults: Mapping[int, Fault] = _NO_FAULTS,
+    ) -> list[AlarmEvent]:
         """Look at one second's values.
 
         Args:
             values: Handle -> value; None where a sensor has none: a technical condition.
             now_s: Monotonic time, seconds.
+            faults: Handle -> what the device finds wrong with itself there.
 
         Returns:
             The events of this second.
@@ -75,7 +83,7 @@ class AlarmBook:
                 if kind is AlarmKind.PHYSIOLOGICAL and value is None:
                     continue  # Cannot be judged: it neither begins nor ends.
                 key = (handle, kind)
-                found = self._find(key, value)
+                found = self._find(key, value, faults.get(handle))
                 event = self._begin(key, found, now_s) if found else self._end(key, now_s)
                 if event:
                     events.append(event)
@@ -100,11 +108,21 @@ class AlarmBook:
         self._outside_since_s.clear()
         return events
 
-    def _find(self, key: _Key, value: float | None) -> _Finding | None:
+    def list_active(self) -> tuple[AlarmEvent, ...]:
+        """Return every active condition as it is now, each as a change."""
+        return tuple(
+            self._event(key, condition, AlarmPhase.CHANGE)
+            for key, condition in self._active.items()
+        )
+
+    def _find(self, key: _Key, value: float | None, fault: Fault | None) -> _Finding | None:
         handle, kind = key
-        name = self._signs[handle].name
+        sign = self._signs[handle]
+        name = sign.name
         if kind is AlarmKind.TECHNICAL:
-            no_signal = _Finding(AlarmPriority.LOW, catalogue.LEAD_OFF, f"{name}: no signal")
+            if fault:
+                return _Finding(fault.priority, fault.mdc_code, fault.text)
+            no_signal = _Finding(AlarmPriority.LOW, sign.no_signal, f"{name}: no signal")
             return no_signal if value is None else None
         limit = self._limits.get(handle)
         verdict = limit.judge(value) if limit and value is not None else None

@@ -1,23 +1,18 @@
-"""What this model of device measures: waveforms, numerics and the limits of its alarms."""
+"""What a device model is made of: waveforms, numerics, limits and faults."""
 
+from dataclasses import dataclass
 from decimal import Decimal
+from enum import StrEnum
 from typing import Final, NamedTuple
 
 from asepsis.core.model.alarm import AlarmPriority
 from asepsis.core.wire import float_type, frames
 
-_UNIT: Final = 4 << 16
-PER_MIN: Final = _UNIT | 2720
-RESP_PER_MIN: Final = _UNIT | 2784
-PERCENT: Final = _UNIT | 544
-MMHG: Final = _UNIT | 3872
-DEGREE_C: Final = _UNIT | 6048
-MILLIVOLT: Final = _UNIT | 4274
-DIMENSIONLESS: Final = _UNIT | 512
-OHM: Final = _UNIT | 4288
-ABOVE_LIMIT: Final = 3 << 16 | 40
-BELOW_LIMIT: Final = 3 << 16 | 62
-LEAD_OFF: Final = 196876
+LEAD_OFF: Final = 196876  # MDC_EVT_LEAD_DISCONN
+SENSOR_OFF: Final = 196916  # MDC_EVT_SENSOR_DISCONN
+ABOVE_LIMIT: Final = 196648  # MDC_EVT_HI
+BELOW_LIMIT: Final = 196670  # MDC_EVT_LO
+GENERAL_ALARM: Final = 196616  # MDC_EVT_ALARM
 
 
 class Wave(NamedTuple):
@@ -43,13 +38,14 @@ class Wave(NamedTuple):
 
 
 class Sign(NamedTuple):
-    """One numeric: handle, name, MDC code and unit, decimals shown."""
+    """One numeric: handle, name, MDC code and unit, decimals shown, event code of no signal."""
 
     handle: int
     name: str
     mdc_code: int
     unit_code: int
     decimals: int
+    no_signal: int = LEAD_OFF
 
 
 class Limit(NamedTuple):
@@ -76,34 +72,35 @@ class Limit(NamedTuple):
         return None
 
 
-ECG: Final = Wave(101, 131330, MILLIVOLT, 500, "0.001")  # MDC_ECG_ELEC_POTL_II
-PLETH: Final = Wave(103, 150452, DIMENSIONLESS, 250, "0.001")  # MDC_PULS_OXIM_PLETH
-PRESSURE: Final = Wave(104, 150036, MMHG, 500, "0.1")  # MDC_PRESS_BLD_ART_ABP
-RESPIRATION: Final = Wave(105, 151552, OHM, 250, "0.001")  # MDC_RESP
-WAVES: Final = (ECG, PLETH, PRESSURE, RESPIRATION)
+class Fault(NamedTuple):
+    """What a device finds wrong with itself: priority, MDC code, what it shows."""
 
-HEART_RATE: Final = Sign(1, "Heart rate", 147842, PER_MIN, 0)
-PULSE_RATE: Final = Sign(2, "Pulse rate", 149530, PER_MIN, 0)
-SATURATION: Final = Sign(3, "SpO2", 150456, PERCENT, 0)
-RESPIRATION_RATE: Final = Sign(4, "Respiration rate", 151562, RESP_PER_MIN, 0)
-SYSTOLIC: Final = Sign(5, "Arterial pressure, systolic", 150037, MMHG, 0)
-DIASTOLIC: Final = Sign(6, "Arterial pressure, diastolic", 150038, MMHG, 0)
-MEAN_PRESSURE: Final = Sign(7, "Arterial pressure, mean", 150039, MMHG, 0)
-TEMPERATURE: Final = Sign(15, "Temperature", 150344, DEGREE_C, 1)
-SIGNS: Final = (
-    HEART_RATE,
-    PULSE_RATE,
-    SATURATION,
-    RESPIRATION_RATE,
-    SYSTOLIC,
-    DIASTOLIC,
-    MEAN_PRESSURE,
-    TEMPERATURE,
-)
-LIMITS: Final = (
-    Limit(HEART_RATE.handle, 50, 120, 40, 140),
-    Limit(SATURATION.handle, 90, None, 85, None),
-    Limit(RESPIRATION_RATE.handle, 8, 30, 4, 40),
-    Limit(MEAN_PRESSURE.handle, 65, 110, 55, 130),
-)
-"""Factory limits for an adult; a clinician's choice in earnest, and only at the bedside."""
+    priority: AlarmPriority
+    mdc_code: int
+    text: str
+
+
+class Kind(StrEnum):
+    """What sort of device it is."""
+
+    MONITOR = "monitor"
+    VENTILATOR = "ventilator"
+    PUMP = "pump"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """Everything a device of one kind measures.
+
+    Attributes:
+        kind: What sort of device.
+        waves: Waveforms, none for a pump.
+        signs: Numerics.
+        limits: Factory limits, one a numeric at most; in earnest a clinician's choice at the
+            bedside.
+    """
+
+    kind: Kind
+    waves: tuple[Wave, ...]
+    signs: tuple[Sign, ...]
+    limits: tuple[Limit, ...]

@@ -15,8 +15,10 @@ from asepsis.core.model.identity import DeviceId
 from asepsis.core.trust import libcrypto
 from asepsis.core.wire import origin as wire
 from asepsis.edge.device import records
+from asepsis.edge.device.catalogue import Kind
 from asepsis.edge.device.clock import OriginClock
 from asepsis.edge.device.compartment import Line, serve, take
+from asepsis.edge.device.models import MODELS
 from asepsis.edge.device.signing import Signed, Signer
 from asepsis.edge.sandbox import ring
 from asepsis.edge.sandbox.control import Order
@@ -164,6 +166,7 @@ def build(order: Order, line: Line) -> Callable[[], Origin]:
         DeviceId.parse(order.body["device"]),
         key=key,
         epoch=order.body["boot_epoch"],
+        waves=MODELS[Kind(order.body["kind"])].waves,
         instant=clock.instant,
     )
     reader = reader_of(order, covered=covered)

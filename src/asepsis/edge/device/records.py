@@ -36,6 +36,7 @@ class Kind(IntEnum):
     VALUES = 2
     ALARM = 3
     STATE = 4
+    ACTIVE = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Record:
         samples: Waveforms, for kind SAMPLES.
         values: Numerics, for kind VALUES.
         alarms: Alarm events, for kind ALARM.
+        active: Every active alarm condition, for kind ACTIVE; empty if there is none.
     """
 
     state: ClinicalState
@@ -87,6 +89,7 @@ class Record:
     samples: tuple[Samples, ...] = ()
     values: tuple[Value, ...] = ()
     alarms: tuple[AlarmEvent, ...] = ()
+    active: tuple[AlarmEvent, ...] | None = None
 
 
 def encode(record: Record) -> bytes:
@@ -101,6 +104,8 @@ def encode(record: Record) -> bytes:
         Kind.ALARM: [alarm_event.encode(event) for event in record.alarms],
     }
     filled = [(kind, parts) for kind, parts in kinds.items() if parts]
+    if record.active is not None:
+        filled.append((Kind.ACTIVE, [alarm_event.encode(event) for event in record.active]))
     if len(filled) > 1:
         raise InputError("a record has one kind of content")
     kind, parts = filled[0] if filled else (Kind.STATE, [])
@@ -127,6 +132,8 @@ def decode(data: bytes) -> Record:
             return _replace(moment, values=_read_values(body, count))
         if kind == Kind.ALARM:
             return _replace(moment, alarms=alarm_event.decode_all(body, count=count))
+        if kind == Kind.ACTIVE:
+            return _replace(moment, active=alarm_event.decode_all(body, count=count))
         if kind == Kind.STATE and not body and not count:
             return moment
     except (struct.error, KeyError, ValueError) as error:
@@ -140,6 +147,7 @@ def _replace(
     samples: tuple[Samples, ...] = (),
     values: tuple[Value, ...] = (),
     alarms: tuple[AlarmEvent, ...] = (),
+    active: tuple[AlarmEvent, ...] | None = None,
 ) -> Record:
     return Record(
         state=moment.state,
@@ -147,6 +155,7 @@ def _replace(
         samples=samples,
         values=values,
         alarms=alarms,
+        active=active,
     )
 
 

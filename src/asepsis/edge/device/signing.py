@@ -1,10 +1,11 @@
 """Turns what vitals publishes into signed batches and waveform packets. The key is the only secret.
 
 A batch covers at most a second; an alarm event ends it at once. Every waveform frame is promised by
-its digest in the batch that covers it.
+its digest in the batch that covers it. Where vitals has listed its active alarm conditions, the
+batch lists them too: so what an event told, and somebody withheld, is told again within a second.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -17,13 +18,12 @@ from asepsis.core.model.time import Instant
 from asepsis.core.trust.libcrypto import PrivateKey
 from asepsis.core.trust.origin_chain import ChainHead, key_id, sign_batch
 from asepsis.core.wire import frames, origin
-from asepsis.edge.device import catalogue
+from asepsis.edge.device.catalogue import Wave
 from asepsis.edge.device.records import Record, Samples, Value
 
 INTERVAL_NS: Final = 1_000_000_000
-FOLLOW_NS: Final = 100_000_000
+FOLLOW_NS: Final = 50_000_000
 """The interval after an alarm is this short: if the alarm is withheld, its gap shows at once."""
-_WAVES: Final = {wave.handle: wave.metric for wave in catalogue.WAVES}
 
 
 class Signed(IntEnum):
@@ -44,6 +44,7 @@ class _Interval:
     last_ns: int = 0
     values: list[Numeric] = field(default_factory=list[Numeric])
     alarms: list[AlarmEvent] = field(default_factory=list[AlarmEvent])
+    active: tuple[AlarmEvent, ...] | None = None
     samples: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
     samples_ns: int | None = None
 
@@ -55,6 +56,7 @@ class Signer:
         device: The device's name.
         key: Its origin key.
         epoch: Boot epoch, above every earlier one of this device.
+        waves: The waveforms of its model.
         instant: Given monotonic nanoseconds, returns boot id, times and uncertainty.
     """
 
@@ -64,8 +66,10 @@ class Signer:
         *,
         key: PrivateKey,
         epoch: int,
+        waves: Iterable[Wave],
         instant: Callable[[int], Instant],
     ) -> None:
+        self._waves = {wave.handle: wave.metric for wave in waves}
         self._device = device
         self._key = key
         self._key_id = key_id(key.spki_der)
@@ -75,7 +79,7 @@ class Signer:
         self._interval: _Interval | None = None
         self._interval_ns = INTERVAL_NS
         self._packets = 0
-        self._frames = dict.fromkeys(_WAVES, 0)
+        self._frames = dict.fromkeys(self._waves, 0)
         self.covered = 0
 
     @property
@@ -98,6 +102,8 @@ class Signer:
         offset_ms = (now.last_ns - now.start_ns) // 1_000_000
         now.values += [_numeric(value, offset_ms) for value in record.values]
         now.alarms += [_placed(event, offset_ms) for event in record.alarms]
+        if record.active is not None:
+            now.active = tuple(_placed(event, offset_ms) for event in record.active)
         for part in record.samples:
             self._collect(now, part, record.monotonic_ns)
         return found + self.flush() if record.alarms else found
@@ -112,6 +118,8 @@ class Signer:
         if now is None:
             return []
         encoded, promises = self._encode_frames(now)
+        # Events end an interval at once, so a list that stands beside them is older than they are.
+        listed = None if now.alarms else now.active
         header = origin.BatchHeader(
             device=self._device,
             key_id=self._key_id,
@@ -123,8 +131,11 @@ class Signer:
             clinical_state=now.state,
             instant=self._instant(now.start_ns),
             interval_ms=min((now.last_ns - now.start_ns) // 1_000_000, origin.INTERVAL_MS_MAX),
+            lists_active=listed is not None,
         )
-        part = origin.encode_batch(header, numerics=now.values, alarms=now.alarms, digests=promises)
+        part = origin.encode_batch(
+            header, numerics=now.values, alarms=listed or now.alarms, digests=promises
+        )
         self._chain = self._chain.after(part)
         self.covered = now.ring_last
         self._interval_ns = FOLLOW_NS if now.alarms else INTERVAL_NS
@@ -144,7 +155,7 @@ class Signer:
         return [bytes((Signed.PACKET,)) + packet]
 
     def _collect(self, now: _Interval, part: Samples, monotonic_ns: int) -> None:
-        if part.handle in _WAVES:
+        if part.handle in self._waves:
             now.samples.setdefault(part.handle, []).extend(part.values)
             if now.samples_ns is None:
                 now.samples_ns = monotonic_ns
@@ -156,7 +167,7 @@ class Signer:
         for handle, samples in now.samples.items():
             self._frames[handle] += 1
             frame = frames.encode_frame(
-                _WAVES[handle],
+                self._waves[handle],
                 frame_sequence=self._frames[handle],
                 wall_ns=wall_ns,
                 samples=samples[: frames.SAMPLES_MAX],

@@ -1,26 +1,14 @@
-"""Where samples come from: a simulated patient, or a recording. Pure; a sensor would be a third.
+"""Where samples come from: a simulated patient, or a recording. Pure; a sensor would be a third."""
 
-The simulated waves have the shape that people know from a monitor (an ECG of five Gaussian waves, a
-pressure with a dicrotic notch); they are no physiology and say so in the documentation.
-
-Source: McSharry et al., IEEE Trans. Biomed. Eng. 50 (2003) 289, for the idea of the ECG.
-"""
-
-import math
-import random
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
 from typing import Final, Protocol
 
-from asepsis.core.wire import frames
-from asepsis.edge.device import catalogue
+from asepsis.edge.device.catalogue import Fault
 from asepsis.edge.device.records import Samples
 
-TICK_MS: Final = 20
-"""One block of samples, milliseconds: 10 samples at 500 Hz, 5 at 250 Hz."""
+TICK_MS: Final = 100
+"""One block of samples, milliseconds: 50 samples at 500 Hz, 10 at 100 Hz."""
 TICKS_PER_S: Final = 1_000 // TICK_MS
-_MISSING: Final = frames.SAMPLE_MISSING
 
 
 class Source(Protocol):
@@ -39,142 +27,10 @@ class Source(Protocol):
         """Return the numerics of now by handle; None where there is no signal."""
         ...
 
+    def faults(self) -> Mapping[int, Fault]:
+        """Return what the device finds wrong with itself, by the handle it concerns."""
+        ...
 
-class Episode(Enum):
-    """What can happen to the simulated patient."""
-
-    NORMAL = "normal"
-    TACHYCARDIA = "tachycardia"
-    DESATURATION = "desaturation"
-    APNOEA = "apnoea"
-    HYPOTENSION = "hypotension"
-    LEAD_OFF = "lead-off"
-    DISCONNECTED = "disconnected"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Body:
-    heart: float = 76
-    saturation: float = 97
-    breaths: float = 15
-    systolic: float = 122
-    diastolic: float = 78
-    temperature: float = 36.8
-
-
-_BODIES: Final = {
-    Episode.TACHYCARDIA: _Body(heart=152),
-    Episode.DESATURATION: _Body(saturation=82),
-    Episode.APNOEA: _Body(breaths=0),
-    Episode.HYPOTENSION: _Body(systolic=74, diastolic=40),
-}
-# Centre and width as parts of a beat, height in millivolts: P, Q, R, S, T.
-_ECG: Final = (
-    (0.18, 0.025, 0.12), (0.265, 0.010, -0.12), (0.30, 0.012, 1.10),
-    (0.335, 0.011, -0.22), (0.55, 0.045, 0.28),
-)  # fmt: skip
-_STEPS: Final = 1_000
-"""Points of a beat kept in a table: a sample is then one look-up."""
-
-
-def _ecg(beat: float) -> float:
-    return sum(h * math.exp(-(((beat - c) / w) ** 2) / 2) for c, w, h in _ECG)
-
-
-def _pulse(beat: float) -> float:
-    """Return the pressure shape between 0 (diastole) and 1 (systole)."""
-    rise = math.exp(-(((beat - 0.42) / 0.075) ** 2) / 2)
-    fall = 0.55 * math.exp(-(((beat - 0.58) / 0.13) ** 2) / 2)
-    return min(1.0, rise + fall)
-
-
-_ECG_TABLE: Final = tuple(_ecg(n / _STEPS) for n in range(_STEPS))
-_PULSE_TABLE: Final = tuple(_pulse(n / _STEPS) for n in range(_STEPS))
-
-
-class SimulatedPatient:
-    """Waves and numerics that belong together, the same for the same seed and episodes.
-
-    Args:
-        seed: Any integer.
-    """
-
-    def __init__(self, seed: int) -> None:
-        rng = random.Random(seed)  # noqa: S311 - simulation, not a secret
-        self._personal = [rng.uniform(-1, 1) for _ in range(6)]
-        self._swings = [(rng.uniform(0, math.tau), rng.uniform(20, 90)) for _ in range(6)]
-        self._ticks = 0
-        self._beat = rng.random()
-        self._breath = rng.random()
-        self.episode = Episode.NORMAL
-
-    @property
-    def attached(self) -> bool:
-        """Whether a patient is connected."""
-        return self.episode is not Episode.DISCONNECTED
-
-    def samples(self) -> tuple[Samples, ...]:
-        """Return the next `TICK_MS` milliseconds of every waveform."""
-        body = self._body()
-        beats = body.heart / 60 * TICK_MS / 1_000
-        breaths = body.breaths / 60 * TICK_MS / 1_000
-        found = tuple(self._wave(wave, body, beats, breaths) for wave in catalogue.WAVES)
-        self._beat = (self._beat + beats) % 1
-        self._breath = (self._breath + breaths) % 1
-        self._ticks += 1
-        return found
-
-    def values(self) -> Mapping[int, float | None]:
-        """Return the numerics of now by handle; None where there is no signal."""
-        body = self._body()
-        on = self.attached
-        ecg = on and self.episode is not Episode.LEAD_OFF
-        mean = body.diastolic + (body.systolic - body.diastolic) / 3
-        found = {
-            catalogue.HEART_RATE: body.heart if ecg else None,
-            catalogue.PULSE_RATE: body.heart if on else None,
-            catalogue.SATURATION: body.saturation if on else None,
-            catalogue.RESPIRATION_RATE: body.breaths if ecg else None,
-            catalogue.SYSTOLIC: body.systolic if on else None,
-            catalogue.DIASTOLIC: body.diastolic if on else None,
-            catalogue.MEAN_PRESSURE: mean if on else None,
-            catalogue.TEMPERATURE: body.temperature if on else None,
-        }
-        return {sign.handle: value for sign, value in found.items()}
-
-    def _wave(self, wave: catalogue.Wave, body: _Body, beats: float, breaths: float) -> Samples:
-        count = wave.rate_hz * TICK_MS // 1_000
-        if not self.attached:
-            return Samples(wave.handle, (_MISSING,) * count)
-        if self.episode is Episode.LEAD_OFF and wave in (catalogue.ECG, catalogue.RESPIRATION):
-            return Samples(wave.handle, (_MISSING,) * count)
-        values: list[int] = []
-        for n in range(count):
-            at = int((self._beat + beats * n / count) % 1 * _STEPS)
-            if wave is catalogue.ECG:
-                values.append(int(_ECG_TABLE[at] * 1_000))
-            elif wave is catalogue.PLETH:
-                values.append(int(_PULSE_TABLE[at] * 1_000))
-            elif wave is catalogue.PRESSURE:
-                pressure = body.diastolic + (body.systolic - body.diastolic) * _PULSE_TABLE[at]
-                values.append(int(pressure * 10))
-            else:
-                breath = (self._breath + breaths * n / count) % 1
-                values.append(int(500 * math.sin(math.tau * breath)) if body.breaths else 0)
-        return Samples(wave.handle, tuple(values))
-
-    def _body(self) -> _Body:
-        rest = _BODIES.get(self.episode, _Body())
-        second = self._ticks / TICKS_PER_S
-        heart, saturation, breaths, high, low, warm = (
-            own + math.sin(phase + math.tau * second / period_s)
-            for own, (phase, period_s) in zip(self._personal, self._swings, strict=True)
-        )
-        return _Body(
-            heart=rest.heart + 4 * heart,
-            saturation=min(100.0, rest.saturation + 0.7 * saturation),
-            breaths=max(0.0, rest.breaths + 1.5 * breaths) if rest.breaths else 0,
-            systolic=rest.systolic + 4 * high,
-            diastolic=rest.diastolic + 3 * low,
-            temperature=rest.temperature + 0.15 * warm,
-        )
+    def stage(self, key: str) -> bool:
+        """Put the simulated patient into an episode; False if there is none of that name."""
+        ...

@@ -12,7 +12,7 @@ import secrets
 import select
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from asepsis.edge.device import manifest
 from asepsis.edge.device.manifest import NAMES, NETWORK, ORIGIN, SILENCE_S, TIMEKEEPER, VITALS
 from asepsis.edge.device.records import SIGNED_RING, VITALS_RING
 from asepsis.edge.device.rings import Feed, RingOwner
+from asepsis.edge.device.setting import Setting
 from asepsis.edge.device.state import COMPARTMENTS, PASSPHRASE, code_link, prepare
 from asepsis.edge.sandbox import bubblewrap, launcher, layers
 from asepsis.edge.sandbox.broker import Address, Broker
@@ -51,21 +52,6 @@ ALERTS_MAX: Final = 1_024
 _ACKNOWLEDGED: Final = (NETWORK, "fate", "origin", "acknowledged")
 Tell = Callable[[str, str, Mapping[str, Any]], None]
 """Told compartment, event and details."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """What the device measures with, and who may be put in its compartments.
-
-    Attributes:
-        seed: Seed of the simulated patient.
-        recording: Recording to replay instead; None for the simulated patient.
-        preludes: Code put before a compartment's own; only tests set it.
-    """
-
-    seed: int = 0
-    recording: Path | None = None
-    preludes: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(slots=True)
@@ -250,7 +236,11 @@ class Supervisor:
 
     def _start_vitals(self) -> Compartment:
         descriptors, values = self._vitals_ring.begin()
-        body: dict[str, Any] = {**values, "seed": self._setting.seed}
+        body: dict[str, Any] = {
+            **values,
+            "kind": self._setting.kind.value,
+            "seed": self._setting.seed,
+        }
         if self._setting.recording is None:
             return self._launch(VITALS, body, descriptors)
         with self._setting.recording.open("rb") as file:
@@ -263,6 +253,7 @@ class Supervisor:
         body = {
             **values,
             "ring_epoch": feed.epoch,
+            "kind": self._setting.kind.value,
             "device": self._device,
             "boot_id": self._boot_id,
             "boot_epoch": self._folder.next_epoch(wall_s=wall_ns // 10**9),

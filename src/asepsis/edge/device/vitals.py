@@ -8,8 +8,7 @@ import gc
 import os
 import select
 import time
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -18,20 +17,29 @@ from asepsis.core.model.alarm import AlarmEvent
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.observation import MeasurementStatus
 from asepsis.core.wire import float_type
-from asepsis.edge.device import catalogue, clinical, records
+from asepsis.edge.device import clinical, records
 from asepsis.edge.device.alarms import AlarmBook
+from asepsis.edge.device.catalogue import Kind, Model, Sign
 from asepsis.edge.device.clinical import Event
 from asepsis.edge.device.compartment import Line, serve, take
+from asepsis.edge.device.models import MODELS
 from asepsis.edge.device.recording import Recording
 from asepsis.edge.device.records import Record, Value
-from asepsis.edge.device.sources import TICK_MS, TICKS_PER_S, Episode, SimulatedPatient, Source
+from asepsis.edge.device.source_monitor import SimulatedPatient
+from asepsis.edge.device.source_pump import SimulatedPump
+from asepsis.edge.device.source_ventilator import SimulatedLung
+from asepsis.edge.device.sources import TICK_MS, TICKS_PER_S, Source
 from asepsis.edge.sandbox.control import Order
 from asepsis.edge.sandbox.ring import RingWriter, wake_of
 
 TICK_NS: Final = TICK_MS * 1_000_000
 BEHIND_NS_MAX: Final = 10 * TICK_NS
 """Further behind than this, ticks are skipped instead of caught up."""
-_SIGNS: Final = {sign.handle: sign for sign in catalogue.SIGNS}
+_SIMULATED: Final[Mapping[Kind, Callable[[int], Source]]] = {
+    Kind.MONITOR: SimulatedPatient,
+    Kind.VENTILATOR: SimulatedLung,
+    Kind.PUMP: SimulatedPump,
+}
 
 
 class Vitals:
@@ -39,18 +47,19 @@ class Vitals:
 
     Args:
         writer: Its ring.
+        model: What it measures.
         source: What it measures with.
         line: Control line.
     """
 
-    def __init__(self, writer: RingWriter, *, source: Source, line: Line) -> None:
+    def __init__(self, writer: RingWriter, *, model: Model, source: Source, line: Line) -> None:
         self._writer = writer
+        self._signs = {sign.handle: sign for sign in model.signs}
         self._source = source
         self._line = line
-        self._alarms = AlarmBook(
-            limits=catalogue.LIMITS, signs=catalogue.SIGNS, new_id=lambda: uuid.uuid4().bytes
-        )
+        self._alarms = AlarmBook(limits=model.limits, signs=model.signs, new_id=_new_id)
         self._state = ClinicalState.IDLE
+        self._attached = False
         self._late_ns: list[int] = []
         self._ticks = 0
         self._skipped = 0
@@ -88,31 +97,50 @@ class Vitals:
             self._key(str(order.body.get("key", "")))
 
     def _key(self, key: str) -> None:
-        if key in {episode.value for episode in Episode}:
-            if isinstance(self._source, SimulatedPatient):
-                self._source.episode = Episode(key)
-        elif key == "acknowledge":
+        if self._source.stage(key):
+            return
+        if key == "acknowledge":
             self._publish_alarms(self._alarms.acknowledge())
+            self._publish_active()
         elif key in {event.value for event in clinical.KEYS}:
             self._happen(Event(key))
 
     def _tick(self, now_ns: int) -> None:
-        self._happen(Event.PATIENT_ATTACHED if self._source.attached else Event.PATIENT_REMOVED)
+        self._look_for_patient()
         samples = self._source.samples()
-        self._publish(Record(state=self._state, monotonic_ns=now_ns, samples=samples))
+        if samples:
+            self._publish(Record(state=self._state, monotonic_ns=now_ns, samples=samples))
         if self._ticks % TICKS_PER_S == 0:
             self._second(now_ns)
         self._ticks += 1
 
+    def _look_for_patient(self) -> None:
+        attached = self._source.attached
+        if not attached:
+            # Said again and again: an alarm may have held the state until now.
+            self._happen(Event.PATIENT_REMOVED)
+        elif not self._attached:
+            # Said once, when it happens: else a device on a patient could not stand by.
+            self._happen(Event.PATIENT_ATTACHED)
+        self._attached = attached
+
     def _second(self, now_ns: int) -> None:
         values = self._source.values()
         if self._source.attached:
-            events = self._alarms.judge(values, now_s=now_ns / 1e9)
+            faults = self._source.faults()
+            events = self._alarms.judge(values, now_s=now_ns / 1e9, faults=faults)
         else:
             events = self._alarms.clear()
-        published = tuple(_value(handle, value) for handle, value in values.items())
+        published = tuple(_value(self._signs[handle], value) for handle, value in values.items())
         self._publish(Record(state=self._state, monotonic_ns=now_ns, values=published))
         self._publish_alarms(events)
+        self._publish_active()
+
+    def _publish_active(self) -> None:
+        """List what is active, behind the events that made it so (REQ-ALM-014)."""
+        active = self._alarms.list_active()
+        now_ns = time.monotonic_ns()
+        self._publish(Record(state=self._state, monotonic_ns=now_ns, active=active))
 
     def _publish_alarms(self, events: list[AlarmEvent]) -> None:
         self._happen(Event.ALARM_BEGAN if self._alarms.active else Event.ALARMS_ENDED)
@@ -149,15 +177,22 @@ class Vitals:
         }
 
 
-def _value(handle: int, value: float | None) -> Value:
-    sign = _SIGNS[handle]
+def _new_id() -> bytes:
+    """Return a random UUID (RFC 9562 version 4); the module `uuid` would load twenty others."""
+    found = bytearray(os.urandom(16))
+    found[6] = found[6] & 0x0F | 0x40
+    found[8] = found[8] & 0x3F | 0x80
+    return bytes(found)
+
+
+def _value(sign: Sign, value: float | None) -> Value:
     if value is None:
         raw, status = int(float_type.FloatSpecial.NAN), MeasurementStatus.NOT_AVAILABLE
     else:
         raw = float_type.from_decimal(Decimal(f"{value:.{sign.decimals}f}"))
         status = MeasurementStatus.VALID
     return Value(
-        handle=handle,
+        handle=sign.handle,
         mdc_code=sign.mdc_code,
         unit_code=sign.unit_code,
         value=raw,
@@ -165,11 +200,11 @@ def _value(handle: int, value: float | None) -> Value:
     )
 
 
-def _source(order: Order) -> Source:
+def _source(order: Order, model: Model) -> Source:
     if "recording" not in order.descriptors:
-        return SimulatedPatient(int(order.body["seed"]))
+        return _SIMULATED[model.kind](int(order.body["seed"]))
     with os.fdopen(take(order, "recording"), encoding="utf-8") as file:
-        return Recording(file)
+        return Recording(file, model=model)
 
 
 def build(order: Order, line: Line) -> Callable[[], Vitals]:
@@ -181,9 +216,10 @@ def build(order: Order, line: Line) -> Callable[[], Vitals]:
         first=order.body["first"],
         wakes=(wake_of(take(order, "wake")),),
     )
-    source = _source(order)
+    model = MODELS[Kind(order.body["kind"])]
+    source = _source(order, model)
     line.report("mapped", epoch=order.body["epoch"])
-    return lambda: Vitals(writer, source=source, line=line)
+    return lambda: Vitals(writer, model=model, source=source, line=line)
 
 
 def main(control_descriptor: int) -> None:

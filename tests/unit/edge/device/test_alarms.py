@@ -7,18 +7,18 @@ from hypothesis import strategies as st
 
 from asepsis.core.model.alarm import AlarmEvent, AlarmKind, AlarmPhase, AlarmPriority, Inactivation
 from asepsis.core.model.clinical import ClinicalState
-from asepsis.edge.device import catalogue, clinical
+from asepsis.edge.device import catalogue, clinical, models
 from asepsis.edge.device.alarms import DELAY_S, AlarmBook
 from asepsis.edge.device.clinical import Event, step
 
-HEART = catalogue.HEART_RATE.handle
+HEART = models.HEART_RATE.handle
 
 
 def book() -> AlarmBook:
     numbers = count(1)
     return AlarmBook(
-        limits=catalogue.LIMITS,
-        signs=catalogue.SIGNS,
+        limits=models.MONITOR.limits,
+        signs=models.MONITOR.signs,
         new_id=lambda: next(numbers).to_bytes(16, "big"),
     )
 

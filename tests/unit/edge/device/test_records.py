@@ -12,10 +12,11 @@ from asepsis.core.model.alarm import AlarmEvent, AlarmKind, AlarmPhase, AlarmPri
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.observation import MeasurementStatus
 from asepsis.core.wire.frames import SAMPLE_MISSING
-from asepsis.edge.device import catalogue, records
+from asepsis.edge.device import models, records
 from asepsis.edge.device.recording import LINE_CHARS_MAX, Recording
 from asepsis.edge.device.records import Record, Samples, Value
-from asepsis.edge.device.sources import TICKS_PER_S, Episode, SimulatedPatient
+from asepsis.edge.device.source_monitor import Episode, SimulatedPatient
+from asepsis.edge.device.sources import TICKS_PER_S
 
 U16, U32 = st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1)
 SAMPLES = st.builds(
@@ -111,13 +112,13 @@ def test_every_episode_has_waves_and_values(episode: Episode) -> None:
     for block in blocks:
         for part in block:
             by_handle[part.handle] += part.values
-    for wave in catalogue.WAVES:
+    for wave in models.MONITOR.waves:
         assert len(by_handle[wave.handle]) == 5 * wave.rate_hz
     missing = {h for h, values in by_handle.items() if set(values) == {SAMPLE_MISSING}}
     off = {Episode.LEAD_OFF: {101, 105}, Episode.DISCONNECTED: {101, 103, 104, 105}}
     assert missing == off.get(episode, set())
     values = patient.values()
-    assert set(values) == {sign.handle for sign in catalogue.SIGNS}
+    assert set(values) == {sign.handle for sign in models.MONITOR.signs}
     assert patient.attached is (episode is not Episode.DISCONNECTED)
 
 
@@ -126,21 +127,25 @@ def test_heart_rate_and_waves_belong_together() -> None:
     patient = SimulatedPatient(4)
     ecg = [v for _ in range(60 * TICKS_PER_S) for v in patient.samples()[0].values]
     beats = sum(1 for a, b in zip(ecg, islice(ecg, 1, None), strict=False) if a < 700 <= b)
-    rate = patient.values()[catalogue.HEART_RATE.handle]
+    rate = patient.values()[models.HEART_RATE.handle]
     assert rate is not None
     assert abs(beats - rate) < 8
 
 
 def second(value: float | None = 76.0) -> str:
-    waves = {str(w.handle): list(range(w.rate_hz)) for w in catalogue.WAVES}
+    waves = {str(w.handle): list(range(w.rate_hz)) for w in models.MONITOR.waves}
     return json.dumps({"waves": waves, "values": {"1": value}})
 
 
 HEAD = json.dumps({"asepsis-recording": 1, "waves": {"101": 500, "103": 250}})
 
 
+def recording(lines: list[str]) -> Recording:
+    return Recording(lines, model=models.MONITOR)
+
+
 def test_a_recording_is_replayed_and_starts_over() -> None:
-    replay = Recording([HEAD, second(76), second(80)])
+    replay = recording([HEAD, second(76), second(80)])
     got: list[int] = []
     rates: list[float | None] = []
     for _ in range(3):
@@ -153,7 +158,7 @@ def test_a_recording_is_replayed_and_starts_over() -> None:
 
 
 def test_a_recording_may_leave_waves_out() -> None:
-    replay = Recording([HEAD, json.dumps({"values": {"1": None}})])
+    replay = recording([HEAD, json.dumps({"values": {"1": None}})])
     assert set(replay.samples()[0].values) == {SAMPLE_MISSING}
     assert not replay.attached
 
@@ -177,9 +182,9 @@ def test_a_recording_may_leave_waves_out() -> None:
 )
 def test_what_is_no_recording_is_refused(lines: list[str]) -> None:
     with pytest.raises(FramingError):
-        Recording(lines)
+        recording(lines)
 
 
 def test_a_recording_is_bounded() -> None:
     with pytest.raises(LimitExceeded):
-        Recording([HEAD, " " * (LINE_CHARS_MAX + 1)])
+        recording([HEAD, " " * (LINE_CHARS_MAX + 1)])

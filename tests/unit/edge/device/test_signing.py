@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asepsis.core.errors import AsepsisError
+from asepsis.core.model.alarm import AlarmPhase
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.model.time import UNSYNCHRONISED_MS, Instant
@@ -14,11 +15,12 @@ from asepsis.core.trust import libcrypto
 from asepsis.core.trust.origin import ChainHead, OriginVerifier, Place
 from asepsis.core.wire import frames
 from asepsis.core.wire.origin import decode_batch
-from asepsis.edge.device import catalogue
+from asepsis.edge.device import models
 from asepsis.edge.device.alarms import AlarmBook
 from asepsis.edge.device.records import Record
 from asepsis.edge.device.signing import Signed, Signer
-from asepsis.edge.device.sources import TICK_MS, SimulatedPatient
+from asepsis.edge.device.source_monitor import SimulatedPatient
+from asepsis.edge.device.sources import TICK_MS
 
 KEY = libcrypto.generate_key()
 VERIFIER = OriginVerifier(KEY.spki_der)
@@ -31,13 +33,16 @@ def signer(epoch: int = 5) -> Signer:
         DEVICE,
         key=KEY,
         epoch=epoch,
+        waves=models.MONITOR.waves,
         instant=lambda ns: Instant(bytes(16), ns, 10**18 + ns, UNSYNCHRONISED_MS),
     )
 
 
 def measured(ticks: int, *, alarm_at: int | None = None) -> list[Record]:
     patient = SimulatedPatient(1)
-    book = AlarmBook(limits=catalogue.LIMITS, signs=catalogue.SIGNS, new_id=lambda: bytes(16))
+    book = AlarmBook(
+        limits=models.MONITOR.limits, signs=models.MONITOR.signs, new_id=lambda: bytes(16)
+    )
     book.judge({1: 150}, now_s=0)
     found: list[Record] = []
     for tick in range(ticks):
@@ -48,6 +53,8 @@ def measured(ticks: int, *, alarm_at: int | None = None) -> list[Record]:
         if tick == alarm_at:
             events = tuple(book.judge({1: 150}, now_s=2))
             found.append(Record(state=ClinicalState.ALARMING, monotonic_ns=now_ns, alarms=events))
+            active = book.list_active()
+            found.append(Record(state=ClinicalState.ALARMING, monotonic_ns=now_ns, active=active))
     return found
 
 
@@ -57,7 +64,7 @@ def published(source: list[Record]) -> list[bytes]:
 
 
 def test_a_second_is_a_packet_and_the_batch_that_promises_it() -> None:
-    signed = published(measured(120))
+    signed = published(measured(24))
     assert [Signed(record[0]) for record in signed] == [Signed.PACKET, Signed.BATCH] * 3
     head = ChainHead.start(5)
     for packet, record in zip(signed[::2], signed[1::2], strict=True):
@@ -70,23 +77,58 @@ def test_a_second_is_a_packet_and_the_batch_that_promises_it() -> None:
         assert promised == {f.digest for f in frames.decode_packet(packet[1:]).frames}
     batches = [decode_batch(r[1:]).header for r in signed if r[0] == Signed.BATCH]
     assert all(b.ring_first == a.ring_last + 1 for a, b in pairwise(batches))
-    assert batches[-1].ring_last == 120
+    assert batches[-1].ring_last == 24
 
 
 def test_an_alarm_is_signed_at_once_and_goes_first() -> None:
-    source = measured(40, alarm_at=20)
+    source = measured(16, alarm_at=4)
     made = signer()
-    before = [r for n, record in enumerate(source[:21], 1) for r in made.take(n, record)]
+    before = [r for n, record in enumerate(source[:5], 1) for r in made.take(n, record)]
     assert before == []
-    at_once = made.take(22, source[21])
+    at_once = made.take(6, source[5])
     kinds = [Signed(record[0]) for record in at_once]
     # The state changed, so what was measured before it is a batch of its own.
     assert kinds == [Signed.PACKET, Signed.BATCH, Signed.ALERT]
     alert = decode_batch(at_once[-1][1:])
     assert alert.clinical_state is ClinicalState.ALARMING
     assert len(alert.alarms()) == 1
-    follower = [r for n, record in enumerate(source[22:], 23) for r in made.take(n, record)]
-    assert decode_batch(follower[1][1:]).header.interval_ms <= 100
+    assert not alert.header.lists_active
+    assert made.take(7, source[6]) == []
+    # The next tick ends the short interval behind an alarm: its batch names what is active.
+    follower = decode_batch(
+        made.take(8, Record(state=ClinicalState.ALARMING, monotonic_ns=source[7].monotonic_ns))[-1][
+            1:
+        ]
+    )
+    assert follower.header.lists_active
+    assert follower.header.interval_ms <= 100
+    assert [(e.condition_id, e.phase) for e in follower.alarms()] == [
+        (alert.alarms()[0].condition_id, AlarmPhase.CHANGE)
+    ]
+
+
+def test_a_list_beside_events_is_older_than_they_are_and_left_out() -> None:
+    """Goal: a batch with an end never lists the condition that it ends."""
+    made = signer()
+    book = AlarmBook(
+        limits=models.MONITOR.limits, signs=models.MONITOR.signs, new_id=lambda: bytes(16)
+    )
+    book.judge({1: 150}, now_s=0)
+    onset = book.judge({1: 150}, now_s=2)
+    active = book.list_active()
+    assert [e.condition_id for e in active] == [e.condition_id for e in onset]
+    state = ClinicalState.ALARMING
+    assert made.take(1, Record(state=state, monotonic_ns=1, active=active)) == []
+    ended = tuple(book.clear())
+    (record,) = made.take(2, Record(state=state, monotonic_ns=2, alarms=ended))
+    batch = decode_batch(record[1:])
+    assert record[0] == Signed.ALERT
+    assert not batch.header.lists_active
+    assert [e.phase for e in batch.alarms()] == [AlarmPhase.END]
+    made.take(3, Record(state=state, monotonic_ns=3, active=book.list_active()))
+    calm = decode_batch(made.flush()[-1][1:])
+    assert calm.header.lists_active
+    assert calm.alarms() == ()
 
 
 def test_a_silent_vitals_compartment_leaves_no_batch_open() -> None:
@@ -99,7 +141,7 @@ def test_a_silent_vitals_compartment_leaves_no_batch_open() -> None:
     assert made.covered == 1
 
 
-ALARMED = [r for r in published(measured(120, alarm_at=60)) if r[0] != Signed.PACKET]
+ALARMED = [r for r in published(measured(40, alarm_at=15)) if r[0] != Signed.PACKET]
 
 
 @settings(max_examples=200)
@@ -126,6 +168,7 @@ def test_idle_cannot_be_forged_by_another_key() -> None:
         DEVICE,
         key=libcrypto.generate_key(),
         epoch=5,
+        waves=(),
         instant=lambda ns: Instant(bytes(16), ns, ns, UNSYNCHRONISED_MS),
     )
     other.take(1, Record(state=ClinicalState.IDLE, monotonic_ns=1))

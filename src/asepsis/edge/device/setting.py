@@ -1,0 +1,24 @@
+"""What a device measures with, as a person chose at its start."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from asepsis.edge.device.catalogue import Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What the device measures with, and who may be put in its compartments.
+
+    Attributes:
+        kind: What sort of device it is.
+        seed: Seed of the simulated patient.
+        recording: Recording to replay instead; None for the simulated patient.
+        preludes: Code put before a compartment's own; only tests set it.
+    """
+
+    kind: Kind = Kind.MONITOR
+    seed: int = 0
+    recording: Path | None = None
+    preludes: Mapping[str, str] = field(default_factory=dict[str, str])
