@@ -31,6 +31,7 @@ class Prepared:
         passphrase_file: Throw-away passphrase outside the data folder.
         separation: Who owns hub and keys.
         subscriber: Name of the consumer that the settings name.
+        more: Further settings, TOML.
     """
 
     data: Path
@@ -42,14 +43,17 @@ class Prepared:
     passphrase_file: Path
     separation: Separation
     subscriber: str
+    more: str = ""
 
 
-def prepare(folder: Path, *, subscriber: str) -> Prepared:
+def prepare(folder: Path, *, subscriber: str, host: str = HOST, more: str = "") -> Prepared:
     """Make a hospital below `folder` that only this story uses.
 
     Args:
         folder: Does not exist yet.
         subscriber: `urn:uuid:` name of the subscriber; all its lanes are mandatory.
+        host: Address of every listener.
+        more: Further settings, TOML.
 
     Raises:
         ConfigError: The folder cannot be made, or the signer did not make its keys.
@@ -58,7 +62,7 @@ def prepare(folder: Path, *, subscriber: str) -> Prepared:
     data = folder / "data"
     # The root key is thrown away: nothing of this hospital outlives the story.
     outcome = initialise(
-        InitOptions(data=data, hospital="Demonstration", host_names=(HOST, "localhost")),
+        InitOptions(data=data, hospital="Demonstration", host_names=(host, "localhost")),
         clock=time.time_ns,
         who=numbered_users(),
     )
@@ -68,11 +72,9 @@ def prepare(folder: Path, *, subscriber: str) -> Prepared:
     passphrase.write_text(secrets.token_urlsafe(32), encoding="ascii")
     if os.geteuid() == 0:
         os.chown(passphrase, who.hub_uid, who.hub_gid)
-    settings = data / "hub.toml"
-    settings.write_text(_settings(passphrase, subscriber, dict.fromkeys(LISTENERS, 0)), "utf-8")
-    return Prepared(
+    made = Prepared(
         data=data,
-        host=HOST,
+        host=host,
         ready=data / "run" / "ready.json",
         admin_socket=data / "run" / "signer-admin.sock",
         token_file=data / "hub" / "admin.token",
@@ -80,30 +82,33 @@ def prepare(folder: Path, *, subscriber: str) -> Prepared:
         passphrase_file=passphrase,
         separation=who,
         subscriber=subscriber,
+        more=more,
     )
+    keep_ports(made, dict.fromkeys(LISTENERS, 0))
+    return made
 
 
 def keep_ports(made: Prepared, ports: Mapping[str, int]) -> None:
     """Let every later start of the hub use the ports of its first one, as devices expect."""
-    text = _settings(made.passphrase_file, made.subscriber, ports)
-    (made.data / "hub.toml").write_text(text, encoding="utf-8")
+    (made.data / "hub.toml").write_text(_settings(made, ports), encoding="utf-8")
 
 
-def _settings(passphrase: Path, subscriber: str, ports: Mapping[str, int]) -> str:
-    lanes = json.dumps(LANES)
-    places = "\n".join(f"{name} = {{ port = {ports[name]} }}" for name in LISTENERS)
+def _settings(made: Prepared, ports: Mapping[str, int]) -> str:
+    lanes, host = json.dumps(LANES), json.dumps(made.host)
+    places = "\n".join(f"{name} = {{ host = {host}, port = {ports[name]} }}" for name in LISTENERS)
     return f"""\
-names = [{json.dumps(HOST)}, "localhost"]
+names = [{host}, "localhost"]
 
 [listeners]
 {places}
 
 [sealing]
 source = "passphrase"
-passphrase_file = {json.dumps(str(passphrase))}
+passphrase_file = {json.dumps(str(made.passphrase_file))}
 
+{made.more}
 [[consumers]]
-name = {json.dumps(subscriber)}
+name = {json.dumps(made.subscriber)}
 lanes = {lanes}
 mandatory = {lanes}
 """

@@ -27,6 +27,7 @@ class Actor:
         arguments: Its arguments.
         log: File for its standard error.
         environment: Its environment; that of this process if None.
+        wrap: Command put before it, such as one that enters a network namespace.
 
     Resource handling: owns the process and a thread; `stop` or `close` ends both.
     """
@@ -39,11 +40,12 @@ class Actor:
         *,
         log: Path,
         environment: Mapping[str, str] | None = None,
+        wrap: Sequence[str] = (),
     ) -> None:
         self.name = name
         self._log = log.open("ab")
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-            [sys.executable, "-m", module, *arguments],
+            [*wrap, sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -218,14 +220,23 @@ class GatewayProcess(Service):
     Args:
         settings: Its `gateway.toml`, in its data folder.
         log: File for its output.
+        environment: Its environment; that of this process if None.
         wrap: Command put before it.
     """
 
-    def __init__(self, settings: Path, *, log: Path, wrap: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: Path,
+        *,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        wrap: Sequence[str] = (),
+    ) -> None:
         super().__init__(
             "gateway",
             ["gateway", "--settings", str(settings)],
             ready=settings.parent / "run" / "ready.json",
             log=log,
+            environment=environment,
             wrap=wrap,
         )

@@ -6,9 +6,9 @@ Everything but the patients is real: processes, TLS, certificates, sandbox, jour
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -30,6 +30,7 @@ from asepsis.tools.simulator import (
 from asepsis.tools.simulator.admissions import Admissions
 from asepsis.tools.simulator.joining import join
 from asepsis.tools.simulator.live_view import LiveView
+from asepsis.tools.simulator.network import Network, Ports, Switch
 from asepsis.tools.simulator.orders import Order
 from asepsis.tools.simulator.processes import Actor, GatewayProcess, HubProcess
 from asepsis.tools.simulator.summary import Summary
@@ -42,19 +43,31 @@ Tell = Callable[[str, str], None]
 """Told the headline and one sentence of each step."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Where the hub listens.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """How the stage is set; the demonstration takes it as it is.
 
     Attributes:
-        clinical: For machines.
-        enrolment: For machines without a certificate.
-        people: For people.
+        players: Devices of the ward.
+        host: Address of the hub.
+        network: Between ward and hub; a switch on loopback if None.
+        hub_folder: Where the hub's data goes; a folder of the stage if None.
+        gateway_folder: The same for the gateway's data.
+        hub_settings: Further TOML for the hub.
+        environments: Environment of the hub and the gateway, by these names.
+        drop: Records that the subscriber leaves out of its ledger on purpose.
     """
 
-    clinical: int
-    enrolment: int
-    people: int
+    players: Sequence[cast.Player] = cast.PLAYERS
+    host: str = hospital.HOST
+    network: Network | None = None
+    hub_folder: Path | None = None
+    gateway_folder: Path | None = None
+    hub_settings: str = ""
+    environments: Mapping[str, Mapping[str, str]] = field(
+        default_factory=dict[str, Mapping[str, str]]
+    )
+    drop: int = 0
 
 
 class Stage:
@@ -63,19 +76,22 @@ class Stage:
     Args:
         folder: Empty folder for everything; the caller removes it.
         tell: Told each step.
-        drop: Records that the subscriber leaves out of its ledger on purpose.
+        setting: How it is set.
 
     Resource handling: `open` starts processes; `close` ends them all.
     """
 
-    def __init__(self, folder: Path, *, tell: Tell, drop: int = 0) -> None:
+    def __init__(self, folder: Path, *, tell: Tell, setting: Setting | None = None) -> None:
         self.folder = folder
         self.tell = tell
         self.summary = Summary()
         self.devices: dict[str, Actor] = {}
         self.books: list[Path] = []
-        self.watched = [player.name for player in cast.NEW]
-        self._drop = drop
+        self.setting = setting or Setting()
+        self.new = [player for player in self.setting.players if not player.legacy]
+        self.legacy = [player for player in self.setting.players if player.legacy]
+        self.watched = [player.name for player in self.new]
+        self.network = self.setting.network or Switch()
         self._stack = ExitStack()
         self._rng = Random()  # noqa: S311 - jitter
 
@@ -86,21 +102,22 @@ class Stage:
             AsepsisError: A part did not start; its log is in the folder.
         """
         self._open_hub()
-        self._open_network()
+        self._stack.callback(self.network.close)
+        self.ward_ports = self.network.open(self.ports, self.folder)
         orders = asyncio.run(self._list_everybody())
         self.tell(
             "A person lists them",
-            f"{len(cast.NEW)} devices, a gateway that may speak for {len(cast.LEGACY)} old ones, "
+            f"{len(self.new)} devices, a gateway that may speak for {len(self.legacy)} old ones, "
             "a subscriber and a live view may enrol within 24 hours, each with its own token",
         )
         self.subscriber = self._actor("subscriber_process", "subscriber", orders["subscriber"])
-        for player in cast.NEW:
+        for player in self.new:
             order = orders[player.key]
             self.devices[player.key] = self._actor("device_process", player.key, order)
             self.books.append(Path(order.ledger))
         self._open_view(orders["view"])
         self._open_gateway(orders["gateway"])
-        for actor in (self.subscriber, *(self.devices[player.key] for player in cast.NEW)):
+        for actor in (self.subscriber, *(self.devices[player.key] for player in self.new)):
             actor.wait_for("enrolled", timeout_s=START_S)
 
     def close(self) -> None:
@@ -112,8 +129,19 @@ class Stage:
         self.summary.failures.append(f"{act}: {error} {error.hint}".strip())
 
     def _open_hub(self) -> None:
-        self.made = hospital.prepare(self.folder / "hub", subscriber=f"urn:uuid:{uuid.uuid4()}")
-        self.hub = HubProcess(self.made.data, ready=self.made.ready, log=self.folder / "hub.log")
+        setting = self.setting
+        self.made = hospital.prepare(
+            setting.hub_folder or self.folder / "hub",
+            subscriber=f"urn:uuid:{uuid.uuid4()}",
+            host=setting.host,
+            more=setting.hub_settings,
+        )
+        self.hub = HubProcess(
+            self.made.data,
+            ready=self.made.ready,
+            log=self.folder / "hub.log",
+            environment=setting.environments.get("hub"),
+        )
         self._stack.callback(self.hub.stop)
         ready = self.hub.start(timeout_s=START_S)
         ports = {name: int(where["port"]) for name, where in ready["listeners"].items()}
@@ -127,21 +155,15 @@ class Stage:
         self._stack.callback(self.people.close)
         self.summary.keys_separated = self.made.separation.separated
 
-    def _open_network(self) -> None:
-        inside = [str(self.ports.clinical), str(self.ports.enrolment)]
-        self.network = self._start("switch_process", "network", inside)
-        ready = self.network.wait_for("ready", timeout_s=START_S)
-        self.ward_ports = Ports(*ready["ports"], people=self.ports.people)
-
     async def _list_everybody(self) -> dict[str, Order]:
         admin = AdminClient(self.made.admin_socket)
         try:
             await admin.set_limits(Limits(new_per_minute=LISTED_PER_MINUTE))
             found = {
                 player.key: await self._listed(admin, player.key, player.name, player=player)
-                for player in cast.NEW
+                for player in self.new
             }
-            declared = tuple(player.name for player in cast.LEGACY)
+            declared = tuple(player.name for player in self.legacy)
             for key, kind, spoken_for in (
                 ("gateway", "gateway", declared),
                 ("view", "consumer", ()),
@@ -185,14 +207,18 @@ class Stage:
             host=self.made.host,
             clinical_port=ports.clinical,
             enrolment_port=ports.enrolment,
-            folder=str(self.folder / key),
+            folder=str(self._folder_of(key)),
             ledger=str(self.folder / f"{key}.ledger"),
             passphrase_file=str(self.made.passphrase_file),
             kind=kind,
             profile=player.kind.value if player else "",
             seed=player.seed if player else 0,
-            drop=self._drop if key == "subscriber" else 0,
+            drop=self.setting.drop if key == "subscriber" else 0,
         )
+
+    def _folder_of(self, key: str) -> Path:
+        elsewhere = self.setting.gateway_folder if key == "gateway" else None
+        return elsewhere or self.folder / key
 
     def _open_view(self, order: Order) -> None:
         folder = IdentityFolder(Path(order.folder))
@@ -201,7 +227,7 @@ class Stage:
         self.view = LiveView(
             live_view.address(
                 f"https://{self.made.host}:{self.ports.clinical}",
-                [player.name for player in cast.PLAYERS],
+                [player.name for player in self.setting.players],
             ),
             context=tls.client_context(root_der=root_der, identity=folder.identity),
         )
@@ -209,8 +235,13 @@ class Stage:
         self.view.start()
 
     def _open_gateway(self, order: Order) -> None:
-        settings = gateway.prepare(order, _peers(), rng=self._rng)
-        self.gateway = GatewayProcess(settings, log=self.folder / "gateway.log")
+        settings = gateway.prepare(order, _peers(self.legacy), rng=self._rng)
+        self.gateway = GatewayProcess(
+            settings,
+            log=self.folder / "gateway.log",
+            environment=self.setting.environments.get("gateway"),
+            wrap=self.network.wrap,
+        )
         self._stack.callback(self.gateway.stop)
         ready = self.gateway.start(timeout_s=START_S)
         port = int(ready["listeners"][gateway.LISTENER]["port"])
@@ -218,7 +249,7 @@ class Stage:
         self.admissions = Admissions(port, book=book, wall=time.time_ns)
         self._stack.callback(self.admissions.close)
         self.books.append(book)
-        for player in cast.LEGACY:
+        for player in self.legacy:
             self._start_legacy(player, port)
 
     def _start_legacy(self, player: cast.Player, port: int) -> None:
@@ -240,20 +271,19 @@ class Stage:
     def _actor(self, module: str, key: str, order: Order) -> Actor:
         path = self.folder / f"{key}.json"
         order.save(path)
-        return self._start(module, key, [str(path)])
-
-    def _start(self, module: str, key: str, arguments: Sequence[str]) -> Actor:
+        in_ward = any(key == player.key for player in self.setting.players)
         actor = Actor(
             key,
             f"asepsis.tools.simulator.{module}",
-            arguments,
+            [str(path)],
             log=self.folder / f"{key}.log",
+            wrap=self.network.wrap if in_ward else (),
         )
         self._stack.callback(actor.close)
         return actor
 
 
-def _peers() -> list[gateway.Peer]:
+def _peers(legacy: Sequence[cast.Player]) -> list[gateway.Peer]:
     application, facility = admissions.SENDER
     administration = gateway.Peer(
         name="administration",
@@ -274,6 +304,6 @@ def _peers() -> list[gateway.Peer]:
                 types=("ORU^R01",),
                 devices=((player.name, player.eui64),),
             )
-            for player in cast.LEGACY
+            for player in legacy
         ),
     ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from asepsis.tools.simulator.acts import alarm, attack, ledgers, opening, outage, revocation
-from asepsis.tools.simulator.stage import Stage, Tell
+from asepsis.tools.simulator.stage import Setting, Stage, Tell
 from asepsis.tools.simulator.summary import Summary
 
 ACTS: Final[tuple[Callable[[Stage], None], ...]] = (
@@ -45,7 +45,7 @@ class Story:
         drop: int = 0,
         linger: threading.Event | None = None,
     ) -> None:
-        self._stage = Stage(folder, tell=tell, drop=drop)
+        self._stage = Stage(folder, tell=tell, setting=Setting(drop=drop))
         self._peace_s = seconds / (len(ACTS) + 1)
         self._linger = linger
 

@@ -1,8 +1,14 @@
 """What a demonstration came to, for people and for scripts."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from asepsis.tools.simulator import cast
+
+ENDED_SHOWN_S_MAX: Final = 1.0
+"""The hub may need a second after a return to tell the past from the present."""
+UNRENEWED_S_MAX: Final = 6.5
+"""A value stands for its period and 5 s; the rest is how often the witness looks."""
 
 
 @dataclass(slots=True)
@@ -29,7 +35,8 @@ class Summary:
         outage_s: How long the ward was cut off from the hub, seconds.
         blank_s: From the cut to the last value gone from the view, seconds.
         live_again_s: From the return to every device live again, seconds.
-        ended_shown_active: Alarm conditions that ended in the outage and were shown as active.
+        ended_shown_s: How long an alarm that began and ended in the outage stood in the view
+            after the return, seconds.
         crash_s: From the kill of the hub to its readiness, seconds.
         attacks: Attempts of the intruder.
         attacks_succeeded: Those that succeeded.
@@ -60,7 +67,7 @@ class Summary:
     outage_s: float | None = None
     blank_s: float | None = None
     live_again_s: float | None = None
-    ended_shown_active: int | None = None
+    ended_shown_s: float | None = None
     crash_s: float | None = None
     attacks: int = 0
     attacks_succeeded: list[str] = field(default_factory=list[str])
@@ -73,12 +80,13 @@ class Summary:
 
     @property
     def bad(self) -> bool:
-        """Whether anything was lost, came twice, was forged, or went otherwise than told."""
+        """Whether anything was lost, repeated, forged or stale, or went otherwise than told."""
         return bool(
             self.lost
             or self.duplicated
             or self.foreign
             or self.attacks_succeeded
-            or self.ended_shown_active
+            or (self.ended_shown_s or 0.0) > ENDED_SHOWN_S_MAX
+            or self.unrenewed_s_max > UNRENEWED_S_MAX
             or self.failures
         )

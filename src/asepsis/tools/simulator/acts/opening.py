@@ -21,7 +21,7 @@ def play(stage: Stage) -> None:
     stage.open()
     stage.tell(
         "Devices enrol",
-        f"{len(cast.NEW)} devices and a gateway made their keys themselves and have "
+        f"{len(stage.new)} devices and a gateway made their keys themselves and have "
         "certificates for 90 days",
     )
     for person in cast.PATIENTS:
