@@ -1,13 +1,12 @@
-"""A hospital for the console's tests: named models, live beds, admissions, people with passwords."""
+"""A hospital for the console: named models, live beds, admissions, people with passwords."""
 
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
-from hospital import Hospital, Machine, device_name, system_name
 from hub_ward import Ward
 from sqlalchemy import update
 
@@ -21,9 +20,10 @@ from asepsis.hub.registry.tables import devices
 from asepsis.hub.settings import read_settings
 from asepsis.tools.simulator.bed import Bed
 from asepsis.tools.simulator.legacy_process import AdtOrder, adt_message
+from hospital import Hospital, Machine, device_name, system_name
 
 PASSWORD = "four quiet green lamps"
-BATCH = {"Content-Type": "application/vnd.asepsis.batch"}
+BATCH = {"Content-Type": "application/vnd.asepsis.origin-batch"}
 WAVES = {"Content-Type": "application/vnd.asepsis.waveform"}
 HL7 = {"Content-Type": "application/hl7-v2"}
 GATEWAY = system_name(1)
@@ -198,7 +198,7 @@ class Traffic:
         self._stop.set()
         self._thread.join(10)
 
-    def __enter__(self) -> "Traffic":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
