@@ -1,7 +1,7 @@
 """Client of the hub's people listener, for commands and stories."""
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import quote
@@ -85,6 +85,14 @@ class PeopleClient:
         """Take devices from a gateway's declared list."""
         path = f"/api/devices/{quote(gateway, safe='')}/withdraw"
         self._ask("POST", path, json={"devices": list(devices)})
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Send a JSON document and return the answer's; errors as `_ask`."""
+        return self._ask("POST", path, json=body)
+
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Put a JSON document and return the answer's; errors as `_ask`."""
+        return self._ask("PUT", path, json=body)
 
     def _ask(self, method: str, path: str, **content: Any) -> Any:
         """Send one request.

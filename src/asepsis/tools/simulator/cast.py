@@ -54,6 +54,11 @@ class Player:
         return int(self.bed)
 
     @property
+    def fixed(self) -> bool:
+        """Whether it stays at its bed: a pump is carried about."""
+        return self.kind is not Kind.PUMP
+
+    @property
     def address(self) -> str:
         """Where a legacy device comes from, on loopback."""
         return f"127.0.0.{20 + self.number}"

@@ -16,8 +16,10 @@ from random import Random
 from typing import Any, Final
 
 from asepsis.core.errors import AsepsisError
+from asepsis.edge.device.catalogue import Kind
 from asepsis.edge.device.manifest import NETWORK, ORIGIN, VITALS
-from asepsis.edge.device.supervisor import Setting, Supervisor
+from asepsis.edge.device.setting import Setting
+from asepsis.edge.device.supervisor import Supervisor
 from asepsis.edge.sandbox.layers import detect, require_apart
 from asepsis.edge.uplink.folder import IdentityFolder
 from asepsis.tools.simulator import intruder, ledger
@@ -58,7 +60,9 @@ class DeviceProcess:
         supervisor = Supervisor(
             self._folder,
             holding=found.holding,
-            setting=Setting(seed=self._order.seed, preludes=self._preludes),
+            setting=Setting(
+                kind=Kind(self._order.profile), seed=self._order.seed, preludes=self._preludes
+            ),
             tell=self._tell,
         )
         self._supervisor = supervisor

@@ -4,6 +4,7 @@ Everything but the patients is real: processes, TLS, certificates, sandbox, jour
 """
 
 import asyncio
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +35,7 @@ from asepsis.tools.simulator.network import Network, Ports, Switch
 from asepsis.tools.simulator.orders import Order
 from asepsis.tools.simulator.processes import Actor, GatewayProcess, HubProcess
 from asepsis.tools.simulator.summary import Summary
+from asepsis.tools.simulator.visitor import Visitor
 
 START_S: Final = 60.0
 LEASE_MS: Final = 2_000
@@ -87,6 +89,7 @@ class Stage:
         self.summary = Summary()
         self.devices: dict[str, Actor] = {}
         self.books: list[Path] = []
+        self.guest: Visitor
         self.setting = setting or Setting()
         self.new = [player for player in self.setting.players if not player.legacy]
         self.legacy = [player for player in self.setting.players if player.legacy]
@@ -95,13 +98,45 @@ class Stage:
         self._stack = ExitStack()
         self._rng = Random()  # noqa: S311 - jitter
 
-    def open(self) -> None:
-        """Start the hub, the ward's network and the gateway; enrol everybody.
+    def open_hub(self) -> None:
+        """Start the hub; from here on people may sign in.
+
+        Raises:
+            AsepsisError: It did not start; its log is in the folder.
+        """
+        setting = self.setting
+        self.made = hospital.prepare(
+            setting.hub_folder or self.folder / "hub",
+            subscriber=f"urn:uuid:{uuid.uuid4()}",
+            host=setting.host,
+            more=setting.hub_settings,
+        )
+        self.hub = HubProcess(
+            self.made.data,
+            ready=self.made.ready,
+            log=self.folder / "hub.log",
+            environment=setting.environments.get("hub"),
+        )
+        self._stack.callback(self.hub.stop)
+        ready = self.hub.start(timeout_s=START_S)
+        ports = {name: int(where["port"]) for name, where in ready["listeners"].items()}
+        hospital.keep_ports(self.made, ports)
+        self.ports = Ports(**ports)
+        self.console = f"https://{self.made.host}:{self.ports.people}"
+        self.people = PeopleClient(
+            self.console,
+            root_path=self.made.root,
+            token_path=self.made.token_file,
+        )
+        self._stack.callback(self.people.close)
+        self.summary.keys_separated = self.made.separation.separated
+
+    def open_ward(self) -> None:
+        """Start the ward's network and the gateway; enrol everybody.
 
         Raises:
             AsepsisError: A part did not start; its log is in the folder.
         """
-        self._open_hub()
         self._stack.callback(self.network.close)
         self.ward_ports = self.network.open(self.ports, self.folder)
         orders = asyncio.run(self._list_everybody())
@@ -124,36 +159,19 @@ class Stage:
         """End everybody; may be called again."""
         self._stack.close()
 
+    def visitor(self, password: str) -> Visitor:
+        """Sign in at the console; errors as `Visitor`."""
+        found = Visitor(self.console, root_der=self.root_der(), password=password)
+        self._stack.callback(found.close)
+        return found
+
+    def root_der(self) -> bytes:
+        """Return the hospital's root certificate."""
+        return ssl.PEM_cert_to_DER_cert(self.made.root.read_text("ascii"))
+
     def fail(self, act: str, error: AsepsisError) -> None:
         """Note that an act went otherwise than told."""
         self.summary.failures.append(f"{act}: {error} {error.hint}".strip())
-
-    def _open_hub(self) -> None:
-        setting = self.setting
-        self.made = hospital.prepare(
-            setting.hub_folder or self.folder / "hub",
-            subscriber=f"urn:uuid:{uuid.uuid4()}",
-            host=setting.host,
-            more=setting.hub_settings,
-        )
-        self.hub = HubProcess(
-            self.made.data,
-            ready=self.made.ready,
-            log=self.folder / "hub.log",
-            environment=setting.environments.get("hub"),
-        )
-        self._stack.callback(self.hub.stop)
-        ready = self.hub.start(timeout_s=START_S)
-        ports = {name: int(where["port"]) for name, where in ready["listeners"].items()}
-        hospital.keep_ports(self.made, ports)
-        self.ports = Ports(**ports)
-        self.people = PeopleClient(
-            f"https://{self.made.host}:{self.ports.people}",
-            root_path=self.made.root,
-            token_path=self.made.token_file,
-        )
-        self._stack.callback(self.people.close)
-        self.summary.keys_separated = self.made.separation.separated
 
     async def _list_everybody(self) -> dict[str, Order]:
         admin = AdminClient(self.made.admin_socket)

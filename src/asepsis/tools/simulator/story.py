@@ -10,11 +10,20 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from asepsis.tools.simulator.acts import alarm, attack, ledgers, opening, outage, revocation
+from asepsis.tools.simulator.acts import (
+    alarm,
+    attack,
+    ledgers,
+    move,
+    opening,
+    outage,
+    revocation,
+)
 from asepsis.tools.simulator.stage import Setting, Stage, Tell
 from asepsis.tools.simulator.summary import Summary
 
 ACTS: Final[tuple[Callable[[Stage], None], ...]] = (
+    move.play,
     alarm.play,
     alarm.end,
     outage.play,

@@ -19,6 +19,8 @@ class Summary:
         devices: Devices of the ward.
         legacy: Of these, those that speak HL7 v2 through the gateway.
         live_s: Start of everything to every device live in the view, seconds.
+        associated_s: Admissions to every patient's fixed devices confirmed, seconds.
+        move_s: A transfer by ADT to the devices of both beds, seconds.
         layers: Protections that hold on this machine.
         layers_absent: Protections that do not.
         keys_separated: Whether the signer runs as a user of its own.
@@ -51,6 +53,8 @@ class Summary:
     devices: int = len(cast.PLAYERS)
     legacy: int = len(cast.LEGACY)
     live_s: float | None = None
+    associated_s: float | None = None
+    move_s: float | None = None
     layers: list[str] = field(default_factory=list[str])
     layers_absent: list[str] = field(default_factory=list[str])
     keys_separated: bool = False

@@ -2,9 +2,12 @@
 
 import time
 from typing import Final
+from urllib.parse import quote
 
+from asepsis.core.errors import AsepsisError
+from asepsis.core.model.patient import Place
 from asepsis.edge.sandbox.layers import detect
-from asepsis.tools.simulator import cast
+from asepsis.tools.simulator import cast, visitor
 from asepsis.tools.simulator.stage import Stage
 
 LIVE_S: Final = 60.0
@@ -14,21 +17,20 @@ def play(stage: Stage) -> None:
     """Tell what holds here, admit the patients and wait until every device is live.
 
     Raises:
-        Unavailable: The ward did not come to life.
+        AsepsisError: The ward did not come to life.
     """
     began_s = time.monotonic()
+    stage.open_hub()
+    stage.tell("The hub runs", stage.made.separation.describe())
+    _open_console(stage)
     _tell_layers(stage)
-    stage.open()
+    stage.open_ward()
     stage.tell(
         "Devices enrol",
         f"{len(stage.new)} devices and a gateway made their keys themselves and have "
         "certificates for 90 days",
     )
-    for person in cast.PATIENTS:
-        stage.admissions.admit(person)
-    stage.tell(
-        "Patients are admitted", f"{len(cast.PATIENTS)} ADT^A01 messages came through the gateway"
-    )
+    _furnish(stage)
     stage.view.until(
         lambda: all(stage.view.live(name) for name in stage.watched),
         "every device live",
@@ -37,7 +39,20 @@ def play(stage: Stage) -> None:
     stage.summary.live_s = round(time.monotonic() - began_s, 1)
     stage.tell(
         "The ward is live",
-        f"every device is seen {stage.summary.live_s:.0f} s after the start, as it signed it",
+        f"every device is seen {stage.summary.live_s:.0f} s after the start",
+    )
+
+
+def _open_console(stage: Stage) -> None:
+    password = visitor.create_account(stage.people)
+    stage.guest = stage.visitor(password)
+    host, port = stage.made.host, stage.ports.people
+    stage.tell(
+        "The console is open",
+        f"{stage.console} - sign in as {visitor.NAME!r} with the password {password!r}, which is "
+        "good for this demonstration only. No browser knows this throw-away hospital: it warns, "
+        "and shows a certificate with the SHA-256 "
+        f"{visitor.fingerprint(host, port, root_der=stage.root_der())}",
     )
 
 
@@ -54,3 +69,42 @@ def _tell_layers(stage: Stage) -> None:
     for one in found.findings:
         if not one.holds:
             stage.tell(f"Absent: {one.layer.value}", one.meaning)
+
+
+def _furnish(stage: Stage) -> None:
+    """Say where devices stand, let fixed ones follow ADT, and admit the patients."""
+    for player in stage.setting.players:
+        stage.people.put(
+            f"/api/devices/{quote(player.name, safe='')}/place",
+            {"place": _document(player.place), "fixed": player.fixed},
+        )
+    rule = f"/api/wards/{cast.WARD}/rule"
+    stage.people.put(rule, {"follow_adt": True, "confirm": cast.WARD})
+    for person in cast.PATIENTS:
+        stage.admissions.admit(person)
+    try:
+        stage.summary.associated_s = round(_associated(stage), 1)
+    except AsepsisError as error:
+        stage.fail("admission", error)
+        return
+    loose = [player.key for player in stage.setting.players if not player.fixed]
+    stage.tell(
+        "Patients are admitted",
+        f"{len(cast.PATIENTS)} ADT^A01 messages came through the gateway; the ward's rule binds "
+        f"what is fixed at a bed; {' and '.join(loose)} can be carried about: a person confirms "
+        "whose they are, at the console under Associations",
+    )
+
+
+def _associated(stage: Stage) -> float:
+    """Wait until every occupied bed has its patient and a confirmed fixed device; seconds."""
+    began_s = time.monotonic()
+    wanted = {person.number for person in cast.PATIENTS}
+    stage.view.until(
+        lambda: wanted == set(stage.guest.confirmed().values()), "associations", timeout_s=LIVE_S
+    )
+    return time.monotonic() - began_s
+
+
+def _document(place: Place) -> dict[str, str]:
+    return {"point_of_care": place.point_of_care, "room": place.room, "bed": place.bed}

@@ -1,0 +1,41 @@
+"""A patient moves to another bed: ADT says so, and no device follows the wrong patient."""
+
+import time
+from typing import Final
+
+from asepsis.core.errors import AsepsisError
+from asepsis.tools.simulator import cast
+from asepsis.tools.simulator.stage import Stage
+
+MOVE_S: Final = 15.0
+
+
+def play(stage: Stage) -> None:
+    """Send A02 and wait until the devices of both beds belong to whom they should."""
+    before, after = _device_at(cast.MOVING.bed), _device_at(cast.FREE_BED)
+    began_s = time.monotonic()
+    try:
+        stage.admissions.transfer(cast.MOVING, to=cast.place(cast.FREE_BED))
+        stage.view.until(
+            lambda: _moved(stage.guest.confirmed(), before=before, after=after),
+            "the move",
+            timeout_s=MOVE_S,
+        )
+    except AsepsisError as error:
+        stage.fail("bed move", error)
+        return
+    stage.summary.move_s = round(time.monotonic() - began_s, 2)
+    stage.tell(
+        "A patient moves",
+        f"from bed {cast.MOVING.bed} to bed {cast.FREE_BED} (ADT^A02): {stage.summary.move_s:.1f} "
+        "s later the monitor that stays behind is nobody's, and the one at the new bed is the "
+        "patient's",
+    )
+
+
+def _moved(confirmed: dict[str, str], *, before: str, after: str) -> bool:
+    return before not in confirmed and confirmed.get(after) == cast.MOVING.number
+
+
+def _device_at(bed: str) -> str:
+    return next(player.name for player in cast.PLAYERS if player.bed == bed)
