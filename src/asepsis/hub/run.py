@@ -23,6 +23,7 @@ import structlog
 from asepsis.core.errors import AsepsisError
 from asepsis.core.trust.sealing import KeyEncryptionKey
 from asepsis.hub.app.hub import Hub
+from asepsis.hub.app.records import start_keeping
 from asepsis.hub.console.render import load_templates
 from asepsis.hub.exchange.intake import Clocks
 from asepsis.hub.keyholder import (
@@ -33,6 +34,7 @@ from asepsis.hub.keyholder import (
     start_signer,
 )
 from asepsis.hub.opening import SALT_FILE, open_kek
+from asepsis.hub.records.client import Keeping
 from asepsis.hub.settings import LogSettings, Settings, read_settings
 from asepsis.hub.store.migrate import load_scripts
 from asepsis.hub.web.server import new_loop
@@ -79,18 +81,20 @@ def configure_logs(settings: LogSettings) -> None:
     logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr)
 
 
-async def run_hub(settings: Settings, kek: KeyEncryptionKey) -> int:
+async def run_hub(settings: Settings, kek: KeyEncryptionKey, keeping: Keeping | None = None) -> int:
     """Run a hub until SIGTERM or SIGINT; returns the exit code.
 
     Args:
         settings: Its configuration.
         kek: Key above all keys, see `open_kek`.
+        keeping: The process that keeps the record, if it was started already.
 
     Raises:
         ConfigError: An operator's mistake.
         Unavailable: State, signer or an address cannot be reached.
     """
-    hub = Hub(settings, clocks=Clocks(wall=time.time_ns, monotonic=time.monotonic_ns), kek=kek)
+    clocks = Clocks(wall=time.time_ns, monotonic=time.monotonic_ns)
+    hub = Hub(settings, clocks=clocks, kek=kek, keeping=keeping)
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -138,6 +142,7 @@ def give_up_root(who: Separation, *, data: Path) -> None:
 def start(settings: Settings) -> int:
     """Start the signer if it is ours to start, give up root, and run the hub; returns exit code."""
     signer: SignerProcess | None = None
+    keeping: Keeping | None = None
     # While this is still root: its source may be a file that the hub's user cannot read.
     data = settings.folder()
     kek = open_kek(settings.sealing, hub_folder=data / "hub")
@@ -150,10 +155,11 @@ def start(settings: Settings) -> int:
         )
         if os.geteuid() == 0:
             load_lazy_modules()
+            keeping = start_keeping(separation(data))
             give_up_root(separation(data), data=data)
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            return runner.run(run_hub(settings, kek))
+            return runner.run(run_hub(settings, kek, keeping))
     finally:
         if signer is not None:
             signer.stop()

@@ -17,6 +17,7 @@ from asepsis.core.wire.message_record import GROUP_BYTES_MAX
 from asepsis.hub.access.sessions import SessionLimits
 
 FILE_BYTES_MAX: Final = 262_144
+HOUR_S: Final = 3_600
 DAY_S: Final = 86_400
 GIB: Final = 1_024 * MIB
 
@@ -134,6 +135,20 @@ class SignerSettings(_Section, frozen=True):
     operator_uids: tuple[int, ...] = ()
 
 
+class RecordSettings(_Section, frozen=True):
+    """How long the record is kept, by the time of measurement; a day goes as a whole.
+
+    Attributes:
+        numerics_s: Measured numbers.
+        alarms_s: Alarm events.
+        waveforms_s: Waveforms.
+    """
+
+    numerics_s: Annotated[int, msgspec.Meta(ge=HOUR_S, le=3_660 * DAY_S)] = 30 * DAY_S
+    alarms_s: Annotated[int, msgspec.Meta(ge=HOUR_S, le=3_660 * DAY_S)] = 365 * DAY_S
+    waveforms_s: Annotated[int, msgspec.Meta(ge=HOUR_S, le=3_660 * DAY_S)] = 3 * DAY_S
+
+
 class ConsoleSettings(_Section, frozen=True):
     """The console and its sessions.
 
@@ -182,6 +197,7 @@ class Settings(_Section, frozen=True):
         exchange: The lanes.
         consumers: Who reads durable lanes.
         signer: The key-holding process.
+        records: How long the record is kept.
         console: Pages and sessions.
         associations: Which device is used for which patient.
         log: Logs.
@@ -197,6 +213,7 @@ class Settings(_Section, frozen=True):
     exchange: ExchangeSettings = ExchangeSettings()
     consumers: tuple[Consumer, ...] = ()
     signer: SignerSettings = SignerSettings()
+    records: RecordSettings = RecordSettings()
     console: ConsoleSettings = ConsoleSettings()
     associations: AssociationSettings = AssociationSettings()
     log: LogSettings = LogSettings()

@@ -37,7 +37,7 @@ from asepsis.core.wire.fhir_types import CodeableConcept, Coding, Identifier, Me
 ASSURANCE_SYSTEM: Final = "urn:asepsis:assurance"
 """Tag: how far the origin of a value is proven (REQ-ORG-012)."""
 RECORD_SYSTEM: Final = "urn:asepsis:record"
-"""Tags `late`, `held-back` and `clock`: what a reader must know of a value of the record."""
+"""Tags `late`, `held-back`, `clock` and `ambiguous-hour`: what a reader must know of a value."""
 AUTHORITY_SYSTEM: Final = "urn:asepsis:authority:"
 """In front of an assigning authority that is no URI itself."""
 _URI: Final = re.compile(r"(?:urn|https?|oid):[!-~]{1,60}")

@@ -19,6 +19,7 @@ from asepsis.hub.exchange.projection import AlarmProjection
 from asepsis.hub.exchange.service import Exchange, build_exchange
 from asepsis.hub.keys import SignerClient
 from asepsis.hub.opening import open_journal, open_store
+from asepsis.hub.records.client import Keeping
 from asepsis.hub.registry.alarms import SignerAlarms
 from asepsis.hub.registry.book import IdentityBook
 from asepsis.hub.registry.http_people import StatusSource
@@ -50,6 +51,7 @@ class Core:
         relay: Brings events from the state to the journal.
         alarms: What the signer reports.
         close_connections: Ends the connections of an identity at once and says how many.
+        keeping: The process that keeps the record, if it was started early.
         status: Section -> what it says now; filled before the listeners open.
     """
 
@@ -70,6 +72,7 @@ class Core:
     relay: OutboxRelay
     alarms: SignerAlarms
     close_connections: Callable[[str], int]
+    keeping: Keeping | None = None
     status: dict[str, StatusSource] = field(default_factory=dict[str, StatusSource])
 
 
@@ -80,6 +83,7 @@ async def open_core(
     kek: KeyEncryptionKey,
     count_connections: Callable[[str], int],
     close_connections: Callable[[str], int],
+    keeping: Keeping | None = None,
 ) -> Core:
     """Open what the features stand on.
 
@@ -142,4 +146,5 @@ async def open_core(
         relay=relay,
         alarms=SignerAlarms(store, signer, audit=audit_log, holder=holder),
         close_connections=close_connections,
+        keeping=keeping,
     )

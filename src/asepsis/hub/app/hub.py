@@ -27,6 +27,7 @@ from asepsis.hub.app.features import open_features
 from asepsis.hub.app.listeners import ListenerSet, routers
 from asepsis.hub.exchange.intake import Clocks
 from asepsis.hub.exchange.service import Exchange
+from asepsis.hub.records.client import Keeping
 from asepsis.hub.registry.http_people import StatusSource
 from asepsis.hub.settings import Settings
 from asepsis.hub.web.routing import Router
@@ -46,13 +47,22 @@ class Hub:
         settings: Its configuration.
         clocks: Wall and monotonic time.
         kek: Key above all keys, opened while its source could still be read.
+        keeping: The process that keeps the record, if it had to be started before.
 
     Resource handling:
         `start` opens everything, `stop` closes everything; both once.
     """
 
-    def __init__(self, settings: Settings, *, clocks: Clocks, kek: KeyEncryptionKey) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clocks: Clocks,
+        kek: KeyEncryptionKey,
+        keeping: Keeping | None = None,
+    ) -> None:
         self.settings = settings
+        self._keeping = keeping
         self._kek = kek
         self.clocks = clocks
         self.server: Server | None = None
@@ -75,6 +85,7 @@ class Hub:
             kek=self._kek,
             count_connections=self._connections_of,
             close_connections=self._close_connections,
+            keeping=self._keeping,
         )
         core.registry.on_revoked(self.revoked)
         token = self.settings.folder() / "hub" / TOKEN_FILE

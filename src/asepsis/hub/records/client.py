@@ -178,7 +178,7 @@ class RecordClient:
     async def _serve(self) -> None:
         sock = self._keeping.connect()
         sock.setblocking(False)
-        reader, writer = await asyncio.open_connection(sock=sock)
+        reader, writer = await asyncio.open_unix_connection(sock=sock)
         writer.write(link.encode(self._setup))
         if self._ends:
             writer.write(link.encode(queries.Ends(ends=self._ends)))

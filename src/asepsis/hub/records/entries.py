@@ -22,7 +22,6 @@ from asepsis.core.errors import FramingError
 from asepsis.core.model.alarm import AlarmEvent, AlarmKind, AlarmPhase, AlarmPriority, Inactivation
 from asepsis.core.model.identity import Assurance
 from asepsis.core.model.observation import Numeric
-from asepsis.core.model.time import UNSYNCHRONISED_MS
 from asepsis.core.wire.frames import WaveformFrame, WaveformMetric, decode_frame, encode_frame
 
 NS_PER_MS: Final = 1_000_000
@@ -58,7 +57,9 @@ class Mark(IntFlag):
     HELD_BACK = 2
     """It came on a live lane, but too late to be live."""
     CLOCK = 4
-    """The device's clock was so wrong that the time of arrival stands in its place."""
+    """Nobody knows when it was measured: the time of arrival stands in its place."""
+    AMBIGUOUS = 8
+    """The sender's clocks repeat the hour; the instant that is nearer to the arrival was taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ class Origin:
         start_ns: What offsets count from: device wall time, nanoseconds since 1970, or the time of
             arrival with `Mark.CLOCK`.
         received_at_ns: Wall time of the hub at arrival.
-        device_start_ns: What the device itself said; equals `start_ns` without `Mark.CLOCK`.
+        device_start_ns: What the device itself said, where that is not `start_ns`.
         epoch: Boot epoch, or the sender's.
         sequence: Number of the record in its epoch.
         uncertainty_ms: Largest error of the device's clock; `UNSYNCHRONISED_MS` if nobody knows.
@@ -403,11 +404,6 @@ def alarm_of(entry: bytes) -> StoredAlarm:
         )
     except (msgspec.MsgspecError, ValueError, IndexError) as error:
         raise FramingError("an entry that is no alarm event") from error
-
-
-def clock_known(origin: Origin) -> bool:
-    """Whether the device's clock was set from an authenticated source and is not broken."""
-    return origin.uncertainty_ms != UNSYNCHRONISED_MS and not origin.marks & Mark.CLOCK
 
 
 def _differences(samples: bytes) -> bytes:

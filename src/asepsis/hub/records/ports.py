@@ -93,11 +93,13 @@ class KnownDevice:
         name: SAN URI.
         model: What a person listed it as.
         signs: Whether it has an origin key, or must have one.
+        active: Whether it is enrolled and not revoked.
     """
 
     name: str
     model: str
     signs: bool
+    active: bool = True
 
 
 class Devices(Protocol):
@@ -134,6 +136,8 @@ class Measured:
         start_ns: What the numerics' offsets count from, nanoseconds since 1970.
         numerics: The values.
         beside_batch: Whether it only repeats what a signed batch says.
+        later_by_ns: How much later it may have been, where the sender's clocks repeat an hour.
+        time_known: Whether the sender said when it was measured.
     """
 
     device: str
@@ -141,6 +145,8 @@ class Measured:
     start_ns: int
     numerics: tuple[Numeric, ...]
     beside_batch: bool = False
+    later_by_ns: int = 0
+    time_known: bool = True
 
 
 class Readers(Protocol):

@@ -92,6 +92,20 @@ def open_keeper(setup: queries.Setup, readers: Readers) -> tuple[Keeper, Followe
     return keeper, Follower(folder / "journal", cipher=journal_keys)
 
 
+def configure_logs(level: str) -> None:
+    """Write JSON lines to standard error, as the hub does; no body or value is ever given to it."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
 class Process:
     """Joins a keeper to the hub.
 
@@ -118,6 +132,7 @@ class Process:
             return
         if not isinstance(setup, queries.Setup):
             raise Unavailable("the hub does not begin with a setup")
+        configure_logs(setup.log_level)
         keeper, follower = open_keeper(setup, self._readers)
         failed: list[BaseException] = []
         projecting = threading.Thread(

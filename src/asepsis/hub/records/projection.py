@@ -78,7 +78,7 @@ class Projection:
             case "fhir-bundle":
                 for measured in self.readers.bundle(record):
                     yield _of_measured(append, measured, Source.BUNDLE)
-            case "hl7-v2":
+            case _ if append.lane is Lane.MESSAGE:
                 for measured in self.readers.message(record):
                     yield _of_measured(append, measured, Source.MESSAGE)
             case _:
@@ -150,15 +150,19 @@ def _of_packet(append: Append) -> Iterator[Placed]:
 
 
 def _of_measured(append: Append, measured: Measured, source: Source) -> Placed:
-    late = append.lane is Lane.LATE
-    start_ns, marks = _time(
-        measured.start_ns,
-        append.received_at_ns,
-        uncertainty_ms=UNSYNCHRONISED_MS,
-        late=late or source is Source.MESSAGE,  # A gateway's spool has one lane for all times.
-    )
-    if not late:
-        marks &= ~Mark.LATE
+    late, received_ns = append.lane is Lane.LATE, append.received_at_ns
+    said_ns = measured.start_ns
+    if measured.later_by_ns:
+        both = (said_ns, said_ns + measured.later_by_ns)
+        said_ns = min(both, key=lambda at_ns: abs(received_ns - at_ns))
+    if source is Source.MESSAGE:  # A gateway's spool has one lane for all times.
+        start_ns, marks = _placed_ns(said_ns, received_ns)
+    else:
+        start_ns, marks = _time(said_ns, received_ns, uncertainty_ms=UNSYNCHRONISED_MS, late=late)
+    if measured.later_by_ns:
+        marks |= Mark.AMBIGUOUS
+    if not measured.time_known:
+        marks |= Mark.CLOCK
     origin = Origin(
         start_ns=start_ns,
         received_at_ns=append.received_at_ns,

@@ -24,7 +24,12 @@ from asepsis.hub.records.entries import Mark, StoredAlarm, StoredFrame, Value
 from asepsis.hub.records.search import Found, Key
 
 CURSOR_CHARS_MAX: Final = 1_024
-_NOTES: Final = ((Mark.LATE, "late"), (Mark.HELD_BACK, "held-back"), (Mark.CLOCK, "clock"))
+_NOTES: Final = (
+    (Mark.LATE, "late"),
+    (Mark.HELD_BACK, "held-back"),
+    (Mark.CLOCK, "clock"),
+    (Mark.AMBIGUOUS, "ambiguous-hour"),
+)
 _STATUSES: Final = tuple(MeasurementStatus)
 
 
@@ -33,7 +38,7 @@ class RecordedAlarm(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     Attributes:
         device: Name of the device.
-        patient: `authority|value` of whom it certainly concerns; absent if that is not known.
+        patient: `authority|value` of whom it certainly concerns; null if that is not known.
         assurance: How far its origin is proven; null for a condition that the hub itself found.
         received_at: When the hub got it.
         late: Whether it came on the late lane: it was over when it came.
@@ -41,7 +46,7 @@ class RecordedAlarm(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """
 
     device: str
-    patient: str | None = None
+    patient: str | None
     assurance: str | None
     received_at: str
     late: bool

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from asepsis.core.model.time import UNSYNCHRONISED_MS
-from asepsis.hub.records.entries import NS_PER_MS, Mark, Origin, Value
+from asepsis.hub.records.entries import NS_PER_MS, Mark, Value
 
 FOREVER_NS: Final = (1 << 63) - 1
+ANY_TIME: Final = (0, FOREVER_NS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -34,17 +35,19 @@ def span_of_value(value: Value) -> tuple[int, int]:
     """Return the first and the last moment at which a value can have been measured.
 
     A clock that was set from an authenticated source knows its own error. Of any other clock only
-    its word and the time of arrival are known: the truth is taken to be anywhere between.
+    its word and the time of arrival are known: the truth is taken to be anywhere between. Where
+    even the word is missing or cannot be true, it may have been at any time.
     """
     origin = value.origin
-    if origin.uncertainty_ms != UNSYNCHRONISED_MS and not origin.marks & Mark.CLOCK:
+    if origin.marks & Mark.CLOCK:
+        return ANY_TIME
+    if origin.uncertainty_ms != UNSYNCHRONISED_MS:
         error_ns = origin.uncertainty_ms * NS_PER_MS
         return value.t_ns - error_ns, value.t_ns + error_ns
-    return _hull(value.t_ns, origin)
-
-
-def _hull(t_ns: int, origin: Origin) -> tuple[int, int]:
-    return min(t_ns, origin.received_at_ns), max(t_ns, origin.received_at_ns)
+    first_ns = value.t_ns
+    if origin.marks & Mark.AMBIGUOUS:
+        first_ns = min(first_ns, origin.device_start_ns)
+    return span_of_arrival(first_ns, max(value.t_ns, origin.received_at_ns))
 
 
 def span_of_arrival(t_ns: int, received_at_ns: int) -> tuple[int, int]:
