@@ -94,6 +94,26 @@ class PeopleClient:
         """Put a JSON document and return the answer's; errors as `_ask`."""
         return self._ask("PUT", path, json=body)
 
+    def people(self) -> list[dict[str, Any]]:
+        """Return every account."""
+        return cast("list[dict[str, Any]]", self.get("/api/people")["people"])
+
+    def add_person(self, name: str, *, roles: Sequence[str]) -> None:
+        """Add an account; it has no password yet."""
+        self._ask("POST", "/api/people", json={"name": name, "roles": list(roles)})
+
+    def set_roles(self, name: str, *, roles: Sequence[str]) -> None:
+        """Replace the roles of an account."""
+        self._ask("POST", f"{_account(name)}/roles", json={"roles": list(roles)})
+
+    def set_password(self, name: str, *, password: str) -> None:
+        """Give an account a password; its sessions end."""
+        self._ask("POST", f"{_account(name)}/password", json={"password": password})
+
+    def remove_person(self, name: str) -> None:
+        """Remove an account; its sessions and streams end."""
+        self._ask("DELETE", _account(name))
+
     def _ask(self, method: str, path: str, **content: Any) -> Any:
         """Send one request.
 
@@ -114,3 +134,7 @@ class PeopleClient:
         text = f"{document.get('title', answer.status_code)}: {document.get('detail', '')}"
         kind = NotPermitted if answer.status_code in (401, 403) else InputError
         raise kind(text, hint=str(document.get("hint", "")))
+
+
+def _account(name: str) -> str:
+    return f"/api/people/{quote(name, safe='')}"

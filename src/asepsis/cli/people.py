@@ -1,0 +1,88 @@
+"""`asepsis people`: who may sign in to the console, and as what."""
+
+import sys
+from typing import Annotated, Final
+
+from cyclopts import App, Parameter
+
+from asepsis.cli.devices import people as client_of
+from asepsis.cli.hub import DATA, Data
+from asepsis.cli.output import console, show_json, show_table
+from asepsis.core.errors import InputError
+
+app: Final = App(name="people", help="Accounts of the console: who may sign in, and as what.")
+COLUMNS: Final = ("name", "roles", "password", "sessions", "tokens")
+PASSWORD_CHARS_MAX: Final = 1_024
+_ROLES: Final = "administrator, clinical-engineer, security, clinician or viewer; may be repeated."
+
+Roles = Annotated[list[str], Parameter(name="--role", help=_ROLES)]
+Stdin = Annotated[bool, Parameter(help="Read the password from standard input, one line.")]
+
+
+@app.command(name="list")
+def list_people(*, data: Data = DATA, json: bool = False) -> None:
+    """Show every account."""
+    found = client_of(data).people()
+    if json:
+        show_json(found)
+        return
+    rows = [
+        (
+            each["name"],
+            ", ".join(each["roles"]),
+            "set" if each["password"] else "none",
+            each["sessions"],
+            each["tokens"],
+        )
+        for each in found
+    ]
+    show_table("People", COLUMNS, rows)
+
+
+@app.command
+def add(name: str, *, role: Roles, password_stdin: Stdin = False, data: Data = DATA) -> None:
+    """Add an account and give it a password."""
+    password = _read_password(stdin=password_stdin)
+    client = client_of(data)
+    client.add_person(name, roles=role)
+    client.set_password(name, password=password)
+    console.print(f"{name} can sign in", markup=False)
+
+
+@app.command
+def roles(name: str, *, role: Roles, data: Data = DATA) -> None:
+    """Replace the roles of an account; its streams end at once."""
+    client_of(data).set_roles(name, roles=role)
+    console.print(f"{name} has the roles {', '.join(role)}", markup=False)
+
+
+@app.command
+def password(name: str, *, password_stdin: Stdin = False, data: Data = DATA) -> None:
+    """Give an account another password; its sessions end at once."""
+    new = _read_password(stdin=password_stdin)
+    client_of(data).set_password(name, password=new)
+    console.print(f"{name} has a new password", markup=False)
+
+
+@app.command
+def remove(name: str, *, data: Data = DATA) -> None:
+    """Remove an account with its password, tokens and sessions; its streams end at once."""
+    client_of(data).remove_person(name)
+    console.print(f"{name} is removed", markup=False)
+
+
+def _read_password(*, stdin: bool) -> str:
+    """Ask twice, or read one line where a script gives it.
+
+    Raises:
+        InputError: The two differ, or there is none.
+    """
+    if stdin:
+        given = sys.stdin.readline(PASSWORD_CHARS_MAX).rstrip("\n")
+    else:
+        given = console.input("Password: ", password=True)
+        if console.input("Again: ", password=True) != given:
+            raise InputError("the two passwords differ")
+    if not given:
+        raise InputError("no password was given", hint="see --password-stdin")
+    return given
