@@ -1,6 +1,7 @@
 """A device's lanes against a hub that refuses, stalls and comes back."""
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from asepsis.core import errors
 from asepsis.edge.uplink import lanes
 from asepsis.edge.uplink.backoff import Backoff
-from asepsis.edge.uplink.lanes import Drain, Fate, InFlight, LiveLane, Outgoing
+from asepsis.edge.uplink.lanes import Drain, Fate, InFlight, LaneRule, LiveLane, Outgoing
 from asepsis.edge.uplink.spool import Spool
 
 BATCH = "application/vnd.asepsis.origin-batch"
@@ -120,7 +121,7 @@ def test_an_alarm_event_is_tried_again_while_it_is_young(
     """Goal: one fault of the hub must not make history of an alarm condition that lasts."""
     faults = iter([errors.BackPressure("full"), errors.Unavailable("away")])
     hub.script = lambda request: next(faults, None) if request.body == b"0001" else None
-    lane = start(patience_s=10.0)
+    lane = start(rule=LaneRule(patience_s=10.0))
     lane.offer(record(1))
     lane.offer(record(2))
     assert fates.wait(2) == [(b"0001", ACKED), (b"0002", ACKED)]
@@ -129,7 +130,7 @@ def test_an_alarm_event_is_tried_again_while_it_is_young(
 
 def test_an_alarm_event_that_grew_old_is_history(start: Start, hub: Any, fates: Any) -> None:
     hub.script = lambda _request: errors.Unavailable("away")
-    lane = start(patience_s=0.3)
+    lane = start(rule=LaneRule(patience_s=0.3))
     lane.offer(record(1))
     assert fates.wait(1) == [(b"0001", SPOOLED)]
     assert len(hub.bodies("/origin")) > 1, "it was tried more than once"
@@ -184,6 +185,8 @@ def test_a_hub_that_is_away_costs_no_record(start: Start, fates: Any, spool: Spo
     class Nowhere:
         """A connection to nobody."""
 
+        reached = False
+
         def request(self, *_: object, **__: object) -> Any:
             return nowhere()
 
@@ -195,6 +198,62 @@ def test_a_hub_that_is_away_costs_no_record(start: Start, fates: Any, spool: Spo
         lane.offer(record(n))
         fates.wait(n)
     assert [waiting.body for waiting in spool.peek()] == [b"%04d" % n for n in range(1, 4)]
+
+
+def test_a_lane_that_waits_goes_on_when_another_one_hears_the_hub(
+    start: Start, hub: Any, fates: Any
+) -> None:
+    """Goal: no lane sits out its own back-off when the hub is known to be back."""
+    away = [True]
+
+    def answers(_request: Any) -> errors.AsepsisError | None:
+        return errors.Unavailable("not yet") if away[0] else None
+
+    hub.script = answers
+    patient = LaneRule(patience_s=30.0)
+    slow = Backoff(rng=random.Random(1), first_s=30.0, cap_s=30.0)
+    waiting = start(rule=patient, backoff=slow)
+    waiting.offer(record(1))
+    with hub.changed:
+        assert hub.changed.wait_for(lambda: hub.got, 10)
+    away[0] = False
+    other = start(on_contact=waiting.try_again)
+    other.offer(record(2))
+    assert {fate for _, fate in fates.wait(2, seconds=10)} == {ACKED}
+
+
+def test_a_lane_that_probes_finds_a_hub_that_took_no_connection_soon(
+    start: Start, hub: Any, fates: Any
+) -> None:
+    """Goal: what spares a failing hub does not delay the finding of one that is back."""
+    back_s: list[float] = []
+
+    class Absent:
+        """A connection that nobody takes for a while."""
+
+        reached = False
+        _until_s = time.monotonic() + 1.5
+
+        def __init__(self) -> None:
+            self._real = hub.connect()
+
+        def request(self, *args: Any, **options: Any) -> Any:
+            if time.monotonic() < self._until_s:
+                raise errors.Unavailable("nobody answers")
+            back_s.append(time.monotonic() - self._until_s)
+            return self._real.request(*args, **options)
+
+        def close(self) -> None:
+            self._real.close()
+
+    lane = start(
+        rule=LaneRule(patience_s=30.0, probes=True),
+        connect=Absent,
+        backoff=Backoff(rng=random.Random(1), first_s=30.0, cap_s=30.0),
+    )
+    lane.offer(record(1))
+    assert fates.wait(1, seconds=10) == [(record(1).body, ACKED)]
+    assert back_s[0] < 0.6
 
 
 def test_what_is_unsent_at_the_end_is_spooled(start: Start, fates: Any, spool: Spool) -> None:
@@ -222,7 +281,7 @@ def test_a_full_lane_and_a_full_spool_are_said_and_never_block(
 
 
 def test_the_alert_lane_is_warm_before_the_first_alarm(start: Start, hub: Any) -> None:
-    start(warm_s=0.1)
+    start(rule=LaneRule(warm_s=0.1))
     with hub.changed:
         assert hub.changed.wait_for(lambda: len(hub.got) >= 3, 20)
     assert {request.path for request in hub.got} == {"/metadata"}

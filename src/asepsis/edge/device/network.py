@@ -19,7 +19,7 @@ from asepsis.core.journal.limits import MIB, JournalLimits, LaneBudget
 from asepsis.core.journal.sqlite import SqliteJournal
 from asepsis.core.model.lanes import Lane
 from asepsis.core.trust import libcrypto_binding
-from asepsis.core.trust.sealing import kek_from_passphrase
+from asepsis.core.trust.sealing import kek_from_credential
 from asepsis.core.trust.sealing_days import DayKeys
 from asepsis.core.trust.sealing_libcrypto import LibcryptoAead
 from asepsis.core.wire import frames, origin
@@ -194,13 +194,12 @@ def _dial(client: BrokerClient, hospital: Hospital) -> Dial:
     return dial
 
 
-def _open_spool(state: Path, passphrase: str, clock: TrustedClock) -> SqliteJournal:
+def _open_spool(state: Path, clock: TrustedClock) -> SqliteJournal:
     folder = state / "spool"
     folder.mkdir(mode=0o700, exist_ok=True)
-    kek = kek_from_passphrase(state / passphrase, salt_file=state / "spool.salt")
     return SqliteJournal(
         folder / "journal",
-        cipher=DayKeys(folder / "keys", kek=kek, aead=LibcryptoAead()),
+        cipher=DayKeys(folder / "keys", kek=kek_from_credential(state), aead=LibcryptoAead()),
         lanes={Lane.LATE: SPOOL_BUDGET},
         clock=clock.now_ns,
         limits=JournalLimits(reserve_bytes=0),
@@ -213,7 +212,6 @@ def build(order: Order, line: Line) -> Callable[[], Network]:
     client = BrokerClient([take(order, f"channel{n}") for n in range(CHANNELS)])
     state = Path(order.body["state"])
     boot_id = str(order.body["boot_id"])
-    passphrase = str(order.body["passphrase"])
 
     def make() -> Network:
         folder = IdentityFolder(state)
@@ -237,7 +235,7 @@ def build(order: Order, line: Line) -> Callable[[], Network]:
 
         uplink = Uplink(
             folder,
-            spool=Spool(_open_spool(state, passphrase, clock), now_ns=clock.now_ns),
+            spool=Spool(_open_spool(state, clock), now_ns=clock.now_ns),
             clock=clock,
             monotonic=time.monotonic_ns,
             rng=random.Random(),  # noqa: S311 - jitter

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from asepsis.core.errors import ConfigError
+from asepsis.core.trust.sealing import CREDENTIAL_NAME, KEY_BYTES
 from asepsis.edge.uplink.files import write_durably
 from asepsis.edge.uplink.folder import IdentityFolder
 
 COMPARTMENTS: Final = "compartments"
 SPOOL: Final = "spool"
-PASSPHRASE: Final = "spool.passphrase"  # noqa: S105 - a file name
 _COPIED: Final = ("tls.key", "tls.pem", "root.der", "identity.json")
 """`identity.json` last: a folder without it is not complete."""
 
@@ -43,8 +43,8 @@ def prepare(folder: IdentityFolder, *, user: int | None) -> Path:
             (state / "identity.json").unlink(missing_ok=True)
             for name in _COPIED:
                 write_durably(state / name, (folder.path / name).read_bytes())
-        if not (state / PASSPHRASE).exists():
-            write_durably(state / PASSPHRASE, secrets.token_urlsafe(32).encode())
+        if not (state / CREDENTIAL_NAME).exists():
+            write_durably(state / CREDENTIAL_NAME, secrets.token_bytes(KEY_BYTES))
         if user is not None:
             _give(state, user)
     except OSError as error:

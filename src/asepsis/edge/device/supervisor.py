@@ -28,7 +28,7 @@ from asepsis.edge.device.manifest import NAMES, NETWORK, ORIGIN, SILENCE_S, TIME
 from asepsis.edge.device.records import SIGNED_RING, VITALS_RING
 from asepsis.edge.device.rings import Feed, RingOwner
 from asepsis.edge.device.setting import Setting
-from asepsis.edge.device.state import COMPARTMENTS, PASSPHRASE, code_link, prepare
+from asepsis.edge.device.state import COMPARTMENTS, code_link, prepare
 from asepsis.edge.sandbox import bubblewrap, launcher, layers
 from asepsis.edge.sandbox.broker import Address, Broker
 from asepsis.edge.sandbox.control import receive_report
@@ -275,7 +275,6 @@ class Supervisor:
         body = {
             "ring_epoch": feed.epoch,
             "boot_id": self._boot_id,
-            "passphrase": PASSPHRASE,
             "state": str(bubblewrap.STATE if wrapped else self._state),
         }
         channels = {f"channel{n}": line.fileno() for n, line in enumerate(broker.theirs)}

@@ -8,12 +8,15 @@ Source: unix(7), SCM_RIGHTS.
 """
 
 import errno
+import itertools
 import queue
+import select
 import socket
 import struct
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Final, NamedTuple
 
 from asepsis.core.errors import Unavailable
@@ -21,6 +24,9 @@ from asepsis.core.errors import Unavailable
 CHANNELS: Final = 6
 """Connections that can be opened at once: four lanes, the caretaker and one to spare."""
 CONNECT_TIMEOUT_S: Final = 5.0
+STAGGER_S: Final = 0.4
+"""Time after which a connect that was not answered gets a second one beside it, seconds. The kernel
+alone repeats after 1, 3 and 7 s, and a hub that is back must be found within one."""
 PAUSE_S: Final = 0.1
 """Least time between two requests of one channel, seconds."""
 REQUEST_BYTES: Final = 1
@@ -87,12 +93,48 @@ class Broker:
             own.send(_ANSWER.pack(errno.EACCES))
             return
         try:
-            connected = socket.create_connection(self._endpoints[number], CONNECT_TIMEOUT_S)
+            connected = connect_soon(self._endpoints[number], timeout_s=CONNECT_TIMEOUT_S)
         except OSError as error:
             own.send(_ANSWER.pack(error.errno or errno.EIO))
             return
         with connected:
             socket.send_fds(own, [_ANSWER.pack(0)], [connected.fileno()])
+
+
+def connect_soon(address: Address, *, timeout_s: float) -> socket.socket:
+    """Connect; while nobody answers, start one more attempt every `STAGGER_S`; the first wins.
+
+    Raises:
+        OSError: Every address of the host refused, or none answered in time.
+    """
+    found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+    failed: dict[int, OSError] = {}
+    deadline_s = time.monotonic() + timeout_s
+    with ExitStack() as attempts:
+        pending: dict[socket.socket, int] = {}
+        for number in itertools.cycle(range(len(found))):
+            if number not in failed:
+                family, kind, protocol, _, place = found[number]
+                attempt = attempts.enter_context(socket.socket(family, kind, protocol))
+                attempt.setblocking(False)
+                code = attempt.connect_ex(place)
+                if code in (0, errno.EINPROGRESS):
+                    pending[attempt] = number
+                else:
+                    failed[number] = OSError(code, "connect")
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                break
+            _, settled, _ = select.select([], list(pending), [], min(STAGGER_S, left_s))
+            for attempt in settled:
+                code = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if not code:
+                    attempt.setblocking(True)
+                    return socket.socket(fileno=attempt.detach())
+                failed[pending.pop(attempt)] = OSError(code, "connect")
+            if len(failed) == len(found):
+                raise failed[number]
+    raise TimeoutError(errno.ETIMEDOUT, "nobody answered")
 
 
 class BrokerClient:

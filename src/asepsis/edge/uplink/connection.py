@@ -97,6 +97,9 @@ class HubConnection:
         timeout_s: Longest wait for connect, send and answer, each.
         dial: Connects instead of this process, which may not be able to.
 
+    Attributes:
+        reached: Whether somebody took the TCP connection that the last request used or tried.
+
     Resource handling: holds one socket; `close` releases it. Not thread-safe: one lane, one
     connection.
     """
@@ -116,6 +119,7 @@ class HubConnection:
         self._timeout_s = timeout_s
         self._dial = dial
         self._http: http.client.HTTPSConnection | None = None
+        self.reached = False
 
     def request(
         self,
@@ -161,19 +165,22 @@ class HubConnection:
         # After "Connection: close" the object is there and its socket is not; it would connect anew
         # by itself, past the check of validity.
         if self._http is None or self._http.sock is None:
+            self.reached = False
+            plain = (self._dial or _dial)(self._endpoint, self._timeout_s)
+            self.reached = True
             connection = http.client.HTTPSConnection(
                 self._endpoint.host,
                 self._endpoint.port,
                 context=self._context,
                 timeout=self._timeout_s,
             )
-            if self._dial is None:
-                connection.connect()
-            else:
-                plain = self._dial(self._endpoint, self._timeout_s)
+            try:
                 connection.sock = self._context.wrap_socket(
                     plain, server_hostname=self._endpoint.host
                 )
+            except OSError:
+                plain.close()
+                raise
             self._http = connection
             connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._check_validity(connection.sock)
@@ -189,6 +196,10 @@ class HubConnection:
         if not begins_s <= now_s <= ends_s:
             self.close()
             raise IdentityExpired("the hub's certificate is outside its validity")
+
+
+def _dial(endpoint: Endpoint, timeout_s: float) -> socket.socket:
+    return socket.create_connection((endpoint.host, endpoint.port), timeout_s)
 
 
 def refusal(status: int, body: bytes, retry_after: str | None) -> AsepsisError:

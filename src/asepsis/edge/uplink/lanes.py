@@ -94,6 +94,24 @@ class InFlight:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneRule:
+    """What is particular to one live lane.
+
+    Attributes:
+        warm_s: Longest silence, in seconds, after which the lane asks for something cheap, so that
+            its connection stands when it is needed; None for lanes that are never silent.
+        patience_s: Age up to which a record is still worth sending live, seconds: it is tried
+            again instead of spooled. An alarm event must not become history at the first fault.
+        probes: Whether the lane looks for a hub that takes no connection as often as it may;
+            the others wait until one is heard.
+    """
+
+    warm_s: float | None = None
+    patience_s: float = 0.0
+    probes: bool = False
+
+
 class LiveLane(threading.Thread):
     """Sends records of one lane in order over its own connection.
 
@@ -104,18 +122,16 @@ class LiveLane(threading.Thread):
         in_flight: Shared with the drain.
         backoff: Waiting times of this lane.
         report: Told the fate of every record, from this thread.
-        warm_s: Longest silence, in seconds, after which the lane asks for something cheap, so that
-            its connection stands when it is needed; None for lanes that are never silent.
-        patience_s: Age up to which a record is still worth sending live, seconds: it is tried
-            again instead of spooled. An alarm event must not become history at the first fault.
+        rule: What is particular to this lane.
+        on_contact: Told that the hub acknowledged a record after it had been away.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        warm_s: float | None = None,
-        patience_s: float = 0.0,
+        rule: LaneRule = LaneRule(),
+        on_contact: Callable[[], None] = lambda: None,
         connect: Callable[[], HubConnection],
         spool: Spool,
         in_flight: InFlight,
@@ -123,9 +139,10 @@ class LiveLane(threading.Thread):
         report: Report,
     ) -> None:
         super().__init__(name=f"lane-{name}", daemon=True)
+        self._rule = rule
+        self._on_contact = on_contact
+        self._again = threading.Event()
         self._path = f"/{name}"
-        self._warm_s = warm_s
-        self._patience_s = patience_s
         self._connect = connect
         self._spool = spool
         self._in_flight = in_flight
@@ -152,10 +169,15 @@ class LiveLane(threading.Thread):
     def close(self) -> None:
         """Spool what is still queued and end the thread."""
         self._closing.set()
+        self._again.set()
         try:
             self._records.put_nowait(None)
         except queue.Full:
             return  # The thread is busy with records and sees `_closing` after the next one.
+
+    def try_again(self) -> None:
+        """Wait no longer: the hub was heard on another lane."""
+        self._again.set()
 
     def run(self) -> None:
         """Send until closed; then spool what is left."""
@@ -164,7 +186,7 @@ class LiveLane(threading.Thread):
             self._warm(connection)
             while not self._closing.is_set():
                 try:
-                    item = self._records.get(timeout=self._warm_s)
+                    item = self._records.get(timeout=self._rule.warm_s)
                 except queue.Empty:
                     self._warm(connection)
                     continue
@@ -183,7 +205,7 @@ class LiveLane(threading.Thread):
             self._spool_rest()
 
     def _warm(self, connection: HubConnection) -> None:
-        if self._warm_s is None:
+        if self._rule.warm_s is None:
             return
         with contextlib.suppress(AsepsisError):
             # Whatever went wrong, the next record finds out and says so.
@@ -207,28 +229,35 @@ class LiveLane(threading.Thread):
             return True
         except (TransientError, TrustError) as error:
             connection.close()
-            return self._lost_contact(record, offered_s, error)
+            self._again.clear()
+            return self._lost_contact(record, offered_s, error, reached=connection.reached)
         self._backoff.succeeded()
-        self.reachable.set()
         self.refused.clear()
+        if not self.reachable.is_set():
+            self.reachable.set()
+            self._on_contact()
         self._finish(record, Fate.ACKNOWLEDGED)
         return True
 
-    def _lost_contact(self, record: Outgoing, offered_s: float, error: AsepsisError) -> bool:
+    def _lost_contact(
+        self, record: Outgoing, offered_s: float, error: AsepsisError, *, reached: bool
+    ) -> bool:
         """Wait; return False if the record is young enough to be tried again, True if spooled."""
         self.reachable.clear()
-        left_s = self._patience_s - (time.monotonic() - offered_s)
+        left_s = self._rule.patience_s - (time.monotonic() - offered_s)
         if isinstance(error, TrustError):
             self.refused.set()
             wait_s, left_s = REFUSED_WAIT_S, 0.0
+        elif self._rule.probes and not reached:
+            wait_s = self._backoff.unreached()
         else:
             retry_after_s = error.retry_after_s if isinstance(error, TransientError) else 0
             wait_s = self._backoff.failed(retry_after_s=retry_after_s)
         if left_s > 0 and not self._closing.is_set():
-            self._closing.wait(min(wait_s, left_s))
+            self._again.wait(min(wait_s, left_s))
             return False
         self._to_spool(record)
-        self._closing.wait(wait_s)
+        self._again.wait(wait_s)
         self._spool_old()
         return True
 
@@ -237,7 +266,7 @@ class LiveLane(threading.Thread):
         while self._records.qsize() > 1:
             with self._records.mutex:
                 oldest = self._records.queue[0]
-            if oldest is not None and time.monotonic() - oldest[1] < self._patience_s:
+            if oldest is not None and time.monotonic() - oldest[1] < self._rule.patience_s:
                 return
             item = self._records.get()
             if item is None:

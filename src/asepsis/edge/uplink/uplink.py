@@ -13,7 +13,7 @@ from asepsis.edge.uplink.caretaker import Caretaker, clinical_connection
 from asepsis.edge.uplink.clock import TrustedClock
 from asepsis.edge.uplink.connection import Dial, HubConnection
 from asepsis.edge.uplink.folder import IdentityFolder
-from asepsis.edge.uplink.lanes import Drain, InFlight, LiveLane, Outgoing, Report
+from asepsis.edge.uplink.lanes import Drain, InFlight, LaneRule, LiveLane, Outgoing, Report
 from asepsis.edge.uplink.spool import Spool, Spooled
 
 ORIGIN_BATCH: Final = "application/vnd.asepsis.origin-batch"
@@ -25,6 +25,11 @@ WARM_S: Final = 5.0
 ALERT_PATIENCE_S: Final = 10.0
 """Age up to which an alarm event is tried live; older ones are history, and what is still active
 then is announced anew by the device."""
+RULES: Final = {
+    "alerts": LaneRule(warm_s=WARM_S, patience_s=ALERT_PATIENCE_S, probes=True),
+    "origin": LaneRule(probes=True),
+    "waveforms": LaneRule(),
+}
 CAP_S: Final = {"alerts": 1.0, "origin": 2.0, "waveforms": 4.0, "late": 8.0}
 """Longest wait between two attempts of each lane, seconds."""
 
@@ -81,10 +86,10 @@ class Uplink:
                 in_flight=in_flight,
                 backoff=Backoff(rng=rng, cap_s=CAP_S[name]),
                 report=report,
-                warm_s=WARM_S if name == "alerts" else None,
-                patience_s=ALERT_PATIENCE_S if name == "alerts" else 0.0,
+                rule=RULES[name],
+                on_contact=self._heard,
             )
-            for name in ("alerts", "origin", "waveforms")
+            for name in RULES
         }
         self._drain = Drain(
             spool=spool,
@@ -148,6 +153,10 @@ class Uplink:
             lane.close()
         for thread in (*self._lanes.values(), self._drain, self.caretaker):
             thread.join(timeout_s)
+
+    def _heard(self) -> None:
+        for lane in self._lanes.values():
+            lane.try_again()
 
     def _renewed(self) -> None:
         for lane in self._lanes.values():

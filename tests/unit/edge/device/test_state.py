@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from asepsis.core.errors import NotFound
-from asepsis.edge.device.state import PASSPHRASE, code_link, prepare
+from asepsis.core.trust.sealing import CREDENTIAL_NAME
+from asepsis.edge.device.state import code_link, prepare
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
 
@@ -25,7 +26,7 @@ def folder(tmp_path: Path) -> IdentityFolder:
 def test_it_gets_the_tls_identity_and_never_the_origin_key(folder: IdentityFolder) -> None:
     state = prepare(folder, user=None)
     assert {path.name for path in state.iterdir()} == {
-        "tls.key", "tls.pem", "root.der", "identity.json", PASSPHRASE,
+        "tls.key", "tls.pem", "root.der", "identity.json", CREDENTIAL_NAME,
     }  # fmt: skip
     assert (state / "tls.key").read_bytes() == (folder.path / "tls.key").read_bytes()
     origin = folder.origin_key_path.read_bytes()
@@ -38,7 +39,7 @@ def test_a_renewed_certificate_stays_and_a_new_enrolment_replaces_everything(
 ) -> None:
     state = prepare(folder, user=None)
     (state / "tls.pem").write_text("renewed")
-    passphrase = (state / PASSPHRASE).read_bytes()
+    sealing_key = (state / CREDENTIAL_NAME).read_bytes()
     prepare(folder, user=None)
     assert (state / "tls.pem").read_text() == "renewed"
     folder.finish(
@@ -47,7 +48,7 @@ def test_a_renewed_certificate_stays_and_a_new_enrolment_replaces_everything(
     prepare(folder, user=None)
     assert (state / "tls.pem").read_text() == "certificate of enrolment"
     assert (state / "root.der").read_bytes() == b"q"
-    assert (state / PASSPHRASE).read_bytes() == passphrase
+    assert (state / CREDENTIAL_NAME).read_bytes() == sealing_key
 
 
 def test_links_and_pipes_that_an_attacker_left_lead_nowhere(

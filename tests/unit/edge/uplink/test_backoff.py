@@ -32,3 +32,10 @@ def test_success_starts_over() -> None:
         backoff.failed()
     backoff.succeeded()
     assert backoff.failed() <= backoff.first_s
+
+
+def test_looking_for_a_hub_that_is_away_is_quick_and_no_failure() -> None:
+    backoff = Backoff(rng=random.Random(1))
+    waits = [backoff.unreached() for _ in range(100)]
+    assert backoff.probe_s / 2 <= min(waits) < max(waits) <= backoff.probe_s
+    assert backoff.failures == 0
