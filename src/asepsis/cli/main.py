@@ -6,7 +6,7 @@ from typing import Final
 
 from cyclopts import App
 
-from asepsis.cli import device, devices, enrol, gateway, hub, signer
+from asepsis.cli import device, devices, enrol, gateway, hub, people, signer, ward
 from asepsis.cli.demo import demo
 from asepsis.cli.output import problems, show_error
 from asepsis.core.errors import AsepsisError
@@ -21,8 +21,10 @@ app.command(hub.app)
 app.command(signer.app)
 app.command(enrol.app)
 app.command(devices.app)
+app.command(people.app)
 app.command(device.app)
 app.command(gateway.app)
+app.command(ward.app)
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ class WardPlacement:
 
     def revoked(self, name: str) -> None:
         """Keep a revoked device where it stood: it is a condition there, not an empty tile."""
-        for bed in self._beds:
+        for bed in self.beds():
             if any(device.name == name for device in bed.devices):
                 self._gone[name] = (bed.key, self.monotonic())
         self._revocations += 1

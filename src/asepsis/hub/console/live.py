@@ -164,6 +164,7 @@ class WardFeed:
                 async for data in self._past(channel, told, through):
                     yield data
                 told = through
+            self._follow()
             viewer.forget()  # The snapshot holds all of it.
             yield self._snapshot(channel)
             while not viewer.ended:
