@@ -3,6 +3,7 @@
 Source: HL7 v2.8.2 chapters 7.4.2.18 (OBX-18), 7.4.4.10 (PRT-10) and 2A.2.21 (EI).
 """
 
+from functools import lru_cache
 from typing import Final
 
 from asepsis.core.errors import LimitExceeded
@@ -32,13 +33,14 @@ def device_words(message: Message) -> dict[bytes, tuple[str, int]]:
             for word in raw.split(repetition) if repetition in raw else (raw,):
                 if word.strip(message.delimiters.component):
                     found.setdefault(word, (name, field))
-        if len(found) > WORDS_MAX:
-            raise LimitExceeded(f"the message names more than {WORDS_MAX} devices")
+    if len(found) > WORDS_MAX:
+        raise LimitExceeded(f"the message names more than {WORDS_MAX} devices")
     if max(map(len, found), default=0) > WORD_BYTES_MAX:
         raise LimitExceeded(f"a device identifier has more than {WORD_BYTES_MAX} bytes")
     return found
 
 
+@lru_cache(maxsize=4_096)  # Words have at most `WORD_BYTES_MAX` bytes, and come each second.
 def eui64_device(word: bytes, delimiters: Delimiters) -> str | None:
     """Return the device that an identifier of type EUI-64 names: it alone decides, and as a number.
 

@@ -7,6 +7,7 @@ SIGTERM, and exits with 5 for an operator's mistake.
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -52,6 +53,8 @@ BUILD_NS: Final = 1_767_225_600 * 10**9
 HOUSEKEEPING_S: Final = 1.0
 DRAIN_S: Final = 5.0
 BACKOFF_CAP_S: Final = 5.0
+GARBAGE_THRESHOLDS: Final = (20_000, 50, 100)
+"""Messages make no cycles; looking for them at Python's pace costs a tenth of the throughput."""
 EXIT_FAILED: Final = 1
 EXIT_CONFIG: Final = 5
 
@@ -271,6 +274,8 @@ async def serve(settings: Settings) -> None:
     clocks = Clocks(wall=time.time_ns, monotonic=time.monotonic_ns)
     gateway = Gateway(settings, clocks=clocks, rng=random.Random())  # noqa: S311 - jitter
     told = asyncio.Event()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)

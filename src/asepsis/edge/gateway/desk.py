@@ -12,7 +12,7 @@ from typing import Final
 from asepsis.core.errors import AsepsisError, InputError
 from asepsis.core.wire.hl7 import Header, MessageReader
 from asepsis.core.wire.message_record import MessageFindings
-from asepsis.edge.gateway import rules
+from asepsis.edge.gateway import replies, rules
 from asepsis.edge.gateway.findings import Finding, Findings
 from asepsis.edge.gateway.forwarder import Forwarder
 from asepsis.edge.gateway.memory import Known, Mark, Memory
@@ -31,6 +31,9 @@ class Answer:
     """
 
     body: bytes | None
+
+
+_NO_ANSWER: Final = Answer(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,9 @@ class _Open:
 
     mark: Mark
     peer: Peer
-    waiting: list[tuple[Header, Done]] = field(default_factory=list[tuple[Header, Done]])
+    waiting: list[tuple[rules.Judged, Done]] = field(
+        default_factory=list[tuple[rules.Judged, Done]]
+    )
 
 
 class Desk:
@@ -110,22 +115,22 @@ class Desk:
             self._findings.note(
                 Finding.DOUBTFUL_TIME, peer.name, certainty=certainty.value, values=count
             )
-        header, wall_ns = judged.header, self._wall()
-        mark = self._memory.mark(peer.name, rules.identity_of(header), payload)
+        wall_ns = self._wall()
+        mark = self._memory.mark(peer.name, judged.identity, payload)
         same = self._open.get((peer.name, mark.body))
         if same is not None:  # Sent again before it was answered: one message, two answers.
             self._findings.note(Finding.DUPLICATE, peer.name)
-            same.waiting.append((header, done))
+            same.waiting.append((judged, done))
             return
         known = self._memory.known(mark, now_s=wall_ns // _NS_PER_S)
         if known is Known.DUPLICATE:
             self._findings.note(Finding.DUPLICATE, peer.name)
-            done(self._accept(header))
+            done(self._accept(judged))
             return
         if known is Known.ID_REUSED:
             self._findings.note(Finding.ID_REUSED, peer.name)
         findings = rules.findings(judged, peer, reused=known is Known.ID_REUSED, wall_ns=wall_ns)
-        self._store(_Open(mark, peer, [(header, done)]), findings, payload)
+        self._store(_Open(mark, peer, [(judged, done)]), findings, payload)
 
     def tick(self) -> None:
         """Acknowledge what is durable here and waited for the hub long enough."""
@@ -139,22 +144,23 @@ class Desk:
         return self._negative(head, error)
 
     def _refuse(self, peer: Peer, payload: bytes, error: InputError, done: Done) -> None:
-        refused = isinstance(error, rules.Refused)
+        refused = isinstance(error, replies.Refused)
         self._findings.note(
             Finding.REFUSED if refused else Finding.MALFORMED,
             peer.name,
-            code=error.error.code if isinstance(error, rules.Refused) else error.code,
+            code=error.error.code if isinstance(error, replies.Refused) else error.code,
             reason=str(error),
         )
         done(self._negative(payload, error))
 
     def _negative(self, payload: bytes, error: InputError) -> Answer | Withheld:
         try:
-            header = Header.salvage(payload)
-            body = rules.negative(header, error, control_id=self._control_id(), clock=self._wall)
+            return Answer(self._refusal(Header.salvage(payload), error))
         except InputError:
             return Withheld(error.code)  # Nobody could match an answer without a header.
-        return Answer(body)
+
+    def _refusal(self, header: Header, error: InputError) -> bytes | None:
+        return replies.negative(header, error, control_id=self._control_id(), clock=self._wall)
 
     def _store(self, entry: _Open, findings: MessageFindings, payload: bytes) -> None:
         key = (entry.peer.name, entry.mark.body)
@@ -195,17 +201,18 @@ class Desk:
         if not self._unanswered(entry):
             return
         del self._open[entry.peer.name, entry.mark.body]
-        for header, done in entry.waiting:
+        for judged, done in entry.waiting:
             if isinstance(error, InputError):
-                body = rules.negative(
-                    header, error, control_id=self._control_id(), clock=self._wall
-                )
-                done(Answer(body))
+                done(Answer(self._refusal(judged.header, error)))
             else:
-                done(self._accept(header))
+                done(self._accept(judged))
 
-    def _accept(self, header: Header) -> Answer:
-        return Answer(rules.positive(header, control_id=self._control_id(), clock=self._wall))
+    def _accept(self, judged: rules.Judged) -> Answer:
+        accept = judged.accept
+        if accept is None:
+            return _NO_ANSWER
+        own = self._control_id()
+        return Answer(replies.positive(accept, judged.control, control_id=own, clock=self._wall))
 
     def _control_id(self) -> str:
         self._answers += 1

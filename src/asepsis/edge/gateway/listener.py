@@ -15,7 +15,7 @@ from asepsis.edge.gateway.desk import Desk
 from asepsis.edge.gateway.findings import Finding, Findings
 from asepsis.edge.gateway.policy import Door, Peer
 from asepsis.edge.gateway.rate import Bucket
-from asepsis.edge.gateway.session import Place, Session, SessionProtocol
+from asepsis.edge.gateway.session import RECEIVE_BYTES, Place, Session, SessionProtocol
 from asepsis.edge.gateway.settings import ListenerTls
 
 HANDSHAKE_S: Final = 10.0
@@ -61,6 +61,7 @@ class MllpListener:
         self._buckets = {
             peer.name: Bucket(per_s=peer.rate_per_s, burst=peer.burst) for peer in door.peers
         }
+        self._buffer = memoryview(bytearray(RECEIVE_BYTES))
         self._server: asyncio.Server | None = None
 
     async def open(self) -> int:
@@ -74,7 +75,7 @@ class MllpListener:
         context = listener_context(settings.tls) if settings.tls else None
         try:
             self._server = await asyncio.get_running_loop().create_server(
-                lambda: SessionProtocol(self._begin),
+                lambda: SessionProtocol(self._begin, self._buffer),
                 settings.host,
                 settings.port,
                 ssl=context,

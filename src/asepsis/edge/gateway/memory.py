@@ -87,6 +87,7 @@ class Memory:
         self._messages_max = messages_max
         self._age_s = age_s
         self._books: dict[bytes, _Book] = {}
+        self._shorts: dict[str, bytes] = {}
         self._fresh: list[bytes] = []
         self._in_file = 0
         self._rewrite = False
@@ -199,6 +200,12 @@ class Memory:
         return digest.digest()
 
     def _short(self, peer: str) -> bytes:
+        short = self._shorts.get(peer)
+        if short is None:
+            short = self._shorts[peer] = self._short_of(peer)
+        return short
+
+    def _short_of(self, peer: str) -> bytes:
         return hashlib.blake2b(peer.encode(), digest_size=8, key=self._key).digest()
 
 

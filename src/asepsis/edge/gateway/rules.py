@@ -5,32 +5,27 @@ with ERR). What may pass later never comes from here.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from asepsis.core.errors import ContentMismatch, InputError, UnsupportedMedia
 from asepsis.core.mapping.hl7_device import device_words, eui64_device
 from asepsis.core.mapping.sender_time import DOUBTFUL, Certainty, moment
 from asepsis.core.wire.hl7 import Header, Message
-from asepsis.core.wire.hl7_ack import (
-    ACCEPTS,
-    AckCode,
-    AckError,
-    Condition,
-    acknowledge,
-    reaction,
-    wanted,
-)
+from asepsis.core.wire.hl7_ack import Condition
 from asepsis.core.wire.hl7_parts import Delimiters
 from asepsis.core.wire.message_record import NOTHING, Found, MessageFindings, MessagePeer
 from asepsis.edge.gateway.policy import ANY_EVENT, Peer
+from asepsis.edge.gateway.replies import Accept, Refused, accept_of
 
-_ECHOED: Final = (3, 4, 5, 6, 9, 11, 12, 18)
-"""Fields of MSH that an acknowledgement repeats."""
+_KEPT: Final = (3, 4, 5, 6, 9, 11, 12, 15, 16, 18)
+"""Fields of MSH that a sender repeats; what follows from them is worked out once."""
+_KEPT_BYTES_MAX: Final = 1_024
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f]")
 _TIMES: Final = (
     ("MSH", (7,)), ("EVN", (2, 6)), ("OBR", (7, 8)), ("OBX", (14,)),
@@ -40,18 +35,16 @@ DISTINCT_MAX: Final = 1_024
 """Different devices or times that one message may name; more is not one device's message."""
 
 
-class Refused(InputError):  # noqa: N818 - names the finding
-    """A message that its peer may not send; carries its place for ERR."""
+class Known(NamedTuple):
+    """What follows from the header of a message but for its time and id.
 
-    def __init__(
-        self, error: InputError, condition: Condition, *, segment: str, field: int, reject: bool
-    ) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.condition = condition
-        self.segment = segment
-        self.field = field
-        self.reject = reject
+    Attributes:
+        code: MSH-9.1.
+        accept: The positive acknowledgement, None if the sender wants none.
+    """
+
+    code: str
+    accept: Accept | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +53,17 @@ class Judged:
 
     Attributes:
         header: Its header.
+        control: MSH-10.
+        identity: MSH-3, MSH-4 and MSH-10 as one value: by it a sender names a message.
+        accept: Its positive acknowledgement, None if the sender wants none.
         devices: Pairs of an OBX-18 or PRT-10 value as it stands, and the device that it names.
         doubtful: How many different times mean two instants or none, by certainty.
     """
 
     header: Header
+    control: bytes
+    identity: bytes
+    accept: Accept | None
     devices: tuple[tuple[bytes, str], ...]
     doubtful: dict[Certainty, int]
 
@@ -77,16 +76,24 @@ def judge(message: Message, peer: Peer) -> Judged:
             not declared.
     """
     header = message.header
-    _check_echo(header)
-    _check_sender(header, peer)
-    code = _check_type(header, peer)
+    (control,) = message.first("MSH", 10)
+    if _CONTROL.search(control):
+        error = InputError("MSH-10 holds a control byte")
+        raise Refused(error, Condition.DATA_TYPE, segment="MSH", field=0, reject=False)
+    kept = message.first("MSH", *_KEPT)
+    whole = b"".join(kept)
+    if len(whole) <= _KEPT_BYTES_MAX and whole.isascii():
+        known = _known(peer, message.delimiters, kept)
+    else:
+        known = _know(peer, header)
     devices = _devices(message, peer)
-    if code == "ORU" and peer.device_required and not devices:
+    if known.code == "ORU" and peer.device_required and not devices:
         error = ContentMismatch("no OBX-18 or PRT-10 names a device")
         raise Refused(
             error, Condition.REQUIRED_FIELD_MISSING, segment="OBX", field=18, reject=False
         )
-    return Judged(header, devices, _doubtful(message, peer))
+    identity = b"\r".join((kept[0], kept[1], control))
+    return Judged(header, control, identity, known.accept, devices, _doubtful(message, peer))
 
 
 def identity_of(header: Header) -> bytes:
@@ -94,17 +101,28 @@ def identity_of(header: Header) -> bytes:
     return b"\r".join((header.raw(3), header.raw(4), header.raw(10)))
 
 
-def _check_echo(header: Header) -> None:
-    """Refuse a header that no acknowledgement could repeat, before anything is made durable."""
-    error: InputError | None = None
-    if _CONTROL.search(header.raw(10)):
-        error = InputError("MSH-10 holds a control byte")
+@lru_cache(maxsize=2_048)
+def _known(peer: Peer, delimiters: Delimiters, kept: tuple[bytes, ...]) -> Known:
+    fields = [b"MSH", delimiters.encoding, *[b""] * 16]
+    for field, raw in zip(_KEPT, kept, strict=True):
+        fields[field - 1] = raw
+    return _know(peer, Header(fields, delimiters, marked=False))
+
+
+def _know(peer: Peer, header: Header) -> Known:
+    """Judge a header; `Refused` as `judge`."""
     try:
-        _accept(header.delimiters, tuple(map(header.raw, _ECHOED)), enhanced=header.enhanced)
-    except InputError as found:
-        error = found
-    if error is not None:
-        raise Refused(error, Condition.DATA_TYPE, segment="MSH", field=0, reject=False)
+        # Before anything is made durable: a header that no acknowledgement could repeat.
+        accept = accept_of(header)
+        code, event = header.message_code, header.trigger_event
+    except InputError as error:
+        raise Refused(error, Condition.DATA_TYPE, segment="MSH", field=0, reject=False) from error
+    _check_sender(header, peer)
+    if (code, event) not in peer.types and (code, ANY_EVENT) not in peer.types:
+        error = UnsupportedMedia("this type of message is not taken from this peer")
+        condition = Condition.UNSUPPORTED_MESSAGE_TYPE
+        raise Refused(error, condition, segment="MSH", field=9, reject=True)
+    return Known(code, accept)
 
 
 def _check_sender(header: Header, peer: Peer) -> None:
@@ -115,15 +133,6 @@ def _check_sender(header: Header, peer: Peer) -> None:
         return
     error = ContentMismatch("MSH-3 and MSH-4 do not name this peer")
     raise Refused(error, Condition.UNKNOWN_KEY_IDENTIFIER, segment="MSH", field=3, reject=True)
-
-
-def _check_type(header: Header, peer: Peer) -> str:
-    code, event = header.message_code, header.trigger_event
-    if (code, event) not in peer.types and (code, ANY_EVENT) not in peer.types:
-        error = UnsupportedMedia("this type of message is not taken from this peer")
-        condition = Condition.UNSUPPORTED_MESSAGE_TYPE
-        raise Refused(error, condition, segment="MSH", field=9, reject=True)
-    return code
 
 
 def _devices(message: Message, peer: Peer) -> tuple[tuple[bytes, str], ...]:
@@ -197,115 +206,26 @@ def _offset_min(zone: ZoneInfo, quarter: int) -> int:
 
 def _doubtful(message: Message, peer: Peer) -> dict[Certainty, int]:
     found: dict[Certainty, int] = {}
-    names = set(message.names)
     component = message.delimiters.component
     for segment, fields in _TIMES:
-        if segment.encode() not in names:
-            continue
         for column in message.columns(segment, *fields):
             for raw in _distinct(column):
-                certainty = moment(raw.split(component, 1)[0], peer.zone).certainty
+                written = raw.split(component, 1)[0] if component in raw else raw
+                certainty = moment(written, peer.zone).certainty
                 if certainty in DOUBTFUL:
                     found[certainty] = found.get(certainty, 0) + 1
     return found
 
 
-def _distinct(values: Iterable[bytes]) -> set[bytes]:
+_NOTHING: Final[frozenset[bytes]] = frozenset()
+
+
+def _distinct(values: Sequence[bytes]) -> AbstractSet[bytes]:
+    if not values:
+        return _NOTHING
     found = set(values)
     found.discard(b"")
     if len(found) > DISTINCT_MAX:
         error = ContentMismatch(f"one field has more than {DISTINCT_MAX} different values")
         raise Refused(error, Condition.DATA_TYPE, segment="OBX", field=0, reject=False)
     return found
-
-
-def positive(header: Header, *, control_id: str, clock: Callable[[], int]) -> bytes | None:
-    """Return the acknowledgement of a durable message, or None if the sender wants none.
-
-    A sender's acknowledgements differ in three fields only, so the rest is kept.
-
-    Source: HL7 v2.8.2 section 2.9.2 (original mode), 2.9.3 (enhanced mode), table 0155.
-    """
-    if header.enhanced and not wanted(header.accept_acknowledgement, failed=False):
-        return None
-    kept = _accept(header.delimiters, tuple(map(header.raw, _ECHOED)), enhanced=header.enhanced)
-    own = control_id.encode("ascii")
-    # Without an id to repeat, the last separator is left out, as the codec leaves it out.
-    asked = header.raw(10)
-    end = kept[2] + asked if asked else kept[2][:-1]
-    return b"".join((kept[0], _stamp(clock()), kept[1], own, end, b"\r"))
-
-
-@lru_cache(maxsize=1_024)
-def _accept(
-    delimiters: Delimiters, echoed: tuple[bytes, ...], *, enhanced: bool
-) -> tuple[bytes, bytes, bytes]:
-    """Return an acknowledgement cut where MSH-7, MSH-10 and MSA-2 stand."""
-    fields = [b"MSH", delimiters.encoding, *[b""] * 16]
-    for field, raw in zip(_ECHOED, echoed, strict=True):
-        fields[field - 1] = raw
-    code = AckCode.COMMIT_ACCEPT if enhanced else AckCode.APPLICATION_ACCEPT
-    header = Header(fields, delimiters, marked=False)
-    whole = acknowledge(header, code, control_id="1", clock=lambda: 0)
-    separator = delimiters.field
-    msh, msa, _ = whole.split(b"\r")
-    parts = msh.split(separator)
-    return (
-        separator.join((*parts[:6], b"")),
-        separator.join((b"", *parts[7:9], b"")),
-        separator.join((b"", *parts[10:]))
-        + b"\r"
-        + separator.join((*msa.split(separator)[:2], b"")),
-    )
-
-
-def _stamp(wall_ns: int) -> bytes:
-    """Write a DTM in UTC with milliseconds. Source: HL7 v2.8.2 chapter 2A, data type DTM."""
-    second, rest = divmod(wall_ns, 10**9)
-    return b"%b.%03d+0000" % (_second(second), rest // 10**6)
-
-
-@lru_cache(maxsize=4)
-def _second(wall_s: int) -> bytes:
-    return f"{datetime.fromtimestamp(wall_s, UTC):%Y%m%d%H%M%S}".encode()
-
-
-def negative(
-    header: Header, error: InputError, *, control_id: str, clock: Callable[[], int]
-) -> bytes | None:
-    """Return the answer to a message that is refused for good, or None if none is wanted."""
-    code, reason = _verdict(error, commit=header.enhanced)
-    return _answer(header, code, reason, control_id, clock)
-
-
-def _verdict(error: InputError, *, commit: bool) -> tuple[AckCode, AckError]:
-    if isinstance(error, Refused):
-        rejected = {
-            (True, True): AckCode.COMMIT_REJECT,
-            (True, False): AckCode.APPLICATION_REJECT,
-            (False, True): AckCode.COMMIT_ERROR,
-            (False, False): AckCode.APPLICATION_ERROR,
-        }
-        reason = AckError(
-            condition=error.condition,
-            text=f"{error.error.code}: {error}",
-            segment=error.segment,
-            field=error.field,
-        )
-        return rejected[error.reject, commit], reason
-    answer = reaction(error, commit=commit)
-    assert answer is not None, "an input error is always answered"  # noqa: S101 - our own table
-    return answer
-
-
-def _answer(
-    header: Header,
-    code: AckCode,
-    reason: AckError | None,
-    control_id: str,
-    clock: Callable[[], int],
-) -> bytes | None:
-    asked = header.accept_acknowledgement if header.enhanced else ""
-    if not wanted(asked, failed=code not in ACCEPTS):
-        return None
-    return acknowledge(header, code, control_id=control_id, clock=clock, error=reason)

@@ -14,14 +14,14 @@ from typing import Final, cast
 
 from asepsis.core.errors import FramingError, InputError, LimitExceeded
 from asepsis.core.wire.hl7 import Hl7Limits, MessageReader
-from asepsis.core.wire.mllp import START, FrameReader, frame
+from asepsis.core.wire.mllp import FrameReader, frame
 from asepsis.edge.gateway.desk import Answer, Desk, Withheld
 from asepsis.edge.gateway.findings import Finding, Findings
 from asepsis.edge.gateway.policy import Peer
 from asepsis.edge.gateway.rate import Bucket
 
-HEAD_BYTES: Final = 8_192
-"""Of a frame in progress so many bytes are kept, to answer it if it grows too large."""
+RECEIVE_BYTES: Final = 65_536
+"""Most bytes taken from one connection at once."""
 UNSENT_BYTES_MAX: Final = 65_536
 """Answers a peer leaves unread before it is cut."""
 NEVER: Final = float("inf")
@@ -70,7 +70,6 @@ class Session:
         self._frames = FrameReader(frame_bytes_max=peer.message_bytes_max)
         self._reader = MessageReader(limits=Hl7Limits(bytes_max=peer.message_bytes_max))
         self._entries: deque[_Entry] = deque()
-        self._head = b""
         self._paused = False
         self._flushing = False
         self._waiting: asyncio.TimerHandle | None = None
@@ -80,11 +79,10 @@ class Session:
         self._broken = False  # The stream cannot go on, but answers before its end are still due.
         transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
 
-    def feed(self, chunk: bytes) -> None:
+    def feed(self, chunk: memoryview) -> None:
         """Take received bytes."""
         if self._over or self._broken:
             return
-        self._head = (self._head + chunk)[: HEAD_BYTES + len(chunk)]
         self._frames.feed(chunk)
         self._pump()
 
@@ -121,7 +119,6 @@ class Session:
                 payload = self._frames.next_frame()
                 if payload is None:
                     break
-                self._head = self._head[len(payload) + 3 :]
                 self._frame_deadline_s = NEVER
                 self._take(payload)
         except LimitExceeded as error:
@@ -211,8 +208,7 @@ class Session:
 
     def _oversized(self, error: InputError) -> None:
         self._broken = True
-        head = self._head.removeprefix(START)[:HEAD_BYTES]
-        answer = self._place.desk.oversized(self._place.peer, head, error)
+        answer = self._place.desk.oversized(self._place.peer, self._frames.oversized, error)
         entry = _Entry(answer)
         self._entries.append(entry)
         self._entries.append(_Entry(Withheld("over")))  # The stream cannot go on after it.
@@ -225,15 +221,20 @@ class Session:
             self._transport.close()
 
 
-class SessionProtocol(asyncio.Protocol):
+class SessionProtocol(asyncio.BufferedProtocol):
     """The face of a session towards the event loop.
 
     Args:
         begin: Returns the session of a new connection, or None if it is not wanted.
+        buffer: Where received bytes land; the connections of a loop share it, because each takes
+            what is in it before the next one is asked.
     """
 
-    def __init__(self, begin: Callable[[asyncio.Transport], Session | None]) -> None:
+    def __init__(
+        self, begin: Callable[[asyncio.Transport], Session | None], buffer: memoryview
+    ) -> None:
         self._begin = begin
+        self._buffer = buffer
         self._session: Session | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -243,10 +244,14 @@ class SessionProtocol(asyncio.Protocol):
         if self._session is None:
             stream.abort()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """Return where the next bytes go."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Pass bytes on."""
         if self._session is not None:
-            self._session.feed(data)
+            self._session.feed(self._buffer[:nbytes])
 
     def pause_writing(self) -> None:
         """End a peer that does not read its answers."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from asepsis.core.errors import InputError
 from asepsis.core.wire.hl7 import Message
 from asepsis.core.wire.hl7_ack import AckCode, acknowledge
-from asepsis.edge.gateway import rules
+from asepsis.edge.gateway import replies, rules
 from asepsis.edge.gateway.policy import Peer, peer_of
 from asepsis.edge.gateway.settings import DeviceEntry, PeerEntry, SenderName
 
@@ -52,7 +52,11 @@ def test_the_kept_acknowledgement_is_the_written_one(
     )
     code = AckCode.COMMIT_ACCEPT if enhanced else AckCode.APPLICATION_ACCEPT
     written = acknowledge(message.header, code, control_id="7-1", clock=lambda: NOW_NS)
-    kept = rules.positive(message.header, control_id="7-1", clock=lambda: NOW_NS)
+    header = message.header
+    accept = replies.accept_of(header)
+    kept = accept and replies.positive(
+        accept, header.raw(10), control_id="7-1", clock=lambda: NOW_NS
+    )
     assert kept == written
 
 
@@ -79,7 +83,7 @@ def test_a_header_that_cannot_be_echoed_is_refused_before_it_is_stored(header: b
 def test_a_required_device_must_be_named() -> None:
     message = Message.parse(b"MSH|^~\\&|MON|ICU|||2026||ORU^R01|1|P|2.6\rOBX|1|NM\r")
     assert rules.judge(message, PEER).devices == ()
-    with pytest.raises(rules.Refused) as caught:
+    with pytest.raises(replies.Refused) as caught:
         rules.judge(message, peer(device_required=True))
     assert caught.value.field == 18
 
@@ -87,7 +91,7 @@ def test_a_required_device_must_be_named() -> None:
 def test_a_message_with_a_thousand_devices_is_nobodys() -> None:
     rows = b"".join(b"OBX|%d|NM||||||||||||||||D-%d\r" % (n, n) for n in range(1_100))
     message = Message.parse(b"MSH|^~\\&|MON|ICU|||2026||ORU^R01|1|P|2.6\r" + rows)
-    with pytest.raises(rules.Refused):
+    with pytest.raises(replies.Refused):
         rules.judge(message, PEER)
 
 
