@@ -93,7 +93,7 @@ class Stage:
         self.setting = setting or Setting()
         self.new = [player for player in self.setting.players if not player.legacy]
         self.legacy = [player for player in self.setting.players if player.legacy]
-        self.watched = [player.name for player in self.new]
+        self.watched = [player.name for player in self.setting.players]
         self.network = self.setting.network or Switch()
         self._stack = ExitStack()
         self._rng = Random()  # noqa: S311 - jitter

@@ -41,6 +41,7 @@ def play(stage: Stage) -> None:
         "The ward is live",
         f"every device is seen {stage.summary.live_s:.0f} s after the start",
     )
+    _admit(stage)
 
 
 def _open_console(stage: Stage) -> None:
@@ -72,7 +73,7 @@ def _tell_layers(stage: Stage) -> None:
 
 
 def _furnish(stage: Stage) -> None:
-    """Say where devices stand, let fixed ones follow ADT, and admit the patients."""
+    """Say where the devices stand, and let those that are fixed at a bed follow ADT."""
     for player in stage.setting.players:
         stage.people.put(
             f"/api/devices/{quote(player.name, safe='')}/place",
@@ -80,6 +81,10 @@ def _furnish(stage: Stage) -> None:
         )
     rule = f"/api/wards/{cast.WARD}/rule"
     stage.people.put(rule, {"follow_adt": True, "confirm": cast.WARD})
+
+
+def _admit(stage: Stage) -> None:
+    """Admit the patients; devices that measure already become theirs, as the ward's rule says."""
     for person in cast.PATIENTS:
         stage.admissions.admit(person)
     try:
