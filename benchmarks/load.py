@@ -171,6 +171,7 @@ class Lane(asyncio.Protocol):
         self._ledger = ledger
         self._waiting: list[tuple[int, float]] = []
         self._buffer = b""
+        self.gone = False
         self.transport: asyncio.Transport | None = None
         # Proves the connection: the hub cuts connections that never complete a request.
         self.greeted = asyncio.get_running_loop().create_future()
@@ -180,11 +181,11 @@ class Lane(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass.
         self.transport.write(GREETING)
 
-    def post(self, sequence: int, body: bytes) -> None:
-        """Send one record now."""
+    def post(self, sequence: int, body: bytes, headers: bytes = b"") -> None:
+        """Send one record now; `headers` are further lines, each after a line end."""
         self._waiting.append((sequence, time.perf_counter()))
         assert self.transport is not None
-        self.transport.write(b"%b%d\r\n\r\n%b" % (self.head, len(body), body))
+        self.transport.write(b"%b%d%b\r\n\r\n%b" % (self.head, len(body), headers, body))
 
     def data_received(self, data: bytes) -> None:
         """Note every complete answer."""
@@ -206,6 +207,7 @@ class Lane(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Say so to whoever waits for the greeting."""
+        self.gone = True
         if not self.greeted.done():
             self.greeted.set_exception(ConnectionError(f"cut before the first answer: {exc}"))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 NAMES = {
     "vitals": "vitals.py",
+    "alerts": "alerts.py",
     "hl7-parse": "hl7_parse.py",
     "durability": "durability.py",
     "handshakes": "handshakes.py",
