@@ -22,8 +22,10 @@ from asepsis.core.model.time import Instant
 from asepsis.core.trust import tls
 from asepsis.core.trust.origin_chain import ChainHead, key_id, sign_batch
 from asepsis.core.wire import float_type, frames, origin
-from asepsis.edge.device import catalogue
-from asepsis.edge.device.sources import TICKS_PER_S, SimulatedPatient
+from asepsis.edge.device import models
+from asepsis.edge.device.catalogue import ABOVE_LIMIT
+from asepsis.edge.device.source_monitor import SimulatedPatient
+from asepsis.edge.device.sources import TICKS_PER_S
 from asepsis.edge.uplink.connection import Endpoint, HubConnection
 from hospital import Machine
 
@@ -107,7 +109,7 @@ class Bed:
             priority=priority,
             latching=False,
             inactivation=Inactivation.NONE,
-            mdc_code=catalogue.ABOVE_LIMIT,
+            mdc_code=ABOVE_LIMIT,
             source_handle=source,
             offset_ms=0,
             text=text,
@@ -127,7 +129,7 @@ class Bed:
             encoded = self._frames(ticks, at_ns - 1_000_000_000) if self.waves else []
             digests = [
                 origin.WaveformDigest(wave.handle, self._frame, frames.frame_digest(frame))
-                for wave, frame in zip(catalogue.WAVES, encoded, strict=False)
+                for wave, frame in zip(models.MONITOR.waves, encoded, strict=False)
             ]
             body = self._signed(
                 lambda header: origin.encode_batch(header, numerics=numerics, digests=digests),
@@ -145,7 +147,7 @@ class Bed:
     def _numerics(self) -> list[Numeric]:
         found: list[Numeric] = []
         values = self.patient.values() | self.overrides
-        for sign in catalogue.SIGNS:
+        for sign in models.MONITOR.signs:
             value = values[sign.handle]
             if sign.handle in self.withheld or value is None:
                 continue
@@ -166,7 +168,7 @@ class Bed:
     def _frames(self, ticks: list[tuple[object, ...]], at_ns: int) -> list[bytes]:
         self._frame += 1
         found: list[bytes] = []
-        for index, wave in enumerate(catalogue.WAVES):
+        for index, wave in enumerate(models.MONITOR.waves):
             samples = array("h")
             for tick in ticks:
                 samples.extend(tick[index].values)
