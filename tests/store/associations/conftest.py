@@ -27,7 +27,8 @@ BED_A, BED_B = Place("ICU", "1", "A"), Place("ICU", "1", "B")
 
 def written(ns: int) -> str:
     """Return an HL7 time."""
-    return f"{datetime.fromtimestamp(ns // SECOND_NS, UTC):%Y%m%d%H%M%S}.{ns % SECOND_NS // 100_000:04d}+0000"
+    part = ns % SECOND_NS // 100_000
+    return f"{datetime.fromtimestamp(ns // SECOND_NS, UTC):%Y%m%d%H%M%S}.{part:04d}+0000"
 
 
 def adt(
@@ -86,9 +87,7 @@ class Ward:
     def say(self, body: bytes) -> None:
         """Take an ADT message now."""
         message = Message.parse(body)
-        self.run(
-            self.follower.apply(message, actor="adt:test", zone=UTC, arrived_ns=self.clock())
-        )
+        self.run(self.follower.apply(message, actor="adt:test", zone=UTC, arrived_ns=self.clock()))
 
     def admit(self, patient: PatientId, place: Place) -> None:
         """Take an A01 that says: now."""

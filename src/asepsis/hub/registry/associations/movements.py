@@ -20,6 +20,7 @@ from asepsis.hub.registry.associations.rules import (
     EFFECTS,
     FUTURE_NS_MAX,
     LEAVING,
+    PROMPT_NS_MAX,
     Effect,
     Reason,
 )
@@ -41,7 +42,7 @@ class Movement:
         event_ns: First moment that its time can mean.
         leaves_ns: From here the patient is no longer where they were.
         target_ns: For a cancellation, `event_ns` of what is cancelled; None if it does not say.
-        certain: Whether order and time are beyond doubt; if not it only proposes.
+        certain: Whether it is fresh, and its order and time beyond doubt; if not it only proposes.
         leaving: Why associations end if it takes the patient away.
     """
 
@@ -81,7 +82,8 @@ def movement(
     if happened is None or entered is None or happened.latest_ns > arrived_ns + FUTURE_NS_MAX:
         happened, certain = None, False
     else:
-        certain = not happened.ambiguous and not entered.ambiguous
+        prompt = arrived_ns - entered.latest_ns <= PROMPT_NS_MAX
+        certain = prompt and not happened.ambiguous and not entered.ambiguous
     return Movement(
         effect=effect,
         patient=patient,

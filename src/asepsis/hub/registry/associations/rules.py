@@ -18,10 +18,14 @@ LATE_NS_MAX: Final = 31 * 86_400 * SECOND_NS
 """Longest interval that one late assignment covers: 31 days."""
 FUTURE_NS_MAX: Final = 5 * MINUTE_NS
 """An event further ahead of the hub's clock than 5 min is a plan, or a wrong clock."""
+PROMPT_NS_MAX: Final = 10 * MINUTE_NS
+"""News that came over 10 min after it was entered only proposes: more may be under way."""
 COARSE_NS_MAX: Final = 120 * MINUTE_NS
 """The start of a stretch of up to 2 h still says when a patient left; that of a day does not."""
 SHORT_VACANCY_NS: Final = 30 * SECOND_NS
 """A fixed monitor that is free for less than 30 s was not moved to another patient in between."""
+PUT_ON_BEFORE_NS: Final = 5 * MINUTE_NS
+"""A patient may be put on a monitor up to 5 min before ADT says that they came to the bed."""
 PROPOSALS_MAX: Final = 8
 """Proposals that wait for one device."""
 REASON_CHARS_MAX: Final = 200

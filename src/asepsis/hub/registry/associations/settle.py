@@ -11,7 +11,7 @@ from typing import Final
 from asepsis.core.model.association import Association, AssociationState, Basis
 from asepsis.core.model.patient import PatientId, Place
 from asepsis.hub.registry.associations.book import PlacedDevice
-from asepsis.hub.registry.associations.rules import PROPOSALS_MAX, Reason
+from asepsis.hub.registry.associations.rules import PROPOSALS_MAX, PUT_ON_BEFORE_NS, Reason
 from asepsis.hub.registry.associations.scene import HELD, Scene, Stay, Use
 
 ADT: Final = "adt"
@@ -125,14 +125,13 @@ def _follow_adt(scene: Scene, placed: PlacedDevice, stay: Stay) -> bool:
         return False
     if stay.start_ns < placed.since_ns or _declined(scene, placed.device, stay):
         return False
+    others = [s for s in scene.stays_at(placed.place) if not scene.same(s.patient, stay.patient)]
+    if any(other.event_ns >= stay.event_ns for other in others):
+        return False  # Somebody came to the bed since; did this patient ever come back to it?
     before = scene.held(device=placed.device)
     if _speaks_against(scene, placed.device, stay, before):
         return False
-    left_ns = [
-        other.end_ns
-        for other in scene.stays_at(placed.place)
-        if other.end_ns is not None and not scene.same(other.patient, stay.patient)
-    ]
+    left_ns = [other.end_ns for other in others if other.end_ns is not None]
     ended_ns = [one.end_ns for one in before if one.end_ns is not None]
     start_ns = max(stay.start_ns, since_ns, *left_ns, *ended_ns)
     confirm_by_rule(scene, placed, stay, start_ns=start_ns)
@@ -146,9 +145,13 @@ def _speaks_against(scene: Scene, device: str, stay: Stay, before: Sequence[Asso
         return False  # It signs no states: the ward trusts ADT alone for it.
     if use.unseen or use.vacated_ns >= stay.start_ns:
         return True  # Somebody was taken off since; who was put on is not in ADT.
-    other = [one for one in before if not scene.same(one.patient, stay.patient)]
-    # Another patient was on it, and it never came free.
-    return use.use is Use.ATTACHED and any(use.since_ns < (o.end_ns or 0) for o in other)
+    if use.use is not Use.ATTACHED:
+        return False
+    this_use = [one for one in before if one.end_ns is None or one.end_ns > use.since_ns]
+    if any(not scene.same(one.patient, stay.patient) for one in this_use):
+        return True  # Another patient was on it, and it never came free.
+    # Somebody was on it long before ADT says that this patient came.
+    return not this_use and use.since_ns < stay.event_ns - PUT_ON_BEFORE_NS
 
 
 def confirm_by_rule(scene: Scene, placed: PlacedDevice, stay: Stay, *, start_ns: int) -> None:
