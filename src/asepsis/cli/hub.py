@@ -1,5 +1,6 @@
 """`asepsis hub`: set up and run the hospital's server."""
 
+import dataclasses
 import json as json_module
 import os
 import time
@@ -8,10 +9,13 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from asepsis.cli.output import console, show_json
-from asepsis.core.errors import ConfigError
+from asepsis.cli.output import console, show_json, show_table
+from asepsis.core.errors import ConfigError, InputError
 from asepsis.hub import initialise, run
+from asepsis.hub.app.records_rebuild import rebuild_records, retention_of
 from asepsis.hub.keyholder import separation
+from asepsis.hub.records.plan import BEDS_MAX, plan
+from asepsis.hub.settings import DAY_S, Settings, read_settings
 
 app: Final = App(name="hub", help="Set up and run the hospital's server.")
 DATA: Final = Path("/var/lib/asepsis")
@@ -28,9 +32,62 @@ passphrase_file = "{passphrase}"
 
 
 @app.default
-def hub(*, data: Data = DATA) -> int:
+def hub(
+    *,
+    data: Data = DATA,
+    plan_storage: Annotated[
+        bool, Parameter(negative="", help="Print the disk that so many beds need, and end.")
+    ] = False,
+    beds: Annotated[int, Parameter(help="Beds of the plan.")] = 1_000,
+    rebuild_records: Annotated[
+        bool, Parameter(negative="", help="Make the record anew from the journal, and end.")
+    ] = False,
+    json: bool = False,
+) -> int:
     """Run the hub until it is told to stop; it starts its signer by itself."""
+    if plan_storage:
+        _plan(data / "hub.toml", beds, as_json=json)
+        return 0
+    if rebuild_records:
+        _rebuild(read_settings(data / "hub.toml"), as_json=json)
+        return 0
     return run.main([str(data / "hub.toml")])
+
+
+def _plan(file: Path, beds: int, *, as_json: bool) -> None:
+    """Print a plan for the settings of a hub, or for the defaults where there is none yet."""
+    if not 1 <= beds <= BEDS_MAX:
+        raise InputError(f"a plan is for 1 to {BEDS_MAX} beds")
+    settings = read_settings(file) if file.exists() else Settings()
+    ages = {name: getattr(settings.journal.lanes, name).age_s for name in ("vitals", "waveform")}
+    lines = plan(beds, retention_of(settings), ages)
+    total = sum(line.byte_count for line in lines)
+    if as_json:
+        parts = [{"what": li.what, "held_s": li.held_s, "bytes": li.byte_count} for li in lines]
+        show_json({"beds": beds, "parts": parts, "bytes": total})
+        return
+    rows = [(li.what, f"{li.held_s / DAY_S:g}", _gigabytes(li.byte_count)) for li in lines]
+    show_table(
+        f"Disk for {beds} beds",
+        ("part", "days held", "GB"),
+        [*rows, ("all", "", _gigabytes(total))],
+    )
+    console.print("A bed: 28 numerics and 1,500 samples a second, 350 alarm conditions a day.")
+
+
+def _gigabytes(byte_count: int) -> str:
+    return f"{byte_count / 1e9:,.1f}"
+
+
+def _rebuild(settings: Settings, *, as_json: bool) -> None:
+    outcome = rebuild_records(settings)
+    if as_json:
+        show_json(dataclasses.asdict(outcome))
+        return
+    console.print(f"Record made anew from {outcome.records} records of the journal.")
+    console.print(f"Carried over from before: {outcome.carried_rows} rows.")
+    if outcome.lost_rows:
+        console.print(f"Not readable in the old record: {outcome.lost_rows} rows.")
 
 
 @app.command

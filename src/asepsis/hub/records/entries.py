@@ -406,6 +406,22 @@ def alarm_of(entry: bytes) -> StoredAlarm:
         raise FramingError("an entry that is no alarm event") from error
 
 
+def received_ns(kind: str, entry: bytes) -> int:
+    """Return when an entry arrived; of a promise, which does not keep it, when it was made.
+
+    Raises:
+        FramingError: Not an entry of that kind.
+    """
+    match kind:
+        case "numerics":
+            return origin_of(entry).received_at_ns
+        case "alarms":
+            return alarm_of(entry).received_at_ns
+        case _:
+            promise = promise_of(entry) is not None
+            return frame_start_ns(entry) if promise else frame_of(entry).received_at_ns
+
+
 def _differences(samples: bytes) -> bytes:
     """Subtract from every 16-bit sample the one after it, all in one step.
 

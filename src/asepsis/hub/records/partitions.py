@@ -161,6 +161,17 @@ class Partitions:
             rows = connection.execute("SELECT name FROM device ORDER BY name").fetchall()
         return [name for (name,) in rows]
 
+    def slots(self, kind: Kind, device: str, day: int) -> list[int]:
+        """Return the slots of a device in a file, ascending."""
+        base = day * slots_per_day(kind)
+        with _translated(), self._reading(self._path(kind, day)) as connection:
+            rows = connection.execute(
+                "SELECT block.id FROM block JOIN device ON device.name = ?"
+                " WHERE block.id >> 16 = device.id ORDER BY block.id",
+                (device,),
+            ).fetchall()
+        return [base + (number & (1 << _SLOT_BITS) - 1) for (number,) in rows]
+
     def close(self) -> None:
         """Close every connection; the last one of a file copies its log into it."""
         with self._lock:

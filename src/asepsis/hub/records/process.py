@@ -30,6 +30,7 @@ from asepsis.hub.records import link, queries
 from asepsis.hub.records.keeper import Keeper
 from asepsis.hub.records.kinds import Retention
 from asepsis.hub.records.ports import Readers
+from asepsis.hub.records.rebuild import recover
 
 NICE: Final = 10
 FLUSH_EVERY_S: Final = 5.0
@@ -74,6 +75,7 @@ def open_keeper(setup: queries.Setup, readers: Readers) -> tuple[Keeper, Followe
         TransientError: The disk failed.
     """
     folder = Path(setup.folder)
+    recover(folder / FOLDER)
     kek = KeyEncryptionKey(KekSource(setup.kek_source), setup.kek_secret)
     aead = CryptographyAead()
     record_keys = DayKeys(folder / FOLDER / KEYS, kek=kek, aead=aead)
