@@ -2,23 +2,32 @@
 
 import threading
 import time
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 from hub_ward import Ward
 from sqlalchemy import update
 
 from asepsis.core.errors import Unavailable
-from asepsis.core.model.alarm import AlarmPhase
+from asepsis.core.model.alarm import (
+    AlarmEvent,
+    AlarmKind,
+    AlarmPhase,
+    AlarmPriority,
+    Inactivation,
+)
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.trust.identity import Profile
 from asepsis.edge.uplink.clock import TrustedClock
 from asepsis.hub.opening import open_kek, open_store
 from asepsis.hub.registry.tables import devices
 from asepsis.hub.settings import read_settings
-from asepsis.tools.simulator.bed import Bed
+from asepsis.tools.simulator.bed import HIGH_LIMIT_EVENT, Bed
 from asepsis.tools.simulator.legacy_process import AdtOrder, adt_message
 from hospital import Hospital, Machine, device_name, system_name
 
@@ -75,7 +84,7 @@ class ConsoleWard:
     def add_person(self, name: str, roles: list[str]) -> None:
         """Add somebody with the password that everybody has here."""
         assert self.api.post("/api/people", json={"name": name, "roles": roles}).is_success
-        path = f"/api/people/{name}/password"
+        path = f"/api/people/{quote(name, safe='')}/password"
         assert self.api.post(path, json={"password": PASSWORD}).is_success
 
     def client(self) -> httpx.Client:
@@ -115,14 +124,36 @@ class ConsoleWard:
         """Put a device at a bed."""
         where = {"point_of_care": WARD, "room": "1", "bed": bed}
         path = f"/api/devices/{device_name(number)}/place"
-        body: dict[str, Any] = {"place": where, "fixed": fixed, "confirm": True}
+        body: dict[str, Any] = {"place": where, "fixed": fixed}
         answer = self.api.put(path, json=body)
         assert answer.is_success, answer.text
 
-    def bed(self, number: int, *, seed: int | None = None) -> "LiveBed":
+    def bed(self, number: int) -> "LiveBed":
         """Return a device that can measure once a second."""
-        machine = self.ward.machines[device_name(number)]
-        return LiveBed(self, machine, number if seed is None else seed)
+        return LiveBed(self, self.ward.machines[device_name(number)], seed=number)
+
+    def say_alarms(self, number: int, texts: Sequence[str]) -> None:
+        """Let a device begin an alarm condition for each text."""
+        bed, client = self.ward.bed(device_name(number)), self.ward.client(device_name(number))
+        bed.epoch = time.time_ns() // 10**9
+        now = (time.time_ns(), time.monotonic_ns())
+        alarms = [
+            AlarmEvent(
+                condition_id=uuid.uuid4().bytes,
+                phase=AlarmPhase.ONSET,
+                kind=AlarmKind.PHYSIOLOGICAL,
+                priority=AlarmPriority.MEDIUM,
+                latching=False,
+                inactivation=Inactivation.NONE,
+                mdc_code=HIGH_LIMIT_EVENT,
+                source_handle=1,
+                offset_ms=0,
+                text=text,
+            )
+            for text in texts
+        ]
+        answer = client.post("/origin", content=bed.tell(*now, alarms=alarms), headers=BATCH)
+        assert answer.status_code == 201, answer.text
 
     def close(self) -> None:
         """End everything."""
@@ -149,7 +180,7 @@ class ConsoleWard:
 class LiveBed:
     """A device that signs and sends one second of simulated signs at a time."""
 
-    def __init__(self, ward: ConsoleWard, machine: Machine, seed: int) -> None:
+    def __init__(self, ward: ConsoleWard, machine: Machine, *, seed: int) -> None:
         assert machine.origin_key is not None
         clock = TrustedClock(
             ward.folder / f"time-{seed}-{time.monotonic_ns()}.json",
