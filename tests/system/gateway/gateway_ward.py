@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from asepsis.core.journal.ports import Append
 from asepsis.core.model.lanes import Lane
 from asepsis.core.trust.identity import Profile
 from asepsis.core.wire import message_record
@@ -26,6 +27,7 @@ from asepsis.core.wire.mllp import FrameReader, frame
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import Hospital as Addresses
 from asepsis.edge.uplink.folder import IdentityFolder
+from asepsis.hub.exchange import technical
 from asepsis.hub.opening import open_journal, open_kek
 from asepsis.hub.settings import read_settings
 from hospital import Hospital, HubProcess, Machine, device_name, system_name
@@ -134,19 +136,32 @@ class Ward:
 
     def entries(self) -> list[MessageEntry]:
         """Stop the hub and return every message in its journal with its findings, in order."""
+        found: list[MessageEntry] = []
+        for append in self._records(Lane.MESSAGE):
+            assert append.producer == GATEWAY
+            found += message_record.decode(append.kind, append.body, sequence=append.sequence)
+        return found
+
+    def technical(self) -> list[technical.TechnicalEvent]:
+        """Stop the hub and return the technical alarm events that it has found, in order."""
+        return [
+            technical.decode_event(append.body)
+            for append in self._records(Lane.ALERT)
+            if append.kind == technical.EVENT_KIND
+        ]
+
+    def _records(self, lane: Lane) -> list[Append]:
         assert self.hub is not None
         if self.hub.process.poll() is None:
             self.hub.stop()
         settings = read_settings(self.hospital.toml)
         kek = open_kek(settings.sealing, hub_folder=self.hospital.data / "hub")
         journal = open_journal(settings, kek, clock=time.time_ns)
-        found: list[MessageEntry] = []
+        found: list[Append] = []
         after = 0
-        while records := journal.read(Lane.MESSAGE, after=after, records_max=2_000):
+        while records := journal.read(lane, after=after, records_max=2_000):
             after = records[-1].position
-            assert {r.append.producer for r in records} == {GATEWAY}
-            for append in (record.append for record in records):
-                found += message_record.decode(append.kind, append.body, sequence=append.sequence)
+            found += [record.append for record in records]
         journal.close()
         return found
 

@@ -14,6 +14,7 @@ from asepsis.core.trust.tls import KeyAndChain, Listener, server_context
 from asepsis.core.wire.message_record import decode_batch, decode_group
 from asepsis.core.wire.mllp import frame
 
+ALIVE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
 TOO_LARGE = b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\n{}"
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 20\r\n\r\n" + b'{"code": "ASP-202"}\n'
 GARBAGE = b"SSH-2.0-hello\r\n\r\n"
@@ -63,6 +64,10 @@ class ScriptedHub:
                 while chunk := link.recv(65_536):
                     data += chunk
                     head, end, body = data.partition(b"\r\n\r\n")
+                    if end and head.startswith(b"GET /metadata "):
+                        link.sendall(ALIVE)
+                        data = b""
+                        continue
                     if end and len(body) == int(head.rsplit(b"Content-Length: ", 1)[1]):
                         answer = self.answer(body)
                         if answer == taken(body):

@@ -27,6 +27,8 @@ BEHIND: Final = 512
 """With so many messages waiting, senders are not kept waiting for the hub."""
 TICK_S: Final = 0.05
 RETRY_S: Final = 1.0
+LIFE_S: Final = 0.8
+"""The standard lets a gateway be silent for a second (REQ-ALM-020)."""
 
 
 class Forwarder:
@@ -55,6 +57,7 @@ class Forwarder:
         self._queued = 0  # Position up to which the queue has been filled.
         self._offered = 0  # Position up to which the spool is known to reach.
         self._left = 0  # Position up to which the hub has everything.
+        self._said_s = 0.0  # Event loop time of the last request.
         self._paging = False
         self._reachable = False
         self._refused = False
@@ -98,6 +101,15 @@ class Forwarder:
                 for link in self._links:
                     if link.deadline_s <= now_s:
                         link.abort()
+                self._show_life(now_s)
+
+    def _show_life(self, now_s: float) -> None:
+        """Ask the hub something if nothing was said for a while: silence would be an alarm."""
+        if now_s - self._said_s >= LIFE_S and self._idle:
+            link = self._idle.pop(0)
+            if link.state is LinkState.IDLE:
+                self._said_s = now_s
+                link.ask(deadline_s=now_s + self._answer_s)
 
     def offer(self, parcel: Parcel) -> None:
         """Take a group that has just become durable; in the order of the spool."""
@@ -216,7 +228,7 @@ class Forwarder:
             link = self._idle.pop()
             if link.state is LinkState.IDLE:
                 self._flight = self._next_batch()
-                now_s = self._loop.time()
+                now_s = self._said_s = self._loop.time()
                 link.post(self._flight, now_s=now_s, deadline_s=now_s + self._answer_s)
 
     def _next_batch(self) -> list[Parcel]:

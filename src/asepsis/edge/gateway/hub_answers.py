@@ -70,9 +70,22 @@ def verdict_of(head: Head, body: bytes, *, count: int) -> Verdict:
     """
     if head.status == 200:
         return _refused(body, count)
-    error = refusal(head.status, body, head.retry_after)
     if head.status in _FINAL:
+        error = refusal(head.status, body, head.retry_after)
         return error if isinstance(error, InputError) else InputError(str(error))
+    return failure_of(head, body) or Unavailable("no answer to a batch")
+
+
+def failure_of(head: Head, body: bytes) -> TransientError | TrustError | None:
+    """Return why the hub did not serve a request, whatever it was; None if it did.
+
+    Args:
+        head: Of the answer.
+        body: Its body.
+    """
+    if head.status == 200:
+        return None
+    error = refusal(head.status, body, head.retry_after)
     if isinstance(error, (TransientError, TrustError)):
         return error
     return Unavailable(f"the hub answered {head.status}: {_title(body)}")

@@ -20,7 +20,7 @@ from asepsis.core.errors import (
     Unavailable,
 )
 from asepsis.core.wire.message_record import AGE_UNKNOWN_MS, BatchGroup, encode_batch
-from asepsis.edge.gateway.hub_answers import Head, Verdict, verdict_of
+from asepsis.edge.gateway.hub_answers import Head, Verdict, failure_of, verdict_of
 from asepsis.edge.gateway.spool import Parcel
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.connection import Endpoint
@@ -78,9 +78,11 @@ class HubLink(asyncio.Protocol):
         self._failed = failed
         self._transport: asyncio.Transport | None = None
         self._count = 0  # Messages in flight.
+        self._asking = False
         self._buffer = b""
         self._lost = asyncio.Event()
         self._pause_s = 0.0
+        self._question = f"GET /metadata HTTP/1.1\r\nHost: {endpoint.host}\r\n\r\n".encode()
         self._head = (
             f"POST /hl7v2 HTTP/1.1\r\nHost: {endpoint.host}\r\nContent-Type: {MEDIA}\r\n"
         ).encode()
@@ -129,6 +131,18 @@ class HubLink(asyncio.Protocol):
         )
         transport.writelines((head, body))
 
+    def ask(self, *, deadline_s: float) -> None:
+        """Tell the hub that this gateway lives; only when idle.
+
+        Args:
+            deadline_s: Event loop time by which an answer must be here.
+        """
+        assert self._transport is not None, "only an idle link is asked"  # noqa: S101 - our own bug
+        self.state = LinkState.BUSY
+        self._asking = True
+        self.deadline_s = deadline_s
+        self._transport.write(self._question)
+
     def abort(self) -> None:
         """Cut the connection; a batch in flight is told to be sent again."""
         if self._transport is not None:
@@ -152,6 +166,7 @@ class HubLink(asyncio.Protocol):
         self._buffer = b""
         self.deadline_s = float("inf")
         count, self._count = self._count, 0
+        self._asking = False
         self._lost.set()
         if count:
             reason = type(exc).__name__ if exc else "closed"
@@ -167,7 +182,7 @@ class HubLink(asyncio.Protocol):
             return
         head = Head(self._buffer[:end])
         length = head.length
-        if length is None or length > BODY_BYTES_MAX or not self._count:
+        if length is None or length > BODY_BYTES_MAX or not (self._count or self._asking):
             self.abort()  # Not an answer of our hub, or one that nobody asked for.
             return
         if len(self._buffer) < end + 4 + length:
@@ -177,23 +192,30 @@ class HubLink(asyncio.Protocol):
 
     def _settle(self, head: Head, body: bytes) -> None:
         count, self._count = self._count, 0
+        asked, self._asking = self._asking, False
         self.deadline_s = float("inf")
-        verdict = verdict_of(head, body, count=count)
+        verdict = failure_of(head, body) if asked else verdict_of(head, body, count=count)
         self._pause_s = 0.0
         if isinstance(verdict, (TransientError, TrustError)):
             self._pause_s = self._wait_s(verdict)
             self.state = LinkState.DOWN
-            self._answered(self, verdict)
+            self._tell(verdict, asked=asked)
             self.abort()
             return
         self._backoff.succeeded()
         self.state = LinkState.IDLE
-        self._answered(self, verdict)
+        self._tell(verdict, asked=asked)
         if self.stale or head.value(b"connection").lower() == b"close":
             self.state = LinkState.DOWN
             self.abort()
         else:
             self._idle(self)
+
+    def _tell(self, verdict: Verdict | None, *, asked: bool) -> None:
+        if not asked and verdict is not None:
+            self._answered(self, verdict)
+        elif isinstance(verdict, AsepsisError):
+            self._failed(verdict)
 
     async def _connect(self) -> None:
         """Connect once.

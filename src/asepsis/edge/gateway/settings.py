@@ -44,15 +44,15 @@ class Hub(_Section, frozen=True):
     """The connection to the hub; its addresses were kept at enrolment.
 
     Attributes:
-        connections: Kept TLS connections, 1 to 7.
-        answer_s: Longest wait for the answer to one message, seconds.
+        connections: Kept TLS connections, 1 to 7; one carries, the others stand by.
+        answer_s: Longest wait for an answer, seconds.
         wait_s: How long a sender waits for the hub before the spool's durability is acknowledged
             instead, seconds; only where `ack = "hub"`.
         clock: What judges the hub's certificate: `hub` (signed time) or `system` (this computer's
             clock, where something trustworthy sets it).
     """
 
-    connections: Annotated[int, msgspec.Meta(ge=1, le=HUB_CONNECTIONS_MAX)] = 6
+    connections: Annotated[int, msgspec.Meta(ge=1, le=HUB_CONNECTIONS_MAX)] = 2
     answer_s: Seconds = 10.0
     wait_s: Seconds = 1.0
     clock: Literal["hub", "system"] = "hub"
