@@ -92,7 +92,6 @@ class LiveView:
             threading.Thread(target=work, name=f"live-{work.__name__}", daemon=True)
             for work in (self._watch, self._look)
         ]
-        self._position = ""
         self.witness = Witness()
 
     def start(self) -> None:
@@ -145,10 +144,7 @@ class LiveView:
     def _watch(self) -> None:
         while not self._closing.is_set():
             try:
-                headers = self._headers | (
-                    {"Last-Event-ID": self._position} if self._position else {}
-                )
-                with self._http.stream("GET", self._url, headers=headers) as answer:
+                with self._http.stream("GET", self._url, headers=self._headers) as answer:
                     if answer.is_success:
                         self._follow(_events(answer.iter_lines()))
             except httpx.HTTPError:
@@ -158,7 +154,6 @@ class LiveView:
 
     def _follow(self, events: Iterator[tuple[str, str, dict[str, Any]]]) -> None:
         for name, position, data in events:
-            self._position = position or self._position
             with self._lock:
                 if name == "numerics":
                     self._numerics(data)
@@ -193,6 +188,7 @@ class LiveView:
         with self._lock:
             self.witness.breaks += not self._closing.is_set()
             self._screen.clear()
+            # It asks without Last-Event-ID: the hub begins with every condition active then.
             self._alarms.clear()
 
     def _look(self) -> None:

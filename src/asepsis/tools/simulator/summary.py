@@ -36,6 +36,7 @@ class Summary:
         alarm_view_ms: Alarm condition to the live view, milliseconds.
         outage_s: How long the ward was cut off from the hub, seconds.
         blank_s: From the cut to the last value gone from the view, seconds.
+        silent: Devices that the hub raised an alarm for, because they were silent.
         live_again_s: From the return to every device live again, seconds.
         ended_shown_s: How long an alarm that began and ended in the outage stood in the view
             after the return, seconds.
@@ -70,6 +71,7 @@ class Summary:
     alarm_view_ms: float | None = None
     outage_s: float | None = None
     blank_s: float | None = None
+    silent: int | None = None
     live_again_s: float | None = None
     ended_shown_s: float | None = None
     crash_s: float | None = None

@@ -9,7 +9,8 @@ from asepsis.tools.simulator.stage import START_S, Stage
 
 BLANK_S: Final = 12.0
 RETURN_S: Final = 30.0
-HOLD_S: Final = 3.0
+SILENT_S: Final = 10.5
+"""Longer than the lease of a legacy device, 10 s."""
 ALARM_S: Final = 3.0
 SETTLE_S: Final = 1.5
 CRASH_S: Final = 2.0
@@ -39,13 +40,22 @@ def _cut(stage: Stage) -> float:
         timeout_s=BLANK_S,
     )
     stage.summary.blank_s = round(time.monotonic() - cut_s, 1)
+    time.sleep(max(0.0, cut_s + SILENT_S - time.monotonic()))
+    silent = [name for name in names if _is_silent(stage, name, cut_s)]
+    stage.summary.silent = len(silent)
     stage.tell(
         "Nothing stale is shown as live",
-        f"{stage.summary.blank_s:.1f} s after the cut no value stands in the live view any more, "
-        "and the hub says of every device that it is silent",
+        f"{stage.summary.blank_s:.1f} s after the cut no value stood in the live view any more; "
+        f"the hub raised an alarm for {len(silent)} of {len(names)} devices: no data",
     )
-    time.sleep(HOLD_S)
     return cut_s
+
+
+def _is_silent(stage: Stage, name: str, since_s: float) -> bool:
+    return any(
+        one["found_by"] == "hub" and one["phase"] == "onset"
+        for _, one in stage.view.history(name, since_s=since_s)
+    )
 
 
 def _join(stage: Stage, *, cut_s: float) -> None:
