@@ -107,8 +107,12 @@ def withdraw(
     console.print(f"{gateway} speaks for {len(devices)} fewer devices")
 
 
-def people(data: Path) -> PeopleClient:
-    """Return a client for the hub that runs in a data folder, as its administrator.
+def people(data: Path, *, token: Path | None = None) -> PeopleClient:
+    """Return a client for the hub that runs in a data folder.
+
+    Args:
+        data: Its folder.
+        token: File with a person's token; by default its administrator's.
 
     Raises:
         Unavailable: No hub runs there.
@@ -124,7 +128,7 @@ def people(data: Path) -> PeopleClient:
     return PeopleClient(
         f"https://{address['host']}:{address['port']}",
         root_path=data / "ca" / "root.crt",
-        token_path=data / "hub" / "admin.token",
+        token_path=token or data / "hub" / "admin.token",
     )
 
 

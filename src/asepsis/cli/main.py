@@ -6,7 +6,18 @@ from typing import Final
 
 from cyclopts import App
 
-from asepsis.cli import device, devices, enrol, gateway, hub, people, signer, ward
+from asepsis.cli import (
+    associations,
+    device,
+    devices,
+    enrol,
+    gateway,
+    hub,
+    people,
+    places,
+    signer,
+    ward,
+)
 from asepsis.cli.demo import demo
 from asepsis.cli.output import problems, show_error
 from asepsis.core.errors import AsepsisError
@@ -22,6 +33,8 @@ app.command(signer.app)
 app.command(enrol.app)
 app.command(devices.app)
 app.command(people.app)
+app.command(associations.app)
+app.command(places.app)
 app.command(device.app)
 app.command(gateway.app)
 app.command(ward.app)

@@ -294,7 +294,7 @@ def test_a_stolen_database_names_no_patient(ward: Ward) -> None:
 
 
 def _plain(value: object) -> object:
-    return bytes(value) if isinstance(value, memoryview) else value
+    return bytes(value) if isinstance(value, memoryview) else value  # pyright: ignore[reportUnknownArgumentType]
 
 
 def test_another_hub_sees_what_this_one_decides(ward: Ward, other_hub: Callable[[], Ward]) -> None:
