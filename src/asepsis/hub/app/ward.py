@@ -178,17 +178,19 @@ class BookDevices:
 
     identities: IdentityBook
     supervisor: Supervisor
+    _models: dict[str, str] = field(default_factory=dict[str, str])
 
     def facts(self, name: str) -> DeviceFacts:
         """Return the facts of a device, admitted, revoked or unknown."""
-        model, signs, revoked = "", False, False
+        signs = revoked = False
         try:
             entry = self.identities.device(name)
-            model, signs = entry.model, entry.origin_spki is not None
+            self._models[name], signs = entry.model, entry.origin_spki is not None
         except IdentityRevoked:
             revoked = True
         except NotFound:
-            pass
+            self._models.pop(name, None)
+        model = self._models.get(name, "")
         short = name.rpartition("/" if "/" in name else ":")[2][-NAME_TAIL:]
         return DeviceFacts(
             name=name,
