@@ -146,7 +146,7 @@ class LiveView:
             try:
                 with self._http.stream("GET", self._url, headers=self._headers) as answer:
                     if answer.is_success:
-                        self._follow(_events(answer.iter_lines()))
+                        self._follow(events(answer.iter_lines()))
             except httpx.HTTPError:
                 pass  # What is on the screen goes, and it tries again.
             self._broken()
@@ -212,8 +212,8 @@ def address(base_url: str, devices: Sequence[str]) -> str:
     return f"{base_url}/views/live?" + "&".join(f"device={name}" for name in devices)
 
 
-def _events(lines: Iterator[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield event, id and data of a stream (WHATWG HTML section 9.2)."""
+def events(lines: Iterator[str]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield event, id and data of each event of a stream (WHATWG HTML section 9.2)."""
     name = position = ""
     for line in lines:
         field, _, value = line.partition(": ")

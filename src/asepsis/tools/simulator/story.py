@@ -5,7 +5,7 @@ counter of the hub; what was shown is what a live view client witnessed.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -22,7 +22,8 @@ from asepsis.tools.simulator.acts import (
 from asepsis.tools.simulator.stage import Setting, Stage, Tell
 from asepsis.tools.simulator.summary import Summary
 
-ACTS: Final[tuple[Callable[[Stage], None], ...]] = (
+Act = Callable[[Stage], None]
+ACTS: Final[tuple[Act, ...]] = (
     move.play,
     alarm.play,
     alarm.end,
@@ -41,6 +42,7 @@ class Story:
         seconds: How long the ward lives in peace, spread before, between and after the acts.
         tell: Told each step.
         drop: Records that the subscriber leaves out of its ledger on purpose.
+        acts: What happens between the opening and the comparison of the ledgers.
         linger: Ends the story when it is set, at the earliest after the act that is being played;
             None ends it after the last one.
     """
@@ -52,10 +54,12 @@ class Story:
         seconds: float,
         tell: Tell,
         drop: int = 0,
+        acts: Sequence[Act] = ACTS,
         linger: threading.Event | None = None,
     ) -> None:
         self._stage = Stage(folder, tell=tell, setting=Setting(drop=drop))
-        self._peace_s = seconds / (len(ACTS) + 1)
+        self._peace_s = seconds / (len(acts) + 1)
+        self._acts = acts
         self._linger = linger
 
     def play(self) -> Summary:
@@ -76,7 +80,7 @@ class Story:
     def _play_acts(self) -> None:
         """Play until the last act, or until somebody wants it to end."""
         pause = self._linger or threading.Event()
-        for act in ACTS:
+        for act in self._acts:
             if pause.wait(self._peace_s):
                 return
             act(self._stage)

@@ -52,3 +52,9 @@ def test_an_unfinished_last_line_is_not_counted(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write("acked origin urn:x 1 2 00")
     assert sum(ledger.read([path], ledger.ACKED).values()) == 1
+
+
+def test_a_message_is_its_bytes() -> None:
+    """Goal: a sender that sends a message again has made nothing new."""
+    assert ledger.message_key(b"MSH|1") == ledger.message_key(b"MSH|1")
+    assert ledger.message_key(b"MSH|1") != ledger.message_key(b"MSH|2")
