@@ -17,6 +17,7 @@ from asepsis.hub.console.errors import with_error_pages
 from asepsis.hub.console.security import HEADERS
 from asepsis.hub.delivery.consumers import Consumers
 from asepsis.hub.delivery.http import consumer_routes, live_route
+from asepsis.hub.exchange.rules import PATIENT
 from asepsis.hub.opening import (
     identity_files,
     identity_is_due,
@@ -121,6 +122,7 @@ class ListenerSet:
                 admission=core.book,
                 limits=limit,
                 idevid=name is tls.Listener.ENROLMENT,
+                patient=PATIENT if name is tls.Listener.CLINICAL else frozenset(),
                 headers=HEADERS if name is tls.Listener.PEOPLE else [],
             )
             for name, (address, limit) in places.items()

@@ -75,6 +75,10 @@ ROUTE_RULES: Final[Mapping[Route, RouteRule]] = {
 }
 
 
+PATIENT: Final = frozenset(route.value for route in Route if route is not Route.ALERTS)
+"""Lanes that wait their turn when the hub is busy: alarms never stand behind them (REQ-ALM-006)."""
+
+
 def counter(header: bytes | None, *, name: str, least: int) -> int:
     """Read the decimal header `Asepsis-Epoch` or `Asepsis-Sequence`.
 

@@ -1,6 +1,7 @@
 """What a caller says about one listener, and the port that decides who may connect."""
 
 import ssl
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -51,6 +52,8 @@ class Listener:
         challenge: WWW-Authenticate of a 401.
         headers: Header fields of every answer, besides Date, no-store and nosniff.
         backlog: Connections that the kernel keeps before they are accepted.
+        patient: Paths whose requests wait their turn when the event loop is busy; all others are
+            begun at once.
     """
 
     name: str
@@ -64,6 +67,7 @@ class Listener:
     challenge: str = "Bearer"
     headers: Headers = field(default_factory=list[tuple[bytes, bytes]])
     backlog: int = 2_048
+    patient: Collection[str] = frozenset()
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -1,23 +1,19 @@
-"""The HTTP/1.1 protocol of one TLS connection: uvicorn's parser loop with our limits.
+"""The life of one TLS connection: identity, admission, deadlines, answers in order, and its end.
 
-uvicorn gives the parser, the request scope, flow control and the ASGI call. This subclass adds
-what it lacks: the peer's identity, admission at connect and at every request, raw byte limits on
-the head, deadlines for slow peers in both directions, a pipelining limit, refusals as problem
-details in the order of the requests, and an end for connections that linger.
+`reading.py` turns bytes into requests. Here is what uvicorn lacks around them: the peer's identity,
+admission at connect and at every request, deadlines for slow peers in both directions, a pipelining
+limit, refusals as problem details in the order of the requests, turns for requests that can wait,
+and an end for connections that linger.
 
 Deadlines are two numbers per connection which the server compares with the clock every half
 second; a request that arrives whole costs no timer.
 """
 
 import asyncio
-import math
 from functools import partial
 from typing import Any, Final, cast
 
-import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from asepsis.core.errors import AsepsisError, FramingError, IdentityInvalid, LimitExceeded
+from asepsis.core.errors import AsepsisError, IdentityInvalid, LimitExceeded
 from asepsis.core.trust.identity import (
     IDevId,
     PeerCertificate,
@@ -26,27 +22,19 @@ from asepsis.core.trust.identity import (
 )
 from asepsis.hub.web.asgi import App, Receive, Scope, Send
 from asepsis.hub.web.cycle import Cycle
-from asepsis.hub.web.heads import Refusal, judge_head, read_target
+from asepsis.hub.web.heads import Refusal
 from asepsis.hub.web.problems import problem
+from asepsis.hub.web.reading import NEVER, Reading
 from asepsis.hub.web.registry import Connection
 from asepsis.hub.web.site import Site, Slot
 
-NEVER: Final = math.inf
-PIECE_BYTES: Final = 65_536
-"""Most bytes given to the parser at once, so that a limit is judged between pieces."""
 REFUSED_S: Final = 2.0
 """How long a peer that was not admitted may take to ask and be told why."""
 LINGER_BYTES_MAX: Final = 8_388_608
 """Bytes of a refused request that are read and dropped so that its answer is not reset."""
 
 
-class _HeadRefused(Exception):  # noqa: N818 - carries a refusal through the C parser
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__()
-        self.refusal = refusal
-
-
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(Reading):
     """One connection.
 
     Args:
@@ -54,33 +42,18 @@ class HttpProtocol(HttpToolsProtocol):
         slot: Its place among the listener's connections.
     """
 
-    transport: asyncio.Transport
-    cycle: Cycle  # pyright: ignore[reportIncompatibleVariableOverride] - only ours are made
-
     def __init__(self, site: Site, slot: Slot) -> None:
-        super().__init__(site.config, site.server_state, {}, site.loop)
-        # uvicorn's parser is lenient about bytes after a request that closes; ours is not.
-        self.parser = httptools.HttpRequestParser(self)
-        self.site = site
+        super().__init__(site)
         self.slot = slot
         listener = site.listener
-        self._limits = listener.limits
-        self._header_count_max = listener.limits.header_count_max
         self._app = listener.app
+        self._patient = listener.patient
         self._ask = listener.admission.admit
         self._name = listener.name
-        self._clock = site.clock
         self._proven = False
-        self._scope_base: Scope = {}
         self.connection: Connection | None = None
-        self.deadline = NEVER
         self.stall_deadline = NEVER
         self._peer_error: AsepsisError | None = None
-        self._in_head = True
-        self._begun = False
-        self._head_bytes = 0
-        self._body_bytes = 0
-        self._closing = False
         self._dropped_bytes = 0
         self._running: Cycle | None = None
 
@@ -207,120 +180,6 @@ class HttpProtocol(HttpToolsProtocol):
                 self.site.counters.evicted += 1
                 oldest.close()
 
-    # -- Bytes in -----------------------------------------------------------------------------
-
-    def data_received(self, data: bytes) -> None:
-        """Judge and parse received bytes."""
-        if self._closing:
-            self._drop(data)
-            return
-        try:
-            self._feed(data)
-        except _HeadRefused as error:
-            self._refuse(error.refusal)
-        except httptools.HttpParserUpgrade:
-            # `judge_head` has refused it already; what follows is not HTTP.
-            self._closing = True
-        except httptools.HttpParserError as error:
-            self._refuse(_refusal_of(error))
-
-    def _feed(self, data: bytes) -> None:
-        limit = self._limits.head_bytes_max
-        while data and not self._closing:
-            budget = limit - self._head_bytes if self._in_head else PIECE_BYTES
-            piece, data = (data, b"") if len(data) <= budget else (data[:budget], data[budget:])
-            if self._in_head:
-                self._head_bytes += len(piece)
-            self.parser.feed_data(piece)
-            if self._in_head and self._head_bytes >= limit:
-                raise _HeadRefused(
-                    Refusal(LimitExceeded(f"request line and headers are over {limit} bytes"), 431)
-                )
-        if self._begun and self.deadline == NEVER:
-            self.deadline = self.loop.time() + self._limits.request_s
-            self.site.begin_request(self)
-
-    def on_message_begin(self) -> None:
-        """Start a request; called by the parser at its first byte."""
-        self.url = b""
-        self.expect_100_continue = False
-        self.headers = []
-        self._begun = True
-        if self.cycle:
-            # Idle time ends here; on a new connection the request's deadline is already set.
-            self.deadline = NEVER
-
-    def on_url(self, url: bytes) -> None:
-        """Collect the target."""
-        self.url += url
-        limit = self._limits.target_bytes_max
-        if len(self.url) > limit:
-            raise _HeadRefused(Refusal(LimitExceeded(f"target is over {limit} bytes"), 414))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Collect one field; fields after the body (trailers) are refused."""
-        if not self._in_head:
-            raise _HeadRefused(Refusal(FramingError("trailer fields are not taken")))
-        headers = self.headers
-        if len(headers) >= self._header_count_max:
-            text = f"more than {self._header_count_max} headers"
-            raise _HeadRefused(Refusal(LimitExceeded(text), 431))
-        name = name.lower()
-        if name == b"expect":
-            self.expect_100_continue = True
-        headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        """Judge the head, ask admission, and give the request to the application."""
-        self._in_head = False
-        scope = self._scope_base.copy()
-        scope["asepsis.connection"].requests += 1
-        refusal = judge_head(self.parser.get_http_version(), self.headers, limits=self._limits)
-        target = read_target(self.url)
-        if isinstance(target, Refusal):
-            refusal = refusal or target
-        else:
-            scope["path"], scope["raw_path"], scope["query_string"] = target
-        scope["method"] = self.parser.get_method().decode("ascii")
-        scope["headers"] = self.headers
-        if refusal is None:
-            try:
-                scope["asepsis.principal"] = self._admit(self._clock())
-            except AsepsisError as error:
-                refusal = Refusal(error)
-        if refusal is None:
-            self._take_up(self._new_cycle(scope, keep=self.parser.should_keep_alive()), self._app)
-            return
-        self.site.counters.refused_requests += 1
-        self._take_up(self._new_cycle(scope, keep=False), self._refuser(refusal))
-        self._closing = True
-
-    def on_body(self, body: bytes) -> None:
-        """Collect body bytes within the listener's hard cap."""
-        cycle = self.cycle
-        if cycle.response_complete:
-            return
-        cycle.body += body
-        self._body_bytes += len(body)
-        limit = self._limits.body_bytes_max
-        if self._body_bytes > limit:
-            raise _HeadRefused(Refusal(LimitExceeded(f"body is over {limit} bytes")))
-        if len(cycle.body) > PIECE_BYTES:
-            self.flow.pause_reading()
-        cycle.message_event.set()
-
-    def on_message_complete(self) -> None:
-        """End a request; the next byte begins another."""
-        self._in_head = True
-        self._begun = False
-        self._head_bytes = 0
-        if self.deadline != NEVER:
-            self.deadline = NEVER
-            self.site.finish_request(self)
-        if not self.cycle.response_complete:
-            self.cycle.more_body = False
-            self.cycle.message_event.set()
-
     def _describe(self, connection: Connection) -> Scope:
         """Return the scope's entries that all requests of the connection share."""
         return {
@@ -342,6 +201,14 @@ class HttpProtocol(HttpToolsProtocol):
             "asepsis.connection": connection,
             "asepsis.challenge": self.site.listener.challenge,
         }
+
+    def _take_request(self, scope: Scope, *, refusal: Refusal | None) -> None:
+        if refusal is None:
+            self._take_up(self._new_cycle(scope, keep=self.parser.should_keep_alive()), self._app)
+            return
+        self.site.counters.refused_requests += 1
+        self._take_up(self._new_cycle(scope, keep=False), self._refuser(refusal))
+        self._closing = True
 
     def _new_cycle(self, scope: Scope, *, keep: bool) -> Cycle:
         self._body_bytes = 0
@@ -376,7 +243,14 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _run(self, cycle: Cycle, app: App) -> None:
         self._running = cycle
-        self._start_asgi_task(cycle, cast("Any", app))
+        if cycle.scope["path"] in self._patient:
+            self.site.turns.begin(partial(self._start, cycle, app))
+        else:
+            self._start(cycle, app)
+
+    def _start(self, cycle: Cycle, app: App) -> None:
+        if not cycle.disconnected:  # The peer may have gone while its request waited.
+            self._start_asgi_task(cycle, cast("Any", app))
 
     # -- Refusals and the end -----------------------------------------------------------------
 
@@ -493,11 +367,3 @@ async def _refused(
     )
     await send({"type": "http.response.start", "status": result.status, "headers": result.headers})
     await send({"type": "http.response.body", "body": result.body})
-
-
-def _refusal_of(error: httptools.HttpParserError) -> Refusal:
-    """Find the reason in a parser error: our own one from a callback, or bad syntax."""
-    cause = error.__context__ or error.__cause__
-    if isinstance(cause, _HeadRefused):
-        return cause.refusal
-    return Refusal(FramingError("not an HTTP/1.1 request"))

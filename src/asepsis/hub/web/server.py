@@ -15,6 +15,7 @@ from asepsis.hub.web.gate import Gate
 from asepsis.hub.web.listener import Listener
 from asepsis.hub.web.registry import ConnectionRegistry
 from asepsis.hub.web.site import Clock, Site
+from asepsis.hub.web.turns import Turns
 
 TICK_S: Final = 0.5
 """How often deadlines and the admission of open streams are judged."""
@@ -45,7 +46,8 @@ class Server:
         self.addresses: dict[str, tuple[str, int]] = {}
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._sites = {each.name: Site(each, self.registry, clock) for each in listeners}
+        turns = Turns(self._loop)
+        self._sites = {each.name: Site(each, self.registry, clock, turns) for each in listeners}
         self._gates: list[Gate] = []
         self._timer: asyncio.TimerHandle | None = None
 

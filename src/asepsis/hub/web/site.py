@@ -14,9 +14,11 @@ from asepsis.hub.web.asgi import Message, Receive, Scope
 from asepsis.hub.web.cycle import HeadLines
 from asepsis.hub.web.listener import Listener
 from asepsis.hub.web.registry import ConnectionRegistry
+from asepsis.hub.web.turns import Turns
 
 if TYPE_CHECKING:
     from asepsis.hub.web.protocol import HttpProtocol
+    from asepsis.hub.web.reading import Reading
 
 _NS: Final = 1_000_000_000
 STALLED_S: Final = 0.25
@@ -77,13 +79,17 @@ class Site:
         listener: Its configuration.
         registry: The server's registry of open connections.
         clock: Wall time in nanoseconds since 1970.
+        turns: Those of the event loop, shared by all listeners.
     """
 
-    def __init__(self, listener: Listener, registry: ConnectionRegistry, clock: Clock) -> None:
+    def __init__(
+        self, listener: Listener, registry: ConnectionRegistry, clock: Clock, turns: Turns
+    ) -> None:
         self.listener = listener
         self.limits = listener.limits
         self.context: ssl.SSLContext = listener.context
         self.registry = registry
+        self.turns = turns
         self.clock = clock
         self.loop = asyncio.get_running_loop()
         self.counters = Counters()
@@ -106,7 +112,7 @@ class Site:
         self.idle.set()
         self.unproven: dict[Slot, None] = {}
         self.handshaking: dict[Slot, float] = {}
-        self._unfinished: dict[HttpProtocol, float] = {}
+        self._unfinished: dict[Reading, float] = {}
         self._slots: set[Slot] = set()
         self._per_address: dict[str, int] = {}
         self.set_date()
@@ -166,14 +172,14 @@ class Site:
             count += 1
         return count
 
-    def begin_request(self, protocol: "HttpProtocol") -> None:
+    def begin_request(self, protocol: "Reading") -> None:
         """Note a connection whose request is not complete; far too many, and the oldest is cut."""
         self._unfinished[protocol] = self.loop.time()
         limits = self.limits
         if len(self._unfinished) > limits.unfinished_max + limits.handshakes_max:
             self._cut_oldest_request()
 
-    def finish_request(self, protocol: "HttpProtocol") -> None:
+    def finish_request(self, protocol: "Reading") -> None:
         """Note that the request is complete, or the connection at its end; harmless twice."""
         self._unfinished.pop(protocol, None)
 
