@@ -55,7 +55,7 @@ class Frame:
             now_ns=self.clock(),
             **values,
         )
-        return Response(content=body, status_code=status, media_type="text/html; charset=utf-8")
+        return Response(content=body, status_code=status, media_type="text/html")
 
 
 def may(principal: Principal, action: Action) -> bool:
