@@ -78,6 +78,7 @@ ANSWERS: Final = {
     "GET /fhir/Observation": 400,
     "GET /fhir/Observation/$lastn": 400,
     "GET /alarms": 400,
+    "GET /trends": 400,
     "GET /api/audit": 200,
     "GET /api/audit/proof": 400,
     "GET /api/audit/consistency": 400,
@@ -286,7 +287,8 @@ def test_every_listener_has_its_own_routes(served: Fixture) -> None:
     for route in served.routes:
         seen.setdefault((route.method, route.path), set()).add(route.listener)
     shared = {path for (_, path), where in seen.items() if len(where) > 1}
-    assert {path for path in shared if not path.startswith("/fhir/")} == {"/views/live", "/alarms"}
+    own = {"/views/live", "/alarms", "/trends"}
+    assert {path for path in shared if not path.startswith("/fhir/")} == own
 
 
 def test_the_table_of_answers_is_that_of_the_routes(served: Fixture) -> None:

@@ -15,7 +15,7 @@ import struct
 import zlib
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from asepsis.core.errors import FramingError
 
@@ -57,15 +57,46 @@ def encode_block(entries: Iterable[bytes], order: Order = Order.COLUMNS) -> byte
     return bytes((VERSION, order)) + zlib.compress(b"".join(parts), _LEVEL)
 
 
+class Group(NamedTuple):
+    """The entries of one length in a block.
+
+    Attributes:
+        rows: How many.
+        length: Bytes of each.
+        order: How `content` holds them.
+        content: `rows * length` bytes.
+    """
+
+    rows: int
+    length: int
+    order: Order
+    content: bytes
+
+    def column(self, at: int) -> bytes:
+        """Return byte `at` of every entry; of a group that stands in columns."""
+        return self.content[at * self.rows : (at + 1) * self.rows]
+
+    def entries(self) -> list[bytes]:
+        """Return the entries, sorted."""
+        content, count, length = self.content, self.rows, self.length
+        if self.order is Order.COLUMNS:  # Rows of the transposed matrix, by the same stride.
+            return [content[row::count] for row in range(count)]
+        return [content[row : row + length] for row in range(0, len(content), length)]
+
+
 def decode_block(block: bytes) -> list[bytes]:
     """Return the entries of a block, those of one length together and sorted.
 
     Raises:
         FramingError: Another version, cut short, or larger than `BLOCK_BYTES_MAX`.
     """
+    return [entry for group in decode_groups(block) for entry in group.entries()]
+
+
+def decode_groups(block: bytes) -> list[Group]:
+    """Return the entries of a block as they stand there; raises as `decode_block`."""
     if block[:1] != bytes([VERSION]) or block[1:2] not in _ORDERS:
         raise FramingError("a block of another version")
-    columns = block[1] == Order.COLUMNS
     unpacker = zlib.decompressobj()
     try:
         plain = unpacker.decompress(block[2:], BLOCK_BYTES_MAX)
@@ -73,11 +104,12 @@ def decode_block(block: bytes) -> list[bytes]:
         raise FramingError("a block that does not unpack") from error
     if not unpacker.eof or unpacker.unused_data:
         raise FramingError("a block is cut short, too long or followed by something else")
-    entries: list[bytes] = []
+    groups: list[Group] = []
     at = 0
     while at < len(plain):
-        at = _read_group(plain, at, entries, columns=columns)
-    return entries
+        groups.append(_read_group(plain, at, Order(block[1])))
+        at += _GROUP.size + len(groups[-1].content)
+    return groups
 
 
 def content_hash(entries: Iterable[bytes]) -> bytes:
@@ -88,7 +120,7 @@ def content_hash(entries: Iterable[bytes]) -> bytes:
     return digest.digest()
 
 
-def _read_group(plain: bytes, at: int, entries: list[bytes], *, columns: bool) -> int:
+def _read_group(plain: bytes, at: int, order: Order) -> Group:
     if at + _GROUP.size > len(plain):
         raise FramingError("a block ends inside a group")
     count, length = _GROUP.unpack_from(plain, at)
@@ -96,9 +128,4 @@ def _read_group(plain: bytes, at: int, entries: list[bytes], *, columns: bool) -
     end = at + count * length
     if not count or not length or end > len(plain):
         raise FramingError("a group of a block does not fit")
-    group = plain[at:end]
-    if columns:  # Rows of the transposed matrix, by the same stride.
-        entries += [group[row::count] for row in range(count)]
-    else:
-        entries += [group[row : row + length] for row in range(0, len(group), length)]
-    return end
+    return Group(count, length, order, plain[at:end])

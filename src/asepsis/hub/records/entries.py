@@ -30,7 +30,11 @@ PROMISE_BYTES: Final = 16
 """Of a frame's SHA-256, kept to prove it: half suffices against a second frame that fits."""
 _META: Final = struct.Struct(">qqqqqIBBB8sx")
 _NUMERIC: Final = struct.Struct(">HIIIBxHxx")
-_SOURCE_AT: Final = 44
+SOURCE_AT: Final = 44
+MARKS_AT: Final = 46
+META_BYTES: Final = _META.size
+NUMERIC_BYTES: Final = _NUMERIC.size
+"""Where parts of an entry of numerics stand; see `_META` and standard/frames.md section 3.2."""
 _SHAPE: Final = struct.Struct(">HII")
 _FRAME: Final = struct.Struct(">BqqIQIIQIIIB")
 _PROMISE: Final = struct.Struct(">BqHQ16s")
@@ -196,7 +200,7 @@ def origin_of(entry: bytes) -> Origin:
 
 def source_of(entry: bytes) -> Source:
     """Return what kind of record brought an entry of numerics."""
-    return Source(entry[_SOURCE_AT])
+    return Source(entry[SOURCE_AT])
 
 
 def values_of(

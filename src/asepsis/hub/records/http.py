@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from urllib.parse import quote
 
+import msgspec
+
 from asepsis.core.errors import AsepsisError, InputError, NotFound, TransientError
 from asepsis.core.mapping.fhir_search import device_resource, metric_resource, searchset
 from asepsis.core.mapping.fhir_server import outcome_of
@@ -29,6 +31,7 @@ OBSERVATIONS: Final = "/fhir/Observation"
 DEVICES: Final = "/fhir/Device"
 METRICS: Final = "/fhir/DeviceMetric"
 ALARMS: Final = "/alarms"
+TRENDS: Final = "/trends"
 _HOST: Final = re.compile(
     rb"[A-Za-z0-9.\-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?"
 )
@@ -56,6 +59,7 @@ class RecordRoutes:
             Route("GET", OBSERVATIONS, _as_fhir(self._search), Action.READ_RECORD),
             Route("GET", OBSERVATIONS + "/$lastn", _as_fhir(self._last), Action.READ_RECORD),
             Route("GET", ALARMS, self._alarms, Action.READ_RECORD),
+            Route("GET", TRENDS, self._trends, Action.READ_RECORD),
         )
 
     async def _search(self, scope: Scope, _receive: Receive, send: Send) -> None:
@@ -75,6 +79,12 @@ class RecordRoutes:
         read = params.parse_alarms(scope["query_string"])
         body = await self._service.page(_principal(scope), read, _addresses(scope, read))
         await answer(send, 200, body, media=JSON)
+
+    async def _trends(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """`?device=&patient=&code=&handle=&date=ge..&date=lt..&points=`: numbers over time."""
+        read, handle = params.parse_trend(scope["query_string"])
+        found = await self._service.trends(_principal(scope), read, handle)
+        await answer(send, 200, msgspec.json.encode({"trends": found}), media=JSON)
 
     async def _devices(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`?_count=&_cursor=`: devices by name."""

@@ -1,6 +1,6 @@
 """Keeps a record: takes what the journal brings and answers questions. Knows no socket."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +9,7 @@ from asepsis.core.journal.cipher import RecordCipher
 from asepsis.core.journal.follower import Follower
 from asepsis.core.journal.ports import Record
 from asepsis.core.model.lanes import Lane
-from asepsis.hub.records import queries, render, trends, waves
+from asepsis.hub.records import queries, render, rules, trends, waves
 from asepsis.hub.records.index import Index
 from asepsis.hub.records.kinds import Kind, Retention, slot_of
 from asepsis.hub.records.latest import Latest
@@ -183,20 +183,30 @@ class Keeper:
         last = slot_of(Kind.NUMERICS, question.to_ns - 1)
         if last - first > TREND_ROWS_MAX + BEFORE_SLOTS:
             raise InputError("a trend covers at most two days")
-        wanted = frozenset({handle})
-        rows = self._search.rows(Kind.NUMERICS, question.device, first=first, last=last)
-        samples = (
-            (t_ns, value)
-            for _, stored in rows
-            for _, t_ns, value in trends.samples_of(stored, codes=frozenset(), handles=wanted)
-        )
         points = trends.thin(
-            samples,
+            self._samples(question, handle, first, last),
             from_ns=question.from_ns,
             to_ns=question.to_ns,
             points_max=question.points_max,
         )
         return queries.Points(points=tuple(points))
+
+    def _samples(
+        self, question: queries.Trend, handle: int, first: int, last: int
+    ) -> Iterator[trends.Sample]:
+        stretches, numbers = _stretches(question), trends.Numbers()
+        # Memory first: what goes to disk meanwhile is found there too, and counts once.
+        open_ = self.projector.open_entries(Kind.NUMERICS, question.device, first=first, last=last)
+        for stored in open_.values():
+            yield from trends.entry_samples(
+                stored, handle=handle, stretches=stretches, numbers=numbers
+            )
+        for _, groups in self.partitions.read_groups(
+            Kind.NUMERICS, question.device, first=first, last=last
+        ):
+            yield from trends.samples_of(
+                groups, handle=handle, stretches=stretches, numbers=numbers
+            )
 
     def _handle(self, question: queries.Trend) -> int:
         known = self._known(question.device).metrics
@@ -218,6 +228,17 @@ class Keeper:
                 for m in sorted(metrics)
             )
         )
+
+
+def _stretches(question: queries.Trend) -> list[tuple[int, int]] | None:
+    if question.patient is None:
+        return None
+    claims = [
+        rules.Claim(patient=c.patient, start_ns=c.start_ns, end_ns=c.end_ns)
+        for c in question.claims
+        if c.device == question.device
+    ]
+    return rules.stretches_of(claims, question.patient)
 
 
 def _patients(found: Slice) -> tuple[str, ...]:

@@ -27,17 +27,29 @@ FOREVER_NS: Final = (1 << 63) - 1
 WAVE_COUNT_MAX: Final = 200
 """Stretches of waveform on a page: each is some kilobytes of text."""
 CURSOR: Final = "_cursor"
+TREND_NS_MAX: Final = 2 * 86_400_000_000_000
+POINTS_MIN: Final = 2
+HANDLE_MAX: Final = 65_535
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _PREFIXES: Final = frozenset({"ge", "gt", "le", "lt"})
 _PROFILES: Final[Mapping[str, Kind]] = {
     "NumericObservation": Kind.NUMERICS,
     "SampleArrayObservation": Kind.WAVEFORMS,
 }
+_TREND: Final = frozenset({"device", "patient", "_format", "date", "code", "handle", "points"})
 _PERIOD: Final = frozenset({"date", "_lastUpdated"})
 _COMMON: Final = frozenset({"device", "patient", "_format"})
 _SEARCH: Final = _COMMON | _PERIOD | {"code", "_count", "_profile", CURSOR}
 _LASTN: Final = _COMMON | {"date", "code", "max"}
 _ALARMS: Final = _COMMON | _PERIOD | {"_count", CURSOR}
+
+
+_COUNTS: Final[Mapping[str, tuple[int, int]]] = {
+    "_count": (queries.COUNT_DEFAULT, queries.COUNT_MAX),
+    "max": (1, queries.LASTN_MAX),
+    "points": (1_440, queries.POINTS_MAX),
+}
+"""Parameter -> how many if it is absent, how many at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +110,25 @@ def parse_lastn(query: bytes) -> Read:
 def parse_alarms(query: bytes) -> Read:
     """Read the parameters of `GET /alarms`; raises as `parse_search`."""
     return _read(_given(query, _ALARMS), Kind.ALARMS, count_name="_count")
+
+
+def parse_trend(query: bytes) -> tuple[Read, int | None]:
+    """Read the parameters of `GET /trends`; returns them and the handle, if one is named.
+
+    Raises:
+        InputError: As `parse_search`; also without both dates, or without code and handle.
+        LimitExceeded: As `parse_search`; also more than two days.
+    """
+    given = _given(query, _TREND)
+    read = _read(given, Kind.NUMERICS, count_name="points")
+    handle = _once(given, "handle")
+    if not read.from_ns or read.to_ns == FOREVER_NS:
+        raise InputError("a trend names date=ge and date=lt")
+    if read.to_ns - read.from_ns > TREND_NS_MAX:
+        raise LimitExceeded("a trend covers at most two days")
+    if read.count < POINTS_MIN or (len(read.codes) != 1 and not handle):
+        raise InputError("a trend names one code or handle and has at least two points")
+    return read, _number(handle, "handle", 1, HANDLE_MAX) if handle else None
 
 
 def parse_one(query: bytes, *names: str) -> dict[str, str]:
@@ -162,8 +193,7 @@ def _read(given: Mapping[str, Sequence[str]], kind: Kind, *, count_name: str) ->
         raise LimitExceeded(f"a device has at most {NAME_CHARS_MAX} characters")
     from_ns, to_ns = _period(given.get("date", ()))
     received_from_ns, received_to_ns = _period(given.get("_lastUpdated", ()))
-    most = queries.LASTN_MAX if count_name == "max" else queries.COUNT_MAX
-    usual = 1 if count_name == "max" else queries.COUNT_DEFAULT
+    usual, most = _COUNTS[count_name]
     if kind is Kind.WAVEFORMS:
         most = WAVE_COUNT_MAX
     cursor = _once(given, CURSOR)

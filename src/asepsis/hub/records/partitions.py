@@ -15,7 +15,7 @@ from typing import Final
 
 from asepsis.core.errors import BackPressure, ConfigError, NotFound, TransientError
 from asepsis.core.journal.cipher import RecordCipher
-from asepsis.hub.records.blocks import content_hash, decode_block, encode_block
+from asepsis.hub.records.blocks import Group, content_hash, decode_groups, encode_block
 from asepsis.hub.records.kinds import CUTS, Kind, day_of, slots_per_day
 
 VERSION: Final = 1
@@ -94,7 +94,28 @@ class Partitions:
         received_ns: int = 0,
         newest_first: bool = False,
     ) -> Iterator[tuple[int, list[bytes]]]:
-        """Yield slot and entries of a device, by slot.
+        """Yield slot and entries of a device, by slot; see `read_groups`."""
+        for slot, groups in self.read_groups(
+            kind,
+            device,
+            first=first,
+            last=last,
+            received_ns=received_ns,
+            newest_first=newest_first,
+        ):
+            yield slot, [entry for group in groups for entry in group.entries()]
+
+    def read_groups(
+        self,
+        kind: Kind,
+        device: str,
+        *,
+        first: int,
+        last: int,
+        received_ns: int = 0,
+        newest_first: bool = False,
+    ) -> Iterator[tuple[int, list[Group]]]:
+        """Yield slot and groups of entries of a device, by slot.
 
         Args:
             kind: Of record.
@@ -200,14 +221,14 @@ class Partitions:
         whole = set(entries)
         if stored is not None:
             received_ns = max(received_ns, stored[0])
-            whole.update(self._open(kind, row, stored[1]))
+            whole.update(e for g in self._open(kind, row, stored[1]) for e in g.entries())
         block = encode_block(whole, CUTS[kind].order)
         sealed = self._cipher.seal(kind.value, day_of(kind, slot), _aad(kind, row), block)
         connection.execute(_PUT, (place, received_ns, sealed))
 
-    def _open(self, kind: Kind, row: Row, body: bytes) -> list[bytes]:
+    def _open(self, kind: Kind, row: Row, body: bytes) -> list[Group]:
         day = day_of(kind, row[1])
-        return decode_block(self._cipher.open(kind.value, day, _aad(kind, row), body))
+        return decode_groups(self._cipher.open(kind.value, day, _aad(kind, row), body))
 
     def _path(self, kind: Kind, day: int) -> Path:
         return self._folder / f"{kind.value}.{day}.db"

@@ -100,7 +100,10 @@ class LastN(_Message, frozen=True, kw_only=True):
 
 
 class Trend(_Message, frozen=True, kw_only=True):
-    """One metric over time, see `ports.Trends`."""
+    """One metric over time, see `ports.Trends`.
+
+    With a patient, only what is certainly his by the claims.
+    """
 
     device: str
     mdc_code: int | None
@@ -108,6 +111,8 @@ class Trend(_Message, frozen=True, kw_only=True):
     from_ns: int
     to_ns: int
     points_max: int
+    patient: str | None = None
+    claims: tuple[ClaimMessage, ...] = ()
 
 
 class Known(_Message, frozen=True, kw_only=True):

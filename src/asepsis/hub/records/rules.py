@@ -71,3 +71,24 @@ def patient_of(claims: Sequence[Claim], span: tuple[int, int]) -> str | None:
         return None
     whole = any(c.start_ns <= first and last < c.end_ns for c in claims)
     return next(iter(touching)) if whole else None
+
+
+def stretches_of(claims: Sequence[Claim], patient: str) -> list[tuple[int, int]]:
+    """Return the stretches of time in which a device was one patient's and nobody else's.
+
+    A span that lies in one of them is one that `patient_of` gives to the patient.
+
+    Returns:
+        First moment and first moment after it, ascending.
+    """
+    found = [(c.start_ns, c.end_ns) for c in claims if c.patient == patient]
+    for other in claims:
+        if other.patient != patient:
+            found = [part for stretch in found for part in _without(stretch, other)]
+    return sorted(found)
+
+
+def _without(stretch: tuple[int, int], other: Claim) -> list[tuple[int, int]]:
+    first, end = stretch
+    parts = [(first, min(end, other.start_ns)), (max(first, other.end_ns), end)]
+    return [part for part in parts if part[0] < part[1]]

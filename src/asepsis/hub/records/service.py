@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from asepsis.core.errors import LimitExceeded, NotFound, NotPermitted
 from asepsis.core.mapping.fhir_numeric import device_key
 from asepsis.core.model.identity import DeviceId
@@ -39,6 +41,18 @@ class Addresses:
 
     this: str
     following: str
+
+
+class DeviceTrend(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric of one device over time.
+
+    Attributes:
+        device: Name of the device.
+        points: Time in nanoseconds since 1970, and the number or null where there is no good one.
+    """
+
+    device: str
+    points: tuple[tuple[int, float | None], ...]
 
 
 @dataclass(slots=True)
@@ -91,6 +105,38 @@ class RecordService:
         found = await self.client.ask(question, queries.Page)
         await self._audit(principal, read, found.patients)
         return found.body
+
+    async def trends(
+        self, principal: Principal, read: Read, handle: int | None
+    ) -> Sequence[DeviceTrend]:
+        """Return one metric over time, of each device that has it in the scope.
+
+        Raises:
+            NotFound: The device that is named has no such metric.
+            Others: As `page`.
+        """
+        scope = await self.scope(principal, read)
+        found: list[DeviceTrend] = []
+        for device in scope.devices:
+            question = queries.Trend(
+                device=device,
+                mdc_code=read.codes[0] if read.codes else None,
+                handle=handle,
+                from_ns=read.from_ns,
+                to_ns=read.to_ns,
+                points_max=read.count,
+                patient=scope.patient,
+                claims=scope.claims,
+            )
+            try:
+                answer = await self.client.ask(question, queries.Points)
+            except NotFound:
+                if read.device:
+                    raise
+                continue  # Another device of the patient measures it.
+            found.append(DeviceTrend(device=device, points=answer.points))
+        await self._audit(principal, read, ())
+        return found
 
     async def scope(self, principal: Principal, read: Read) -> queries.Scope:
         """Return which part of the record a read is about."""

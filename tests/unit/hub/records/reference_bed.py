@@ -78,7 +78,8 @@ class ReferenceBed:
     def _batch(self, second: int, at_ns: int, made: list[bytes]) -> Append:
         for index in range(NUMERICS):
             if self._rng.random() < 0.5:
-                self._values[index] += self._rng.choice((-1, 1))
+                step = self._rng.choice((-1, 1))
+                self._values[index] = min(max(self._values[index] + step, 20), 220)
         numerics = [
             Numeric(
                 handle=index + 1,
