@@ -9,7 +9,7 @@ sequence and its place in the group.
 The hub keeps a group as it came, but leaves out messages that it refused for good and devices that
 the gateway may not speak for; so what is stored can be read again without any other source.
 
-Source: own; standard/frames.md section 5; REQ-MSG-006 to -010.
+Source: own; standard/frames.md section 10; REQ-MSG-006 to REQ-MSG-009.
 """
 
 import re

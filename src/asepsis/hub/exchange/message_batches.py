@@ -5,7 +5,7 @@ may not speak for are left out of it, so that what is stored can be read again w
 source. Whether a message is stored is told for each; whether a *request* failed says nothing
 about its groups, which the gateway sends again under their numbers.
 
-Source: REQ-MSG-006 to REQ-MSG-012; standard/frames.md section 5.
+Source: REQ-MSG-006 to REQ-MSG-012; standard/frames.md section 10.
 """
 
 import asyncio
