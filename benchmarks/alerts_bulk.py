@@ -118,7 +118,8 @@ async def open_sources(
         for index, (bed, stock) in enumerate(zip(beds, stocks, strict=True))
     ]
     jobs += [one(bed, "/fhir", _bundles(bundle_of(bed))) for bed in unsigned]
-    jobs += [one(gateway, "/hl7v2", _messages(n)) for n in range(1, 5)]
+    messages = _messages()
+    jobs += [one(gateway, "/hl7v2", messages) for _ in range(4)]
     await asyncio.gather(*jobs)
     return sources
 
@@ -170,13 +171,13 @@ def _bundles(body: bytes) -> Callable[[], tuple[int, bytes, bytes]]:
     return make
 
 
-def _messages(epoch: int) -> Callable[[], tuple[int, bytes, bytes]]:
+def _messages() -> Callable[[], tuple[int, bytes, bytes]]:
     sequence = 0
 
     def make() -> tuple[int, bytes, bytes]:
         nonlocal sequence
         sequence += 1
-        return sequence, ER7 % sequence, numbered(epoch, sequence)
+        return sequence, ER7 % sequence, numbered(1, sequence)
 
     return make
 
