@@ -40,6 +40,7 @@ def list_associations(
 @app.command
 def confirm(
     association: str,
+    /,
     *,
     patient: Annotated[str | None, Parameter(help="The identifier on the wristband.")] = None,
     token: Token = None,
@@ -61,6 +62,7 @@ def confirm(
 @app.command
 def associate(
     device: str,
+    /,
     *,
     patient: Patient,
     token: Token = None,
@@ -79,7 +81,13 @@ def associate(
 
 @app.command
 def reject(
-    association: str, *, reason: Reason, token: Token = None, data: Data = DATA, json: bool = False
+    association: str,
+    /,
+    *,
+    reason: Reason,
+    token: Token = None,
+    data: Data = DATA,
+    json: bool = False,
 ) -> int:
     """Decline a proposal; ADT does not propose it again for the same stay."""
     return _tell(client(data, token).reject(association, reason=reason), json=json)
@@ -88,6 +96,7 @@ def reject(
 @app.command
 def end(
     association: str,
+    /,
     *,
     reason: Reason,
     token: Token = None,
@@ -108,6 +117,7 @@ def end(
 @app.command(name="assign-late")
 def assign_late(
     device: str,
+    /,
     *,
     patient: Patient,
     start: Annotated[str, Parameter(help="First moment, ISO 8601 with offset.")],

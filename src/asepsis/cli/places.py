@@ -29,6 +29,7 @@ def list_places(*, token: Token = None, data: Data = DATA, json: bool = False) -
 @app.command
 def place(
     device: str,
+    /,
     *,
     ward: Annotated[str, Parameter(help="Point of care (PL.1); none takes it from its bed.")] = "",
     room: Annotated[str, Parameter(help="Room (PL.2).")] = "",
@@ -57,6 +58,7 @@ def place(
 @app.command
 def rule(
     ward: str,
+    /,
     *,
     follow_adt: Annotated[bool, Parameter(help="Whether its fixed monitors follow ADT.")],
     token: Token = None,

@@ -348,3 +348,14 @@ def test_text_of_an_alarm_is_bounded_before_it_is_read() -> None:
     long = PART[:ALARM_AT] + struct.pack(">H", len(body)) + body + PART[DIGEST_AT:]
     with pytest.raises(LimitExceeded):
         decode_batch(attach_signature(long, SIGNATURE))
+
+
+@given(headers())
+def test_the_state_is_read_without_the_rest(header: BatchHeader) -> None:
+    wire = attach_signature(encode_batch(header), bytes(64))
+    found = origin.peek_state(wire)
+    assert found.state is header.clinical_state
+    assert found.wall_ns == header.instant.wall_ns
+    assert found.synchronised is header.instant.synchronised
+    with pytest.raises(FramingError):
+        origin.peek_state(wire[:100])

@@ -84,18 +84,18 @@ class AdtFollower:
         """
         records = await self._journal.pull(CONSUMER, Lane.MESSAGE, records_max=RECORDS_MAX)
         for record in records:
-            await self._take(record)
+            await self.take(record)
             self._done = record.position
         if records:
             await self._journal.commit(CONSUMER, Lane.MESSAGE, self._done)
         return len(records)
 
-    async def status(self) -> object:
-        """Return the lag in records, and what became of messages since the start."""
-        end = self._journal.subscribe(Lane.MESSAGE).position
-        return {"behind": max(end - self._done, 0) if self._done else 0, **self._counts}
+    async def take(self, record: Record) -> None:
+        """Apply one record; one that was applied before changes nothing.
 
-    async def _take(self, record: Record) -> None:
+        Raises:
+            TransientError: The store does not answer; what came before in the record may be done.
+        """
         try:
             entries = decode(
                 record.append.kind, record.append.body, sequence=record.append.sequence
@@ -106,6 +106,11 @@ class AdtFollower:
         for entry in entries:
             if b"ADT" in entry.body[:_HEAD_BYTES]:
                 await self._apply(record, entry)
+
+    async def status(self) -> object:
+        """Return the lag in records, and what became of messages since the start."""
+        end = self._journal.subscribe(Lane.MESSAGE).position
+        return {"behind": max(end - self._done, 0) if self._done else 0, **self._counts}
 
     async def _apply(self, record: Record, entry: MessageEntry) -> None:
         arrived_ns = record.append.received_at_ns

@@ -39,7 +39,10 @@ NEVER: Final = 1 << 62
 
 @dataclass(slots=True)
 class _Seen:
-    """What the newest batch of a device said, and how many before it are missing."""
+    """What the newest batch of a device said, and how many before it are missing.
+
+    Its time is 0 if it came before this hub started.
+    """
 
     epoch: int
     sequence: int
@@ -83,7 +86,7 @@ class StateFollower:
                 epoch=use.epoch,
                 sequence=account.highest,
                 state=drained.state if drained else None,
-                at_ns=drained.at_ns if drained else use.since_ns,
+                at_ns=drained.at_ns if drained else 0,
                 missing=missing,
                 unseen=use.unseen and missing > 0,
             )
@@ -182,7 +185,7 @@ class StateFollower:
 
     async def _next(self, device: str, now: _Seen, before: _Seen) -> None:
         if now.epoch > before.epoch:
-            await self._switch(device, now, last_ns=before.at_ns)
+            await self._switch(device, now, last_ns=before.at_ns or None)
         else:
             now.unseen, now.late_vacant = before.unseen, before.late_vacant
             now.missing = before.missing + now.sequence - before.sequence - 1
