@@ -1,5 +1,6 @@
 """A hospital for the console: named models, live beds, admissions, people with passwords."""
 
+import queue
 import threading
 import time
 import uuid
@@ -220,9 +221,14 @@ class Traffic:
     def __init__(self, beds: list[LiveBed]) -> None:
         self._beds = beds
         self._stop = threading.Event()
+        self._alarms: queue.SimpleQueue[LiveBed] = queue.SimpleQueue()
         self.failed: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    def alarm(self, bed: "LiveBed") -> None:
+        """Let a bed's staged alarm begin, between two seconds: a device signs one after another."""
+        self._alarms.put(bed)
 
     def close(self) -> None:
         """Stop measuring."""
@@ -239,6 +245,8 @@ class Traffic:
         due = time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
             due += 1.0
+            while not self._alarms.empty():
+                self._alarms.get().alarm()
             for bed in self._beds:
                 try:
                     bed.second()

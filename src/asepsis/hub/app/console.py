@@ -2,31 +2,47 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
+from sqlalchemy import Connection
+
+from asepsis.core.errors import InputError, TransientError
 from asepsis.hub.access.http_people import PeopleRoutes
 from asepsis.hub.access.principal import Principal
+from asepsis.hub.access.rules import Action
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.feature import Feature
 from asepsis.hub.console.http import console_mount, console_routes
-from asepsis.hub.console.pages import Frame
-from asepsis.hub.console.ports import Decisions, Whereabouts
+from asepsis.hub.console.pages import Frame, may
+from asepsis.hub.console.ports import Decisions, Point, Trends, Whereabouts
 from asepsis.hub.console.services import Services
-from asepsis.hub.console.trend import Chart
+from asepsis.hub.console.trend import SPANS_NS, Chart, draw, window
+
+TREND_POINTS: Final = 480
+TREND_S_MAX: Final = 1.5
+"""How long a page waits for its trends before it goes without them."""
+METRICS: Final = (
+    ("Heart rate", "/min", 147_842),
+    ("SpO\N{SUBSCRIPT TWO}", "%", 150_456),
+    ("Respiratory rate", "/min", 151_562),
+    ("Pulse rate", "/min", 149_530),
+)
+"""What a trend shows: metrics that have one unit everywhere, so that none can be mistaken."""
 
 
-def open_console(core: Core, whereabouts: Whereabouts, decisions: Decisions) -> Feature:
+def open_console(
+    core: Core, whereabouts: Whereabouts, decisions: Decisions, trends: Trends
+) -> Feature:
     """Open the console.
 
     Args:
         core: What the hub stands on.
         whereabouts: Whose device this is and where it stands.
         decisions: What people decide about associations.
+        trends: The record, thinned for pictures.
     """
     access = core.access
-
-    async def charts(_device: str, _who: Principal) -> Sequence[Chart]:
-        return ()
-
     services = Services(
         frame=Frame(clock=core.clocks.wall, facility=core.settings.console.facility),
         credentials=access.credentials,
@@ -39,7 +55,7 @@ def open_console(core: Core, whereabouts: Whereabouts, decisions: Decisions) -> 
         whereabouts=whereabouts,
         decisions=decisions,
         status=core.status,
-        charts=charts,
+        charts=DeviceCharts(core, trends).draw,
     )
 
     async def close() -> None:
@@ -51,3 +67,55 @@ def open_console(core: Core, whereabouts: Whereabouts, decisions: Decisions) -> 
         work={"sessions": access.sessions.run},
         close=close,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCharts:
+    """Trends of one device for somebody who may read the record; each look is audited.
+
+    Attributes:
+        core: What the hub stands on.
+        trends: The record.
+    """
+
+    core: Core
+    trends: Trends
+
+    async def draw(self, device: str, who: Principal) -> Sequence[Chart]:
+        """Return what the record holds of the last hours; nothing while it does not answer."""
+        if not may(who, Action.READ_RECORD):
+            return ()
+        try:
+            await self.core.store.write(lambda c: self._note(c, device, who))
+            to_ns = self.core.clocks.wall()
+            async with asyncio.timeout(TREND_S_MAX):
+                found = [await self._points(device, code, to_ns) for _, _, code in METRICS]
+        except (TransientError, TimeoutError):
+            return ()
+        from_ns = window(found, to_ns=to_ns)
+        charts = [
+            draw(points, title=title, unit=unit, from_ns=from_ns, to_ns=to_ns)
+            for points, (title, unit, _) in zip(found, METRICS, strict=True)
+        ]
+        return [chart for chart in charts if chart is not None]
+
+    async def _points(self, device: str, code: int, to_ns: int) -> Sequence[Point]:
+        try:
+            return await self.trends.trend(
+                device,
+                from_ns=to_ns - SPANS_NS[-1],
+                to_ns=to_ns,
+                points_max=TREND_POINTS,
+                mdc_code=code,
+            )
+        except InputError:
+            return ()  # This device has no such metric.
+
+    def _note(self, connection: Connection, device: str, who: Principal) -> None:
+        self.core.audit_log.note(
+            connection,
+            actor=f"person:{who.name}",
+            action="read-record",
+            subject=device,
+            what="trend",
+        )

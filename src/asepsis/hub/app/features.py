@@ -14,9 +14,10 @@ def open_features(core: Core) -> Sequence[Feature]:
     """Open every feature; each has a file of its own beside this one."""
     associations = build_associations(core)
     book, service = associations.book, associations.service
+    records = open_records(core, service)
     return (
         open_associations(core, associations),
-        open_console(core, book, service),
+        open_console(core, book, service, records.trends),
         open_ward(core, book),
-        open_records(core, service).feature,
+        records.feature,
     )

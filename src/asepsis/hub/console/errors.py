@@ -14,7 +14,7 @@ from asepsis.hub.web.problems import MEDIA
 
 SIGN_IN: Final = "/sign-in"
 PROBLEM_BYTES_MAX: Final = 65_536
-NEXT_CHARS_MAX: Final = 512
+NEXT_CHARS_MAX: Final = 256
 _KEPT: Final = frozenset((b"retry-after", b"allow"))
 _ADVICE: Final = {
     401: "Sign in and try again.",

@@ -28,7 +28,7 @@ from asepsis.hub.console.services import Console
 from asepsis.hub.web.asgi import Scope, header
 
 ACCOUNT: Final = "/account"
-NEXT_CHARS_MAX: Final = 512
+NEXT_CHARS_MAX: Final = 256
 _COOKIE_RULES: Final = "Path=/; Secure; HttpOnly; SameSite=Strict"
 
 

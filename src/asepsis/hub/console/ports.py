@@ -1,7 +1,7 @@
 """What the console needs from outside; `hub/app/console.py` fills these in."""
 
 from collections.abc import AsyncGenerator, Collection, Container, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from asepsis.core.model.alarm import AlarmNotice
 from asepsis.core.model.association import Association
@@ -85,11 +85,18 @@ class Decisions(Protocol):
         ...
 
 
-class TrendPoint(NamedTuple):
-    """One point of a trend: nanoseconds since 1970, and the value or None for a gap."""
+class Point(Protocol):
+    """One point of a trend."""
 
-    t_ns: int
-    value: float | None
+    @property
+    def t_ns(self) -> int:
+        """When it was measured, nanoseconds since 1970."""
+        ...
+
+    @property
+    def value(self) -> float | None:
+        """Return the number as measured; None where the metric has no good value."""
+        ...
 
 
 class Trends(Protocol):
@@ -104,7 +111,7 @@ class Trends(Protocol):
         points_max: int,
         mdc_code: int | None = None,
         handle: int | None = None,
-    ) -> Sequence[TrendPoint]:
+    ) -> Sequence[Point]:
         """Return one metric of a device over time, ascending.
 
         Raises:

@@ -46,7 +46,7 @@ def load_templates() -> dict[str, Template]:
         "information_only": INFORMATION_ONLY,
     }
     filters: dict[str, Any] = environment.filters
-    filters |= {"moment": moment, "iso": iso, "ago": ago, "day": day}
+    filters |= {"moment": moment, "iso": iso, "ago": ago, "day": day, "number": number}
     load_assets()
     return {name: environment.get_template(name) for name in files}
 
@@ -78,6 +78,11 @@ def day(ns: int) -> str:
 def iso(ns: int) -> str:
     """Write a moment for `<time datetime>`."""
     return f"{datetime.fromtimestamp(ns / _NS, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def number(value: float) -> str:
+    """Write a measured value without a fraction that it does not have."""
+    return f"{value:.6g}"
 
 
 def ago(ns: int, now_ns: int) -> str:

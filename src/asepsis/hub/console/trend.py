@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from asepsis.hub.console.ports import TrendPoint
+from asepsis.hub.console.ports import Point
 
 WIDTH: Final = 720
 HEIGHT: Final = 96
 GAP_NS: Final = 90_000_000_000
 """Points further apart than this are not joined: nobody knows what was between them."""
+SPANS_NS: Final = tuple(minutes * 60 * 10**9 for minutes in (5, 15, 60, 240))
 _PAD: Final = 6.0
 
 
@@ -20,6 +21,7 @@ class Chart:
     Attributes:
         title: What it is.
         unit: Its unit, as people write it.
+        span: How much time it shows, in words.
         lines: Points of each unbroken line, as SVG takes them.
         least: Smallest value shown.
         most: Largest value shown.
@@ -31,7 +33,8 @@ class Chart:
 
     title: str
     unit: str
-    lines: tuple[str, ...]
+    span: str
+    lines: tuple[tuple[str, ...], ...]
     least: float
     most: float
     newest: float
@@ -40,8 +43,20 @@ class Chart:
     to_ns: int
 
 
+def window(points: Sequence[Sequence[Point]], *, to_ns: int) -> int:
+    """Return the left end of pictures that show everything there is, in a span people know.
+
+    Args:
+        points: What each picture shows, ascending.
+        to_ns: Right end, nanoseconds since 1970.
+    """
+    first_ns = min((each[0].t_ns for each in points if each), default=to_ns)
+    known = (span for span in SPANS_NS if to_ns - span <= first_ns)
+    return to_ns - next(known, SPANS_NS[-1])
+
+
 def draw(
-    points: Sequence[TrendPoint], *, title: str, unit: str, from_ns: int, to_ns: int
+    points: Sequence[Point], *, title: str, unit: str, from_ns: int, to_ns: int
 ) -> Chart | None:
     """Return a chart, or None where there is no value.
 
@@ -75,7 +90,8 @@ def draw(
     return Chart(
         title=title,
         unit=unit,
-        lines=tuple(" ".join(line) for line in lines),
+        span=_words(to_ns - from_ns),
+        lines=tuple(tuple(line) for line in lines),
         least=least,
         most=most,
         newest=values[-1],
@@ -83,3 +99,8 @@ def draw(
         from_ns=from_ns,
         to_ns=to_ns,
     )
+
+
+def _words(span_ns: int) -> str:
+    minutes = span_ns // (60 * 10**9)
+    return f"{minutes // 60} h" if minutes > 60 else f"{minutes} min"

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asepsis.hub.console.ports import TrendPoint
-from asepsis.hub.console.trend import GAP_NS, HEIGHT, WIDTH, draw
+from asepsis.hub.console.trend import GAP_NS, HEIGHT, SPANS_NS, WIDTH, draw, window
+from asepsis.hub.records.ports import TrendPoint
 
 HOUR = 3_600_000_000_000
 POINTS = st.lists(
@@ -24,9 +24,18 @@ def test_a_gap_is_left_open() -> None:
     blank = [TrendPoint(2 * GAP_NS + 2, None), TrendPoint(2 * GAP_NS + 3, 63.0)]
     chart = draw([*near, *far, *blank], title="HR", unit="/min", from_ns=0, to_ns=HOUR)
     assert chart is not None
-    assert [len(line.split()) for line in chart.lines] == [2, 1, 1]
+    assert [len(line) for line in chart.lines] == [2, 1, 1]
     assert (chart.least, chart.most, chart.newest) == (60.0, 63.0, 63.0)
     assert chart.newest_ns == 2 * GAP_NS + 3
+
+
+def test_a_picture_spans_what_there_is() -> None:
+    five, quarter, _, most = SPANS_NS
+    now = 10 * HOUR
+    assert window([[], []], to_ns=now) == now - five
+    assert window([[TrendPoint(now - five, 1.0)], []], to_ns=now) == now - five
+    assert window([[TrendPoint(now - five - 1, 1.0)]], to_ns=now) == now - quarter
+    assert window([[TrendPoint(now - 9 * HOUR, 1.0)]], to_ns=now) == now - most
 
 
 @given(POINTS)
@@ -37,7 +46,7 @@ def test_every_point_is_inside_the_picture(given_points: list[tuple[int, float |
         assert all(point.value is None for point in points)
         return
     for line in chart.lines:
-        for pair in line.split():
+        for pair in line:
             x, y = (float(part) for part in pair.split(","))
             assert 0 <= x <= WIDTH
             assert 0 <= y <= HEIGHT
