@@ -5,18 +5,17 @@ turn of the event loop: 1,000 devices that reconnect at once then share the loop
 of established connections instead of stopping them for seconds.
 """
 
-import asyncio
 import contextlib
 import logging
 import socket
 import struct
 import time
-from asyncio import sslproto
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final, cast
+from typing import Final
 
+from asepsis.hub.web.handshake import shake_hands
 from asepsis.hub.web.protocol import HttpProtocol
 from asepsis.hub.web.site import Site, Slot
 
@@ -156,69 +155,12 @@ class Gate:
         # Garbage, a refused certificate, the deadline, or a peer that went away meanwhile
         # (uvloop says RuntimeError when the transport has closed under it).
         with contextlib.suppress(OSError, RuntimeError):
-            await _handshake(site, sock, protocol, handshake_s=handshake_s)
+            await shake_hands(site, sock, protocol, handshake_s=handshake_s)
         site.handshaking.pop(slot, None)
         if protocol.connection is None:
             site.counters.handshakes_failed += 1
             slot.release()
             protocol.discard()
-
-
-class _SharedBufferTls(sslproto.SSLProtocol):
-    """asyncio's TLS with one read buffer for all connections.
-
-    asyncio clears 256 KB for each, which is 512 MB for 2,000 peers. A buffer is filled and emptied
-    within one callback, so one is enough for an event loop.
-    """
-
-    max_size = 65_536
-    _shared = memoryview(bytearray(max_size))
-
-    def get_buffer(self, n: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
-        """Return the shared buffer for the next read."""
-        return self._shared
-
-    def drop_own_buffer(self) -> None:
-        """Free the buffer that asyncio made; `buffer_updated` then reads the shared one."""
-        self._ssl_buffer = bytearray()
-        self._ssl_buffer_view = self._shared
-
-
-async def _handshake(
-    site: Site, sock: socket.socket, protocol: HttpProtocol, *, handshake_s: float
-) -> None:
-    """Finish when TLS stands and `protocol.connection_made` was called.
-
-    Raises:
-        OSError: The handshake failed, took too long, or the peer went away.
-    """
-    loop, linger_s = site.loop, site.limits.linger_s
-    if not isinstance(loop, asyncio.BaseEventLoop):
-        await loop.connect_accepted_socket(
-            lambda: protocol,
-            sock,
-            ssl=site.context,
-            ssl_handshake_timeout=handshake_s,
-            ssl_shutdown_timeout=linger_s,
-        )
-        return
-    waiter: asyncio.Future[None] = loop.create_future()
-    layer = _SharedBufferTls(
-        loop,
-        protocol,
-        site.context,
-        waiter,
-        server_side=True,
-        ssl_handshake_timeout=cast("int", handshake_s),
-        ssl_shutdown_timeout=cast("int", linger_s),
-    )
-    layer.drop_own_buffer()
-    transport, _ = await loop.connect_accepted_socket(lambda: layer, sock)
-    try:
-        await waiter
-    except BaseException:
-        transport.abort()
-        raise
 
 
 def _hang_up(sock: socket.socket) -> None:
