@@ -37,6 +37,12 @@ def intrusion() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def outage() -> ModuleType:
+    """Return the module that cuts links and watches live views."""
+    return _load("outage")
+
+
+@pytest.fixture(scope="session")
 def hub() -> Iterator[Any]:
     """Run one real hub for the tests of this folder."""
     # Not pytest's own folder: the hub's and the signer's users must be able to pass.

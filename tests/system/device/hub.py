@@ -35,6 +35,7 @@ class RealHub:
     records: dict[str, list[dict[str, Any]]] = field(
         default_factory=lambda: {lane: [] for lane in LANES}
     )
+    consumer_folder: IdentityFolder | None = None
     _connection: HubConnection | None = None
 
     def enrolled(self, name: str, *, kind: str = "device") -> IdentityFolder:
@@ -67,7 +68,7 @@ class RealHub:
     def pull(self) -> None:
         """Get what is new on every lane."""
         if self._connection is None:
-            folder = self.enrolled(self.consumer, kind="consumer")
+            folder = self.consumer_folder = self.enrolled(self.consumer, kind="consumer")
             _, hospital_, root_der = folder.load()
             context = tls.client_context(root_der=root_der, identity=folder.identity)
             self._connection = HubConnection(
@@ -87,13 +88,13 @@ class RealHub:
                     headers={"Content-Type": "application/json"},
                 )
 
-    def of(self, device: str, *lanes: str) -> list[tuple[int, int, bytes]]:
+    def of(self, device: str, *lanes: str, account: str = "origin") -> list[tuple[int, int, bytes]]:
         """Return epoch, sequence and body of what the hub has of a device's signed batches."""
         return [
             (record["epoch"], record["sequence"], base64.b64decode(record["body"]))
             for lane in lanes
             for record in self.records[lane]
-            if record["producer"] == device and record["account"] == "origin"
+            if record["producer"] == device and record["account"] == account
         ]
 
     def technical(self, device: str) -> list[dict[str, Any]]:

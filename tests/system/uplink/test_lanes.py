@@ -187,7 +187,7 @@ def test_a_hub_that_is_away_costs_no_record(start: Start, fates: Any, spool: Spo
 
         reached = False
 
-        def request(self, *_: object, **__: object) -> Any:
+        def open(self) -> bool:
             return nowhere()
 
         def close(self) -> None:
@@ -237,10 +237,13 @@ def test_a_lane_that_probes_finds_a_hub_that_took_no_connection_soon(
         def __init__(self) -> None:
             self._real = hub.connect()
 
-        def request(self, *args: Any, **options: Any) -> Any:
+        def open(self) -> bool:
             if time.monotonic() < self._until_s:
                 raise errors.Unavailable("nobody answers")
             back_s.append(time.monotonic() - self._until_s)
+            return self._real.open()
+
+        def request(self, *args: Any, **options: Any) -> Any:
             return self._real.request(*args, **options)
 
         def close(self) -> None:

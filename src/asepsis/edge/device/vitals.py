@@ -131,9 +131,11 @@ class Vitals:
             events = self._alarms.judge(values, now_s=now_ns / 1e9, faults=faults)
         else:
             events = self._alarms.clear()
+        # Events first, because they wait for nothing; values and list behind them stand in one
+        # batch, so that each batch with a list is a whole picture of the present.
+        self._publish_alarms(events)
         published = tuple(_value(self._signs[handle], value) for handle, value in values.items())
         self._publish(Record(state=self._state, monotonic_ns=now_ns, values=published))
-        self._publish_alarms(events)
         self._publish_active()
 
     def _publish_active(self) -> None:

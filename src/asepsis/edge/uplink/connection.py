@@ -121,6 +121,28 @@ class HubConnection:
         self._http: http.client.HTTPSConnection | None = None
         self.reached = False
 
+    def open(self) -> bool:
+        """Connect if there is no connection; returns whether one was made.
+
+        Raises:
+            TrustError: The hub's certificate does not hold.
+            TransientError: No connection.
+        """
+        # After "Connection: close" the object is there and its socket is not; it would connect anew
+        # by itself, past the check of validity.
+        if self._http is not None and self._http.sock is not None:
+            return False
+        try:
+            self._http = self._connect()
+            self._check_validity(self._http.sock)
+        except ssl.SSLCertVerificationError as error:
+            self.close()
+            raise IdentityInvalid(f"the hub's certificate: {error.verify_message}") from error
+        except OSError as error:
+            self.close()
+            raise Unavailable(f"no connection to the hub ({type(error).__name__})") from error
+        return True
+
     def request(
         self,
         method: str,
@@ -136,14 +158,14 @@ class HubConnection:
             TrustError: The hub's certificate does not hold, or the hub refuses this identity.
             TransientError: No connection, a cut one, 429 or 503: keep the record, back off.
         """
+        self.open()
         try:
-            connection = self._connected()
+            connection = self._http
+            if connection is None:
+                raise AssertionError("open, and nothing there")
             connection.request(method, path, body=body, headers=dict(headers or {}))
             response = connection.getresponse()
             data = response.read(ANSWER_BYTES_MAX + 1)
-        except ssl.SSLCertVerificationError as error:
-            self.close()
-            raise IdentityInvalid(f"the hub's certificate: {error.verify_message}") from error
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise Unavailable(f"no answer from the hub ({type(error).__name__})") from error
@@ -161,30 +183,20 @@ class HubConnection:
             self._http.close()
             self._http = None
 
-    def _connected(self) -> http.client.HTTPSConnection:
-        # After "Connection: close" the object is there and its socket is not; it would connect anew
-        # by itself, past the check of validity.
-        if self._http is None or self._http.sock is None:
-            self.reached = False
-            plain = (self._dial or _dial)(self._endpoint, self._timeout_s)
-            self.reached = True
-            connection = http.client.HTTPSConnection(
-                self._endpoint.host,
-                self._endpoint.port,
-                context=self._context,
-                timeout=self._timeout_s,
-            )
-            try:
-                connection.sock = self._context.wrap_socket(
-                    plain, server_hostname=self._endpoint.host
-                )
-            except OSError:
-                plain.close()
-                raise
-            self._http = connection
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._check_validity(connection.sock)
-        return self._http
+    def _connect(self) -> http.client.HTTPSConnection:
+        self.reached = False
+        plain = (self._dial or _dial)(self._endpoint, self._timeout_s)
+        self.reached = True
+        connection = http.client.HTTPSConnection(
+            self._endpoint.host, self._endpoint.port, context=self._context, timeout=self._timeout_s
+        )
+        try:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sock = self._context.wrap_socket(plain, server_hostname=self._endpoint.host)
+        except OSError:
+            plain.close()
+            raise
+        return connection
 
     def _check_validity(self, sock: ssl.SSLSocket) -> None:
         if self._now_ns is None:

@@ -33,6 +33,8 @@ IDLE_S: Final = 0.2
 REFUSED_WAIT_S: Final = 5.0
 """Wait after the hub refused this identity, seconds; it may be released again."""
 DRAIN_RECORDS: Final = 64
+YOUNG_S: Final = 1.0
+"""An older record with a newer one behind it is not the first over a new connection, seconds."""
 
 
 class Fate(Enum):
@@ -214,6 +216,11 @@ class LiveLane(threading.Thread):
     def _send(self, connection: HubConnection, record: Outgoing, offered_s: float) -> bool:
         """Send one record; False when it is to be tried again over a new connection."""
         try:
+            if connection.open() and self._is_overtaken(offered_s):
+                # While nobody answered, newer ones came: what the ward sees first is the present.
+                self._to_spool(record)
+                self._spool_old()
+                return True
             connection.request(
                 "POST",
                 self._path,
@@ -260,6 +267,10 @@ class LiveLane(threading.Thread):
         self._again.wait(wait_s)
         self._spool_old()
         return True
+
+    def _is_overtaken(self, offered_s: float) -> bool:
+        age_s = time.monotonic() - offered_s
+        return age_s > max(self._rule.patience_s, YOUNG_S) and not self._records.empty()
 
     def _spool_old(self) -> None:
         """Spool what grew old in the queue; the newest record may always go live."""

@@ -22,12 +22,13 @@ LANE_TIMEOUT_S: Final = 5.0
 """An alert without acknowledgement within this is annunciated locally (REQ-ALM-009)."""
 WARM_S: Final = 5.0
 """The alert lane is never silent for longer, so that an alarm waits for no handshake."""
-ALERT_PATIENCE_S: Final = 10.0
-"""Age up to which an alarm event is tried live; older ones are history, and what is still active
-then is announced anew by the device."""
+ALERT_PATIENCE_S: Final = 2.0
+"""Age up to which an alarm event is tried live: a hiccup makes no history. Older ones are late data,
+and what is still active stands in the list that every second's batch carries (REQ-ALM-014)."""
 RULES: Final = {
     "alerts": LaneRule(warm_s=WARM_S, patience_s=ALERT_PATIENCE_S, probes=True),
-    "origin": LaneRule(probes=True),
+    # A batch covers a second: the newest one is kept at hand until the next is there.
+    "origin": LaneRule(probes=True, patience_s=1.2),
     "waveforms": LaneRule(),
 }
 CAP_S: Final = {"alerts": 1.0, "origin": 2.0, "waveforms": 4.0, "late": 8.0}
