@@ -2,7 +2,7 @@
 //
 // Honest before pretty: every frame first blanks what may no longer be shown, then draws. A page
 // that was hidden or asleep shows nothing until that was done, and should these scripts ever hang,
-// the compositor fades the tiles by itself.
+// the compositor takes the tiles away by itself.
 
 import { WakeGuard, clockText } from "./ward_clock.js";
 import { Connection } from "./ward_connection.js";
@@ -10,7 +10,7 @@ import { WardModel } from "./ward_model.js";
 import { Tile, element } from "./ward_tile.js";
 import { Waves } from "./ward_waves.js";
 
-const ALIVE_MS = 3_000; // The tiles fade if this page shows no life for so long.
+const ALIVE_MS = 3_000; // The tiles go if this page shows no life for so long.
 const TICK_MS = 250;
 const REASONS = {
   connecting: "Connecting to the hub",
@@ -45,11 +45,14 @@ spoken.setAttribute("role", "log");
 spoken.setAttribute("aria-label", "New alarm conditions");
 root.replaceChildren(bar, grid, dead, spoken);
 
-// Runs in the compositor: it needs these scripts only to be held back.
-const stopping = { duration: ALIVE_MS, fill: "forwards" };
+// Runs in the compositor: it needs these scripts only to be held back. Moving costs it no surface
+// of its own, as fading would.
+const HERE = { transform: "translateX(0)" };
+const AWAY = { transform: "translateX(-300vw)" };
+const stopping = { duration: ALIVE_MS, fill: "both" };
 const fades = [
-  grid.animate([{ opacity: 1 }, { opacity: 1, offset: 0.99 }, { opacity: 0 }], stopping),
-  dead.animate([{ opacity: 0 }, { opacity: 0, offset: 0.99 }, { opacity: 1 }], stopping),
+  ...[grid, bar].map((part) => part.animate([HERE, { ...HERE, offset: 0.999 }, AWAY], stopping)),
+  dead.animate([AWAY, { ...AWAY, offset: 0.999 }, HERE], stopping),
 ];
 
 const resized = new ResizeObserver((entries) => {

@@ -8,10 +8,11 @@ const PAD_PX = 3;
 export class Lanes {
   constructor(canvas) {
     this._canvas = canvas;
-    this._context = canvas.getContext("2d", { alpha: true, desynchronized: false });
+    this._context = canvas.getContext("2d", { alpha: false }); // Opaque: cheap to compose.
     this._lanes = [];
     this._width = 0;
     this._height = 0;
+    this._paper = "";
     this.labels = [];
   }
 
@@ -51,7 +52,7 @@ export class Lanes {
   }
 
   clear() {
-    this._context.clearRect(0, 0, this._width, this._height);
+    this._fill(0, 0, this._width, this._height);
     for (const lane of this._lanes) lane.sweep = null;
   }
 
@@ -61,8 +62,9 @@ export class Lanes {
   }
 
   _layOut() {
-    this._context.clearRect(0, 0, this._width, this._height);
     const style = getComputedStyle(this._canvas);
+    this._paper = style.getPropertyValue("--panel");
+    this._fill(0, 0, this._width, this._height);
     const height = this._height / Math.max(1, this._lanes.length);
     this._lanes.forEach((lane, index) => {
       lane.sweep = null;
@@ -123,6 +125,11 @@ export class Lanes {
   }
 
   _wipe(lane, x, width) {
-    this._context.clearRect(x, lane.top, width, lane.height);
+    this._fill(x, lane.top, width, lane.height);
+  }
+
+  _fill(x, y, width, height) {
+    this._context.fillStyle = this._paper;
+    this._context.fillRect(x, y, width, height);
   }
 }

@@ -59,7 +59,7 @@ export class Tile {
     this._canvas = element("canvas");
     this._canvas.setAttribute("aria-hidden", "true");
     this._lanesText = element("ol", "lane-names");
-    waves.append(this._canvas, this._lanesText);
+    waves.append(this._lanesText, this._canvas);
     this._lanes = new Lanes(this._canvas);
     this._numbers = element("div", "numbers");
     body.append(waves, this._numbers);
@@ -220,7 +220,11 @@ function fillBlock(block, { kind, title, cells, big }) {
   block.className = `cells ${kind}`;
   say(heading, title ?? "");
   heading.hidden = !title;
-  const sized = cells.map((cell, index) => ({ ...cell, size: index < big ? "big" : "small" }));
+  const sized = cells.map((cell, index) => ({
+    ...cell,
+    size: index < big ? "big" : "small",
+    wide: index < Math.min(big, 3),
+  }));
   rows(list, sized, cellRow, fillCell);
 }
 
@@ -254,7 +258,7 @@ function fillCell(row, cell) {
   say(mean, cell.mean);
   say(mark, cell.mark);
   const gone = cell.blank && cell.sinceWallMs ? clockText(cell.sinceWallMs) : "";
-  say(since, gone && cell.size === "big" ? `since ${gone}` : gone);
+  say(since, gone && cell.wide ? `since ${gone}` : gone);
 }
 
 function machineRow() {
