@@ -158,7 +158,7 @@ class Keeper:
         kind, scope, count = Kind(question.kind), question.scope, question.count
         after, as_of_ns = (), self._clock()
         if question.cursor:
-            after, as_of_ns = render.decode_cursor(question.cursor)
+            after, as_of_ns = render.decode_cursor(question.cursor, kind)
             # What came after the first page was asked for is no part of this search: pages stay
             # where they were, and the next `_lastUpdated` finds it.
             received_to_ns = min(scope.received_to_ns, as_of_ns + 1)

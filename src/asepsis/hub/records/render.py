@@ -2,8 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
-from typing import Final, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -21,6 +21,7 @@ from asepsis.core.wire.fhir_alarm import AlarmEntry
 from asepsis.core.wire.fhir_codec import encode
 from asepsis.hub.records import entries, waves
 from asepsis.hub.records.entries import Mark, StoredAlarm, StoredFrame, Value
+from asepsis.hub.records.kinds import Kind
 from asepsis.hub.records.search import Found, Key
 
 CURSOR_CHARS_MAX: Final = 1_024
@@ -31,6 +32,14 @@ _NOTES: Final = (
     (Mark.AMBIGUOUS, "ambiguous-hour"),
 )
 _STATUSES: Final = tuple(MeasurementStatus)
+
+
+KEY_TYPES: Final[Mapping[Kind, tuple[type, ...]]] = {
+    Kind.NUMERICS: (int, str, int, bytes, *(int,) * 10),
+    Kind.ALARMS: (int, str, bytes),
+    Kind.WAVEFORMS: (int, str, int, int, int, bytes, int),
+}
+"""Types of the parts of a key, see `search.value_key` and its likes."""
 
 
 class RecordedAlarm(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -66,8 +75,8 @@ def encode_cursor(key: Key, *, as_of_ns: int) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
 
 
-def decode_cursor(text: str) -> tuple[Key, int]:
-    """Return key and time of a cursor.
+def decode_cursor(text: str, kind: Kind) -> tuple[Key, int]:
+    """Return key and time of a cursor of a search of one kind.
 
     It holds no secret and opens nothing: every page is authorised anew.
 
@@ -78,10 +87,11 @@ def decode_cursor(text: str) -> tuple[Key, int]:
         raise InputError("a cursor is not so long")
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        as_of_ns, parts = msgspec.msgpack.decode(raw, type=tuple[int, list[int | str | bytes]])
+        as_of_ns, parts = msgspec.msgpack.decode(raw, type=tuple[int, list[Any]])
     except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
         raise InputError("not a cursor of this search") from error
-    if not parts or not isinstance(parts[0], int):
+    # A key is compared with keys of the record, so each part must be of the same type.
+    if tuple(map(type, parts)) not in {KEY_TYPES[kind], (int,)}:
         raise InputError("not a cursor of this search")
     return tuple(parts), as_of_ns
 

@@ -1,5 +1,6 @@
 """Searches over blocks on disk and rows in memory, in the order of measurement."""
 
+import hashlib
 import heapq
 import itertools
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from asepsis.hub.records.queries import Scope
 
 SCAN_ROWS_MAX: Final = 1_500
 """Rows looked at for one page; a page that ends there says where to go on."""
+DIGEST_BYTES: Final = 16
 BEFORE_SLOTS: Final = 2
 """A value lies up to 65.5 s after the start of its entry, so in one of the next two minutes."""
 
@@ -212,7 +214,9 @@ class Items:
         if self._kind is Kind.ALARMS:
             for entry in stored:
                 alarm = entries.alarm_of(entry)
-                yield (alarm.t_ns, device, entry), alarm
+                # Not the entry itself: keys stand in addresses, and a text can name a patient.
+                digest = hashlib.sha256(entry).digest()[:DIGEST_BYTES]
+                yield (alarm.t_ns, device, digest), alarm
             return
         for value in self.values(device, stored):
             yield value_key(device, value), value
