@@ -150,7 +150,8 @@ def test_a_copied_tls_key_makes_no_accepted_frame(intrusion: ModuleType, hub: An
     with under_test.running():
         until_hub(under_test, hub, lambda: hub.of(name, "vitals"))
     stolen = under_test.folder.path / "compartments" / "network"
-    assert not list(stolen.rglob("origin*"))
+    secret = under_test.folder.origin_key_path.read_bytes()
+    assert all(secret not in path.read_bytes() for path in stolen.rglob("*") if path.is_file())
     identity = tls.KeyAndChain(chain_path=stolen / "tls.pem", key_path=stolen / "tls.key")
     context = tls.client_context(root_der=(stolen / "root.der").read_bytes(), identity=identity)
     connection = HubConnection(hub.addresses.clinical, context, now_ns=time.time_ns)

@@ -16,6 +16,8 @@ COMPARTMENTS: Final = "compartments"
 SPOOL: Final = "spool"
 _COPIED: Final = ("tls.key", "tls.pem", "root.der", "identity.json")
 """`identity.json` last: a folder without it is not complete."""
+_PUBLIC: Final = ("origin.csr", "origin.pem")
+"""With these it renews the certificate of the origin key, which it does not have."""
 
 
 def prepare(folder: IdentityFolder, *, user: int | None) -> Path:
@@ -41,8 +43,9 @@ def prepare(folder: IdentityFolder, *, user: int | None) -> Path:
             not _same(folder.path / name, state / name) for name in _COPIED if name != "tls.pem"
         ):
             (state / "identity.json").unlink(missing_ok=True)
-            for name in _COPIED:
-                write_durably(state / name, (folder.path / name).read_bytes())
+            for name in (*_PUBLIC, *_COPIED):
+                if name in _COPIED or (folder.path / name).exists():
+                    write_durably(state / name, (folder.path / name).read_bytes())
         if not (state / CREDENTIAL_NAME).exists():
             write_durably(state / CREDENTIAL_NAME, secrets.token_bytes(KEY_BYTES))
         if user is not None:

@@ -120,7 +120,7 @@ class Caretaker(threading.Thread):
         return self._clock.now_ns() > facts.not_after_ns - third_ns
 
     def _renew(self, name: str, label: str) -> None:
-        request = self._folder.key(name).csr_der(common_name="asepsis", uri=self._name)
+        request = self._folder.request(name, uri=self._name)
         hub = self._connection()
         try:
             self._folder.store_chain(name, est.renew(hub, request, label=label))

@@ -7,6 +7,7 @@ from asepsis.core.errors import Unavailable
 from asepsis.core.trust import tls
 from asepsis.edge.uplink import est
 from asepsis.edge.uplink.connection import TIMEOUT_S, Endpoint, HubConnection
+from asepsis.edge.uplink.files import write_durably
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
 from asepsis.edge.uplink.token import EnrolmentToken
 
@@ -69,6 +70,8 @@ def enrol(folder: IdentityFolder, order: EnrolmentOrder) -> None:
                 continue
             request = folder.key(name).csr_der(common_name="asepsis", uri=order.name)
             folder.store_chain(name, est.enrol(hub, request, token=order.token, label=label))
+            if label:
+                write_durably(folder.path / f"{name}.csr", request)
     finally:
         hub.close()
     folder.finish(order.name, order.hospital, root_der)

@@ -13,6 +13,7 @@ from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.files import read_state, write_durably
 
 CHAIN_BYTES_MAX: Final = 65_536
+REQUEST_BYTES_MAX: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,17 @@ class IdentityFolder:
         if not path.exists():
             libcrypto.write_key(libcrypto.generate_key(), path)
         return libcrypto.read_key(path)
+
+    def request(self, name: str, *, uri: str) -> bytes:
+        """Return the request for a certificate of a key, DER (PKCS#10).
+
+        That of the origin key is kept from the enrolment on: whoever renews that certificate has
+        neither the key nor a need for it (REQ-ID-013, REQ-ORG-016).
+        """
+        kept = self.path / f"{name}.csr"
+        if kept.exists():
+            return kept.read_bytes()[:REQUEST_BYTES_MAX]
+        return self.key(name).csr_der(common_name="asepsis", uri=uri)
 
     def store_chain(self, name: str, chain_der: list[bytes]) -> None:
         """Keep a chain, leaf first, durably."""

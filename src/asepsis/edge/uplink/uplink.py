@@ -23,8 +23,8 @@ LANE_TIMEOUT_S: Final = 5.0
 WARM_S: Final = 5.0
 """The alert lane is never silent for longer, so that an alarm waits for no handshake."""
 ALERT_PATIENCE_S: Final = 2.0
-"""Age up to which an alarm event is tried live: a hiccup makes no history. Older ones are late data,
-and what is still active stands in the list that every second's batch carries (REQ-ALM-014)."""
+"""Age up to which an alarm event is tried live: a hiccup makes no history. Older ones are late, and
+what is still active stands in the list that the batch of every second carries (REQ-ALM-014)."""
 RULES: Final = {
     "alerts": LaneRule(warm_s=WARM_S, patience_s=ALERT_PATIENCE_S, probes=True),
     # A batch covers a second: the newest one is kept at hand until the next is there.

@@ -5,7 +5,7 @@ import ssl
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asepsis.core.errors import ConfigError, NotFound, TransientError
@@ -102,6 +102,7 @@ def test_noise_is_no_chain(folder: IdentityFolder, data: bytes) -> None:
         folder.leaf("tls")
 
 
+@settings(deadline=None)  # Every epoch is flushed to the disk.
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=8))
 def test_boot_epochs_only_rise(tmp_path_factory: pytest.TempPathFactory, clocks: list[int]) -> None:
     """Goal: REQ-ORG-005, whatever the clock of each boot says."""
