@@ -4,9 +4,11 @@ The account is made for one story; its password is printed so that whoever runs 
 """
 
 import hashlib
+import re
 import secrets
 import socket
-from typing import Any, Final, cast
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
@@ -19,6 +21,7 @@ NAME: Final = "demo"
 ROLES: Final = ("clinician", "clinical-engineer")
 """Who stands at the bed, and who cares for the devices: together they see every page but audit."""
 TIMEOUT_S: Final = 10.0
+_CSRF: Final = re.compile(r'name="csrf" value="([^"]{1,128})"')
 
 
 def create_account(people: PeopleClient) -> str:
@@ -61,26 +64,43 @@ class Visitor:
             self._http.close()
             raise NotAuthenticated("the console does not let the visitor in")
 
-    def beds(self) -> list[dict[str, Any]]:
-        """Return the beds as the console shows them, with patients, devices and associations.
-
-        Raises:
-            Unavailable: No answer.
-        """
-        try:
-            answer = self._http.get("/api/places").raise_for_status()
-        except httpx.HTTPError as error:
-            raise Unavailable("the console does not answer") from error
-        return cast("list[dict[str, Any]]", answer.json()["beds"])
+    def associations(self, state: str) -> dict[str, dict[str, Any]]:
+        """Return the associations of all beds in a state, by device; errors as `_ask`."""
+        return {
+            one["device"]: one
+            for bed in self._ask("GET", "/api/places").json()["beds"]
+            for one in bed["associations"]
+            if one["state"] == state
+        }
 
     def confirmed(self) -> dict[str, str]:
-        """Return whose each device is now: its name, and the patient's number; errors as `beds`."""
-        return {
-            one["device"]: one["patient"]["value"]
-            for bed in self.beds()
-            for one in bed["associations"]
-            if one["state"] == "confirmed"
-        }
+        """Return whose each device is now: its name, and the patient's number; errors as `_ask`."""
+        found = self.associations("confirmed")
+        return {device: one["patient"]["value"] for device, one in found.items()}
+
+    def confirm(self, association: Mapping[str, Any]) -> None:
+        """Confirm a proposal, as a person at the bedside does; errors as `_ask`."""
+        page = self._ask("GET", "/account").text
+        found = _CSRF.search(page)
+        token = found.group(1) if found else ""
+        patient = association["patient"]
+        self._ask(
+            "POST",
+            f"/api/associations/{association['id']}/confirm",
+            json={"confirm": f"{patient['authority']}|{patient['value']}"},
+            headers={"X-CSRF-Token": token},
+        )
+
+    def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:
+        """Send one request.
+
+        Raises:
+            Unavailable: No answer, or not the one that was wanted.
+        """
+        try:
+            return self._http.request(method, path, **content).raise_for_status()
+        except httpx.HTTPError as error:
+            raise Unavailable(f"the console does not answer {method} {path}") from error
 
     def close(self) -> None:
         """Close the connection; the session ends by itself."""

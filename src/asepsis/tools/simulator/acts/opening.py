@@ -1,16 +1,20 @@
 """The ward comes to life: who holds the keys, which layers hold, who enrols, what is live."""
 
+import contextlib
 import time
 from typing import Final
 from urllib.parse import quote
 
-from asepsis.core.errors import AsepsisError
+from asepsis.core.errors import AsepsisError, Unavailable
 from asepsis.core.model.patient import Place
 from asepsis.edge.sandbox.layers import detect
 from asepsis.tools.simulator import cast, visitor
 from asepsis.tools.simulator.stage import Stage
 
 LIVE_S: Final = 60.0
+RULE_S: Final = 3.0
+EVENT_S: Final = 15.0
+WHOLE_SECOND_S: Final = 1.5
 
 
 def play(stage: Stage) -> None:
@@ -85,30 +89,52 @@ def _furnish(stage: Stage) -> None:
 
 def _admit(stage: Stage) -> None:
     """Admit the patients; devices that measure already become theirs, as the ward's rule says."""
+    # ADT tells whole seconds. A device that was free in that second may have been put on somebody
+    # else since, so the rule would rightly leave it to a person.
+    time.sleep(WHOLE_SECOND_S)
     for person in cast.PATIENTS:
         stage.admissions.admit(person)
+    fixed = {player.name: player.bed for player in stage.setting.players if player.fixed}
+    lying = {person.bed: person.number for person in cast.PATIENTS}
+    wanted = {name: lying[bed] for name, bed in fixed.items() if bed in lying}
+    began_s = time.monotonic()
     try:
-        stage.summary.associated_s = round(_associated(stage), 1)
+        asked = _associate(stage, wanted)
     except AsepsisError as error:
         stage.fail("admission", error)
         return
+    stage.summary.associated_s = round(time.monotonic() - began_s, 1)
     loose = [player.key for player in stage.setting.players if not player.fixed]
     stage.tell(
         "Patients are admitted",
         f"{len(cast.PATIENTS)} ADT^A01 messages came through the gateway; the ward's rule binds "
-        f"what is fixed at a bed; {' and '.join(loose)} can be carried about: a person confirms "
-        "whose they are, at the console under Associations",
+        f"what is fixed at a bed{f', a person {asked} of them' if asked else ''}; "
+        f"{' and '.join(loose)} can be carried about: a person confirms whose they are, at the "
+        "console under Associations",
     )
 
 
-def _associated(stage: Stage) -> float:
-    """Wait until every occupied bed has its patient and a confirmed fixed device; seconds."""
-    began_s = time.monotonic()
-    wanted = {person.number for person in cast.PATIENTS}
-    stage.view.until(
-        lambda: wanted == set(stage.guest.confirmed().values()), "associations", timeout_s=LIVE_S
-    )
-    return time.monotonic() - began_s
+def _associate(stage: Stage, wanted: dict[str, str]) -> int:
+    """Wait until these devices are these patients'; return how many a person had to confirm.
+
+    Where anything speaks against the ward's rule, such as a batch that is not here yet, it leaves
+    the decision to a person: here to the guest at the console.
+
+    Raises:
+        Unavailable: They are not associated in time.
+    """
+
+    def done() -> bool:
+        return stage.guest.confirmed().items() >= wanted.items()
+
+    with contextlib.suppress(Unavailable):
+        stage.view.until(done, "the ward's rule", timeout_s=RULE_S)
+    proposed = stage.guest.associations("proposed")
+    asked = [one for device, one in proposed.items() if device in wanted]
+    for association in asked:
+        stage.guest.confirm(association)
+    stage.view.until(done, "every patient's devices confirmed", timeout_s=EVENT_S)
+    return len(asked)
 
 
 def _document(place: Place) -> dict[str, str]:
