@@ -1,6 +1,7 @@
 """`asepsis associations`: which device is used for which patient, and who decides it."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -30,7 +31,8 @@ def list_associations(
     *, state: State = "proposed", token: Token = None, data: Data = DATA, json: bool = False
 ) -> None:
     """Show associations in a state, the newest first; proposals wait for a person."""
-    found = client(data, token).associations(state)
+    with client(data, token) as here:
+        found = here.associations(state)
     if json:
         show_json(found)
         return
@@ -52,11 +54,11 @@ def confirm(
     The identifier on the patient's wristband must be given, as authority|value: with --patient, or
     when asked.
     """
-    here = client(data, token)
-    if patient is None:
-        _show_about(here.confirm(association, patient=None), "Confirming")
-        patient = console.input("Type the patient's identifier to go on: ").strip()
-    return _tell(here.confirm(association, patient=patient), json=json)
+    with client(data, token) as here:
+        if patient is None:
+            _show_about(here.confirm(association, patient=None), "Confirming")
+            patient = console.input("Type the patient's identifier to go on: ").strip()
+        return _tell(here.confirm(association, patient=patient), json=json)
 
 
 @app.command
@@ -71,12 +73,13 @@ def associate(
     json: bool = False,
 ) -> int:
     """Say at the bedside that a device is used for a patient, from now."""
-    here, who = client(data, token), PatientId.of_key(patient)
-    if not yes:
-        _show_about(here.associate(device, who, confirm=False), "Associating")
-        if not _asked(patient):
-            return 1
-    return _tell(here.associate(device, who, confirm=True), json=json)
+    who = PatientId.of_key(patient)
+    with client(data, token) as here:
+        if not yes:
+            _show_about(here.associate(device, who, confirm=False), "Associating")
+            if not _asked(patient):
+                return 1
+        return _tell(here.associate(device, who, confirm=True), json=json)
 
 
 @app.command
@@ -90,7 +93,8 @@ def reject(
     json: bool = False,
 ) -> int:
     """Decline a proposal; ADT does not propose it again for the same stay."""
-    return _tell(client(data, token).reject(association, reason=reason), json=json)
+    with client(data, token) as here:
+        return _tell(here.reject(association, reason=reason), json=json)
 
 
 @app.command
@@ -105,13 +109,13 @@ def end(
     json: bool = False,
 ) -> int:
     """End a confirmed association now; what comes from then on is nobody's."""
-    here = client(data, token)
-    shown = here.end(association, reason=reason, patient=None)
-    if not yes:
-        _show_about(shown, "Ending")
-        if not _asked(shown["confirm"]):
-            return 1
-    return _tell(here.end(association, reason=reason, patient=shown["confirm"]), json=json)
+    with client(data, token) as here:
+        shown = here.end(association, reason=reason, patient=None)
+        if not yes:
+            _show_about(shown, "Ending")
+            if not _asked(shown["confirm"]):
+                return 1
+        return _tell(here.end(association, reason=reason, patient=shown["confirm"]), json=json)
 
 
 @app.command(name="assign-late")
@@ -131,18 +135,21 @@ def assign_late(
 
     Refused where it overlaps a time for which the device is confirmed for somebody.
     """
-    here, who = client(data, token), PatientId.of_key(patient)
+    who = PatientId.of_key(patient)
     span = {"start_ns": _moment_ns(start), "end_ns": _moment_ns(stop)}
-    if not yes:
-        _show_about(here.assign_late(device, who, **span, confirm=False), "Assigning")
-        if not _asked(patient):
-            return 1
-    return _tell(here.assign_late(device, who, **span, confirm=True), json=json)
+    with client(data, token) as here:
+        if not yes:
+            _show_about(here.assign_late(device, who, **span, confirm=False), "Assigning")
+            if not _asked(patient):
+                return 1
+        return _tell(here.assign_late(device, who, **span, confirm=True), json=json)
 
 
-def client(data: Path, token: Path | None) -> AssociationClient:
-    """Return a client for the hub that runs in a data folder; errors as `devices.people`."""
-    return AssociationClient(people(data, token=token))
+@contextmanager
+def client(data: Path, token: Path | None) -> Generator[AssociationClient]:
+    """Open a client for the hub that runs in a data folder; errors as `devices.people`."""
+    with closing(people(data, token=token)) as asked:
+        yield AssociationClient(asked)
 
 
 def moment(ns: int | None) -> str:

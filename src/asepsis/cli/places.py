@@ -17,7 +17,8 @@ COLUMNS: Final = ("bed", "devices", "patient", "associated")
 @app.command(name="list")
 def list_places(*, token: Token = None, data: Data = DATA, json: bool = False) -> None:
     """Show beds with their devices; with a token that may see patients, who lies there."""
-    found = client(data, token).beds()
+    with client(data, token) as here:
+        found = here.beds()
     if json:
         show_json(found)
         return
@@ -42,17 +43,17 @@ def place(
     json: bool = False,
 ) -> int:
     """Say where a device stands; one that moves loses its association."""
-    here = client(data, token)
     where = Place(ward, room, bed, facility) if ward else None
-    outcome = here.place(device, where, fixed=fixed, confirm=yes)
-    if not outcome["done"]:
-        console.print("The device is confirmed for a patient; moving it ends that.")
-        if console.input("Type the word 'move' to go on: ").strip() != "move":
-            console.print("nothing was changed")
-            return 1
-        outcome = here.place(device, where, fixed=fixed, confirm=True)
-    label = where.label() if where else "no bed"
-    return _tell(outcome, f"{device} stands at {label}", json=json)
+    with client(data, token) as here:
+        outcome = here.place(device, where, fixed=fixed, confirm=yes)
+        if not outcome["done"]:
+            console.print("The device is confirmed for a patient; moving it ends that.")
+            if console.input("Type the word 'move' to go on: ").strip() != "move":
+                console.print("nothing was changed")
+                return 1
+            outcome = here.place(device, where, fixed=fixed, confirm=True)
+        label = where.label() if where else "no bed"
+        return _tell(outcome, f"{device} stands at {label}", json=json)
 
 
 @app.command
@@ -67,17 +68,17 @@ def rule(
     json: bool = False,
 ) -> int:
     """Let the fixed monitors of a ward follow ADT from now, or no longer."""
-    here = client(data, token)
-    if not yes:
-        shown = here.set_rule(ward, follow_adt=follow_adt, confirm=False)
-        word = "follow" if follow_adt else "do not follow"
-        facts = {"from now its fixed monitors": f"{word} ADT", "which": shown["fixed_devices"]}
-        show_facts(f"Ward {ward}", facts)
-        if console.input("Type the ward's name to go on: ").strip() != ward:
-            console.print("nothing was changed")
-            return 1
-    outcome = here.set_rule(ward, follow_adt=follow_adt, confirm=True)
-    return _tell(outcome, f"the rule of {ward} is set", json=json)
+    with client(data, token) as here:
+        if not yes:
+            shown = here.set_rule(ward, follow_adt=follow_adt, confirm=False)
+            word = "follow" if follow_adt else "do not follow"
+            facts = {"from now its fixed monitors": f"{word} ADT", "which": shown["fixed_devices"]}
+            show_facts(f"Ward {ward}", facts)
+            if console.input("Type the ward's name to go on: ").strip() != ward:
+                console.print("nothing was changed")
+                return 1
+        outcome = here.set_rule(ward, follow_adt=follow_adt, confirm=True)
+        return _tell(outcome, f"the rule of {ward} is set", json=json)
 
 
 def _row(bed: Mapping[str, Any]) -> list[str]:

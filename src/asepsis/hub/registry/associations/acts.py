@@ -154,7 +154,7 @@ def assign_late(
         end_ns=end_ns,
         proposed_by=actor,
         confirmed_by=actor,
-        end_reason=by_person("assigned late"),
+        end_reason=Reason.ASSIGNED_LATE,
     )
     scene.put(made)
     return made

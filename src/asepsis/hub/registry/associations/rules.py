@@ -47,6 +47,7 @@ class Reason(StrEnum):
     MAINTENANCE = "device in maintenance"
     POWERED_OFF = "device switched off"
     UNSEEN = "device out of sight"
+    ASSIGNED_LATE = "assigned late"
     BY_PERSON = "by a person"
 
 
