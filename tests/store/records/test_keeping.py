@@ -266,3 +266,16 @@ def test_a_stretch_without_end_is_written_and_grows(house: House) -> None:
         house.keeper.flush()
     assert house.keeper.state().durable["late"] > 100
     assert house.find().body.count(b'"resourceType":"Observation"') == 199
+
+
+def test_another_journal_is_read_from_its_beginning(house: House) -> None:
+    """Goal: a journal that was restored or begun anew is no reason to miss what it holds."""
+    feed(house, numbered(morning(20)))
+    before = finish(house)
+    house.reopen()
+    assert house.keeper.projector.position(Lane.VITALS) == 40
+    house.keeper.ends({Lane.VITALS: 3, Lane.WAVEFORM: 20})
+    assert house.keeper.projector.position(Lane.VITALS) == 0
+    assert house.keeper.projector.position(Lane.WAVEFORM) == 20
+    feed(house, numbered(morning(20))[:9])
+    assert finish(house) == before

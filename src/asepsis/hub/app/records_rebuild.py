@@ -7,7 +7,6 @@ from pathlib import Path
 from asepsis.core.trust.sealing_cryptography import CryptographyAead
 from asepsis.core.trust.sealing_days import DayKeys
 from asepsis.hub.app.records_readers import make_readers
-from asepsis.hub.keyholder import separation
 from asepsis.hub.opening import open_journal, open_kek
 from asepsis.hub.records.keeper import Keeper
 from asepsis.hub.records.kinds import Retention
@@ -34,11 +33,11 @@ def rebuild_records(settings: Settings) -> Outcome:
     """
     folder = settings.folder() / "hub"
     kek = open_kek(settings.sealing, hub_folder=folder)  # While this may still be root.
-    if os.geteuid() == 0:
-        who = separation(settings.folder())
+    owner = folder.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
         os.setgroups([])
-        os.setresgid(who.hub_gid, who.hub_gid, who.hub_gid)
-        os.setresuid(who.hub_uid, who.hub_uid, who.hub_uid)
+        os.setresgid(owner.st_gid, owner.st_gid, owner.st_gid)
+        os.setresuid(owner.st_uid, owner.st_uid, owner.st_uid)
 
     def keys(path: Path) -> DayKeys:
         return DayKeys(path / KEYS, kek=kek, aead=CryptographyAead())

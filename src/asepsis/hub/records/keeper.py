@@ -71,6 +71,10 @@ class Keeper:
     def ends(self, ends: Mapping[Lane, int]) -> None:
         """Note how far the lanes go now."""
         self._ends.update(ends)
+        for lane, end in ends.items():
+            if lane in LANES and end < self.projector.position(lane):
+                # The journal is another one than that of the last start: all of it is new to us.
+                self.projector.rewind(lane)
 
     def step(self, follower: Follower) -> bool:
         """Take the next records of every lane; say whether any lane has more.

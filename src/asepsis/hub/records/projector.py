@@ -119,6 +119,10 @@ class Projector:
         done_ns = self._clock()
         self._lags.extend((done_ns - r.append.received_at_ns) / 1e9 for r in records)
 
+    def rewind(self, lane: Lane) -> None:
+        """Take a lane from its beginning again; what is there already is not doubled."""
+        self._taken[lane] = 0
+
     def skip(self, lane: Lane, position: int) -> None:
         """Note that there is nothing up to a position of a lane."""
         self._taken[lane] = max(self._taken[lane], position)

@@ -100,15 +100,17 @@ def _project(keeper: Keeper, journal: Journal, lane: Lane) -> int:
 
 
 def _held_from_ns(journal: Journal) -> int:
-    """Return the time of arrival from which on the journal holds every record of every lane."""
+    """Return the time of arrival from which on the journal holds every record of every lane.
+
+    Carrying over too much costs nothing: what the journal holds too is the same entry.
+    """
     held_from_ns = 0
     for lane, status in journal.status().items():
-        if lane not in LANES or status.first == 1 or not status.last:
-            continue
-        first = journal.read(lane, after=0, records_max=1)
-        # A lane of which everything has expired says nothing of when: all of the old is kept.
-        since_ns = first[0].append.received_at_ns if first else (1 << 63) - 1
-        held_from_ns = max(held_from_ns, since_ns)
+        first = journal.read(lane, after=0, records_max=1) if lane in LANES else ()
+        if first:
+            held_from_ns = max(held_from_ns, first[0].append.received_at_ns)
+        elif lane in LANES and status.last:
+            return (1 << 63) - 1  # All of it has expired, nobody knows when.
     return held_from_ns
 
 
