@@ -9,7 +9,7 @@ from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import InputError
 from asepsis.core.model.identity import parse_system_name
 from asepsis.edge.gateway import app as process
-from asepsis.edge.gateway import enrolment, policy
+from asepsis.edge.gateway import confinement, enrolment, policy
 from asepsis.edge.gateway.settings import read_settings
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
@@ -49,6 +49,22 @@ def enrol(
     hospital = Hospital(Endpoint(hub, clinical_port), Endpoint(hub, enrolment_port))
     enrolment.enrol(IdentityFolder(folder), parse_system_name(name), hospital=hospital, token=token)
     console.print(f"{name} is enrolled; its key is in {folder}")
+
+
+@app.command
+def layers(*, json: bool = False) -> None:
+    """Say which protections hold around a gateway on this machine, and what that means."""
+    found = confinement.report()
+    if json:
+        show_json(found.as_document())
+        return
+    rows = [
+        (finding.layer.value, "holds" if finding.holds else "ABSENT", finding.detail)
+        for finding in found.findings
+    ]
+    show_table("Layers", ("layer", "here", "found"), rows)
+    for finding in found.findings:
+        console.print(f"{finding.layer.value}: {finding.meaning}.", markup=False)
 
 
 @app.command

@@ -142,3 +142,31 @@ def test_a_fast_sender_is_slowed_down_and_loses_nothing(prepared: Callable[..., 
     ward.stop_gateway()
     assert ward.journalled() == sent
     assert ward.findings()["rate"] == 1
+
+
+def test_frames_in_pieces_on_interleaved_connections_stay_whole(
+    prepared: Callable[..., Ward],
+) -> None:
+    """Goal: whatever the pieces and their order, each connection's bytes are its own."""
+    addresses = [f"127.0.0.{n}" for n in (2, 3, 4)]
+    peers = "".join(peer_text(f"bed-{n}", [one]) for n, one in enumerate(addresses))
+    ward = prepared(peers=peers)
+    ward.start_hub()
+    ward.start_gateway()
+    senders = [Sender(ward.port(), source=address) for address in addresses]
+    sent = [[oru(n, value=60 + bed) for n in range(1, 5)] for bed in range(3)]
+    lines = [b"".join(map(frame, messages)) for messages in sent]
+    piece = 37
+    for start in range(0, max(map(len, lines)), piece):
+        for sender, line in zip(senders, lines, strict=True):
+            sender.raw(line[start : start + piece])
+    for sender in senders:
+        assert [answer.get("MSA-2") for _ in range(4) if (answer := sender.answer())] == [
+            "1", "2", "3", "4",
+        ]  # fmt: skip
+        sender.close()
+    assert ward.stop_gateway() == 0
+    stored = ward.entries()
+    for bed, messages in enumerate(sent):
+        own = [e.body for e in stored if e.findings and e.findings.peer.name == f"bed-{bed}"]
+        assert own == messages

@@ -7,6 +7,7 @@ SIGTERM, and exits with 5 for an operator's mistake.
 
 import asyncio
 import contextlib
+import encodings.idna
 import gc
 import json
 import logging
@@ -33,19 +34,22 @@ from asepsis.core.trust import tls
 from asepsis.core.trust.sealing import (
     KeyEncryptionKey,
 )
-from asepsis.edge.gateway import policy, spool
+from asepsis.edge.gateway import confinement, policy, spool
 from asepsis.edge.gateway.desk import Desk
 from asepsis.edge.gateway.findings import Finding, Findings
 from asepsis.edge.gateway.forwarder import Forwarder
 from asepsis.edge.gateway.hub_answers import check_validity
 from asepsis.edge.gateway.hublink import HubLink
-from asepsis.edge.gateway.listener import MllpListener, sweep_forever
+from asepsis.edge.gateway.listener import MllpListener, bind, sweep_forever
 from asepsis.edge.gateway.memory import Memory, make_folder
 from asepsis.edge.gateway.recall import open_kek, recall
 from asepsis.edge.gateway.settings import Settings, read_settings
+from asepsis.edge.sandbox.confine import confine
+from asepsis.edge.sandbox.layers import Layer
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.caretaker import Caretaker
 from asepsis.edge.uplink.clock import TrustedClock
+from asepsis.edge.uplink.connection import Dial
 from asepsis.edge.uplink.folder import IdentityFolder
 
 BUILD_NS: Final = 1_767_225_600 * 10**9
@@ -55,6 +59,8 @@ DRAIN_S: Final = 5.0
 BACKOFF_CAP_S: Final = 5.0
 GARBAGE_THRESHOLDS: Final = (20_000, 50, 100)
 """Messages make no cycles; looking for them at Python's pace costs a tenth of the throughput."""
+_PRELOADED: Final = (encodings.idna,)
+"""Nothing that brings machine code can be loaded once the gateway is confined."""
 EXIT_FAILED: Final = 1
 EXIT_CONFIG: Final = 5
 
@@ -74,19 +80,31 @@ class Gateway:
         settings: From `read_settings`.
         clocks: Time.
         rng: Jitter.
+        dial: Connects to the hub.
+        layers: What this process is confined by while it runs; `ready.json` says it.
 
     Raises:
         ConfigError: An operator's mistake.
         NotFound: The gateway is not enrolled.
+        Unavailable: An address cannot be had.
 
-    Resource handling: `run` opens and closes everything.
+    Resource handling: binds its ports at once; `run` opens the rest, and closes everything.
     """
 
-    def __init__(self, settings: Settings, *, clocks: Clocks, rng: random.Random) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clocks: Clocks,
+        rng: random.Random,
+        dial: Dial,
+        layers: frozenset[Layer],
+    ) -> None:
+        self._layers = sorted(layer.value for layer in layers)
         self._settings = settings
+        self._dial = dial
         self._clocks = clocks
         self._rng = rng
-        self._doors = policy.doors(settings)
         self._data = Path(settings.data)
         self._folder = IdentityFolder(self._data / "identity")
         self._name, self._hospital, self._root_der = self._folder.load()
@@ -98,18 +116,18 @@ class Gateway:
             monotonic=clocks.monotonic,
             build_ns=BUILD_NS,
         )
+        make_folder(self._data / "spool")
+        self._kek = open_kek(settings.sealing, folder=self._data / "spool")
+        self._ports = [bind(door) for door in policy.doors(settings)]
 
     async def run(self, told: asyncio.Event) -> None:
         """Serve until `told` is set.
 
         Raises:
             ConfigError: The spool belongs to another key, or another gateway runs.
-            Unavailable: An address cannot be had.
         """
         loop = asyncio.get_running_loop()
-        folder = self._data / "spool"
-        make_folder(folder)
-        kek = open_kek(self._settings.sealing, folder=folder)
+        folder, kek = self._data / "spool", self._kek
         journal = spool.open_journal(folder, self._settings.spool, kek, clock=self._clocks.wall)
         try:
             memory = self._open_memory(folder, kek)
@@ -141,7 +159,7 @@ class Gateway:
         forwarder.resume_from(end)
         caretaker = self._caretaker(loop)
         caretaker.start()
-        listeners = [MllpListener(d, desk=desk, findings=self._findings) for d in self._doors]
+        listeners = [MllpListener(p, desk=desk, findings=self._findings) for p in self._ports]
         background = [
             loop.create_task(forwarder.run()),
             loop.create_task(sweep_forever(listeners, desk)),
@@ -216,6 +234,7 @@ class Gateway:
     def _link(self, forwarder: Forwarder) -> HubLink:
         return HubLink(
             self._hospital.clinical,
+            dial=self._dial,
             context=self._context,
             check=self._check,
             backoff=Backoff(rng=self._rng, cap_s=BACKOFF_CAP_S),
@@ -251,6 +270,7 @@ class Gateway:
             monotonic=self._clocks.monotonic,
             backoff=Backoff(rng=self._rng),
             on_renewed=renewed,
+            dial=self._dial,
         )
 
     def _renew_links(self) -> None:
@@ -265,21 +285,47 @@ class Gateway:
             listener.name: {"host": listener.host, "port": port} for listener, port in found
         }
         aside = run / "ready.json.new"
-        aside.write_text(json.dumps({"pid": os.getpid(), "listeners": document}), "utf-8")
+        aside.write_text(
+            json.dumps({"pid": os.getpid(), "listeners": document, "layers": self._layers}), "utf-8"
+        )
         aside.replace(run / "ready.json")
 
 
-async def serve(settings: Settings) -> None:
-    """Run a gateway until SIGTERM or SIGINT; errors as `Gateway` and its `run`."""
-    clocks = Clocks(wall=time.time_ns, monotonic=time.monotonic_ns)
-    gateway = Gateway(settings, clocks=clocks, rng=random.Random())  # noqa: S311 - jitter
-    told = asyncio.Event()
-    gc.freeze()
+async def serve(gateway: Gateway) -> None:
+    """Run a gateway until SIGTERM or SIGINT; errors as its `run`.
+
+    Raises:
+        Unavailable: The process that connects to the hub has ended.
+    """
+    told, alone = asyncio.Event(), asyncio.Event()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
+
+    def left_alone() -> None:
+        alone.set()
+        told.set()
+
+    loop.add_signal_handler(signal.SIGCHLD, left_alone)
     await gateway.run(told)
+    if alone.is_set():
+        raise Unavailable("the process that connects to the hub has ended")
+
+
+def start(settings: Settings) -> None:
+    """Run a gateway confined; errors as `Gateway` and `serve`."""
+    _, hospital, _ = IdentityFolder(Path(settings.data) / "identity").load()
+    dial = confinement.fork_broker(hospital, connections=settings.hub.connections)
+    clocks = Clocks(wall=time.time_ns, monotonic=time.monotonic_ns)
+    rng = random.Random()  # noqa: S311 - jitter
+    limits = confinement.confinement(settings)
+    gateway = Gateway(settings, clocks=clocks, rng=rng, dial=dial, layers=limits.layers)
+    loop = asyncio.new_event_loop()  # It makes a pair of sockets, which is forbidden after this.
+    confinement.preload()
+    confine(limits)
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(serve(gateway))
 
 
 def main(arguments: list[str]) -> int:
@@ -289,7 +335,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m asepsis.edge.gateway.app <gateway.toml>\n")
         return EXIT_CONFIG
     try:
-        asyncio.run(serve(read_settings(Path(arguments[0]))))
+        start(read_settings(Path(arguments[0])))
     except AsepsisError as error:
         sys.stderr.write(f"{error.code}: {error}\n")
         return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED

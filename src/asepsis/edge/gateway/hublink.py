@@ -23,7 +23,7 @@ from asepsis.core.wire.message_record import AGE_UNKNOWN_MS, BatchGroup, encode_
 from asepsis.edge.gateway.hub_answers import Head, Verdict, failure_of, verdict_of
 from asepsis.edge.gateway.spool import Parcel
 from asepsis.edge.uplink.backoff import Backoff
-from asepsis.edge.uplink.connection import Endpoint
+from asepsis.edge.uplink.connection import Dial, Endpoint
 
 MEDIA: Final = "application/vnd.asepsis.hl7v2-batch"
 HEAD_BYTES_MAX: Final = 16_384
@@ -50,6 +50,7 @@ class HubLink(asyncio.Protocol):
 
     Args:
         endpoint: The hub's clinical listener.
+        dial: Connects to it; may block for seconds, in a thread.
         context: Returns the TLS context of now; asked at every connect.
         check: Judges the hub's certificate after the handshake; raises TrustError or Unavailable.
         backoff: Waiting times between attempts.
@@ -62,6 +63,7 @@ class HubLink(asyncio.Protocol):
         self,
         endpoint: Endpoint,
         *,
+        dial: Dial,
         context: Callable[[], ssl.SSLContext],
         check: Callable[[ssl.SSLObject], None],
         backoff: Backoff,
@@ -70,6 +72,7 @@ class HubLink(asyncio.Protocol):
         failed: Callable[[AsepsisError], None],
     ) -> None:
         self._endpoint = endpoint
+        self._dial = dial
         self._context = context
         self._check = check
         self._backoff = backoff
@@ -228,12 +231,13 @@ class HubLink(asyncio.Protocol):
         self._pause_s = 0.0
         self.stale = False
         loop = asyncio.get_running_loop()
+        connected = await loop.run_in_executor(None, self._dial, self._endpoint, CONNECT_S)
+        connected.setblocking(False)
         try:
             await asyncio.wait_for(
                 loop.create_connection(
                     lambda: self,
-                    self._endpoint.host,
-                    self._endpoint.port,
+                    sock=connected,
                     ssl=self._context(),
                     server_hostname=self._endpoint.host,
                 ),
@@ -243,6 +247,9 @@ class HubLink(asyncio.Protocol):
             raise IdentityInvalid(f"the hub's certificate: {error.verify_message}") from error
         except (OSError, TimeoutError) as error:
             raise Unavailable(f"no answer from the hub ({type(error).__name__})") from error
+        finally:
+            if self._transport is None:
+                connected.close()
         if self._transport is None:
             raise Unavailable("the hub closed the connection at once")
         try:

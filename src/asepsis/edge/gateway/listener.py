@@ -5,7 +5,9 @@ Source: MLLP Release 1; REQ-TLS of the Asepsis standard for the TLS listeners.
 
 import asyncio
 import hashlib
+import socket
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
@@ -42,19 +44,55 @@ def listener_context(settings: ListenerTls) -> ssl.SSLContext:
     return context
 
 
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A bound port of one listener.
+
+    Attributes:
+        door: Listener and peers.
+        socket: Bound, not listening yet.
+        context: TLS, None for clear text.
+    """
+
+    door: Door
+    socket: socket.socket
+    context: ssl.SSLContext | None
+
+
+def bind(door: Door) -> Port:
+    """Bind the port of a listener and load its certificates; a confined process can do neither.
+
+    Raises:
+        ConfigError: TLS files do not load.
+        Unavailable: The address is taken or not ours.
+    """
+    settings = door.listener
+    context = listener_context(settings.tls) if settings.tls else None
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+        family, place = found[0][0], found[0][4]
+        bound = socket.create_server(place[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise Unavailable(
+            f"listener {settings.name}: {settings.host} port {settings.port}: {error.strerror}"
+        ) from error
+    return Port(door, bound, context)
+
+
 class MllpListener:
     """One port and its sessions.
 
     Args:
-        door: Listener and peers.
+        port: From `bind`; owned from now on.
         desk: Where messages go.
         findings: Told who knocked.
 
-    Resource handling: `open` binds, `close` ends the port and every session.
+    Resource handling: `open` listens, `close` ends the port and every session.
     """
 
-    def __init__(self, door: Door, *, desk: Desk, findings: Findings) -> None:
-        self._door = door
+    def __init__(self, port: Port, *, desk: Desk, findings: Findings) -> None:
+        self._port = port
+        self._door = door = port.door
         self._desk = desk
         self._findings = findings
         self._sessions: dict[Session, tuple[Peer, asyncio.Transport]] = {}
@@ -65,28 +103,16 @@ class MllpListener:
         self._server: asyncio.Server | None = None
 
     async def open(self) -> int:
-        """Listen; return the port.
-
-        Raises:
-            ConfigError: TLS files do not load.
-            Unavailable: The address is taken or not ours.
-        """
-        settings = self._door.listener
-        context = listener_context(settings.tls) if settings.tls else None
-        try:
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: SessionProtocol(self._begin, self._buffer),
-                settings.host,
-                settings.port,
-                ssl=context,
-                ssl_handshake_timeout=HANDSHAKE_S if context else None,
-                backlog=BACKLOG,
-            )
-        except OSError as error:
-            raise Unavailable(
-                f"listener {settings.name}: {settings.host} port {settings.port}: {error.strerror}"
-            ) from error
-        return int(self._server.sockets[0].getsockname()[1])
+        """Listen; return the port."""
+        context = self._port.context
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: SessionProtocol(self._begin, self._buffer),
+            sock=self._port.socket,
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_S if context else None,
+            backlog=BACKLOG,
+        )
+        return int(self._port.socket.getsockname()[1])
 
     def sweep(self, now_s: float) -> None:
         """Judge the deadlines of every session.
@@ -101,6 +127,8 @@ class MllpListener:
         """Stop listening and end every session; what was taken is durable already."""
         if self._server is not None:
             self._server.close()
+        else:
+            self._port.socket.close()
         for _, transport in tuple(self._sessions.values()):
             transport.close()
 

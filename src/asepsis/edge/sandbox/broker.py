@@ -66,6 +66,15 @@ class Broker:
         for own in self._own:
             threading.Thread(target=self._serve, args=(own,), name="broker", daemon=True).start()
 
+    def hand_over(self) -> list[int]:
+        """Return the compartment's ends, in a compartment that was forked from the supervisor.
+
+        The supervisor's ends are closed here and live on in the supervisor.
+        """
+        for own in self._own:
+            own.close()
+        return [theirs.detach() for theirs in self.theirs]
+
     def close(self) -> None:
         """End all channels."""
         for own in self._own:

@@ -1,8 +1,9 @@
 """System calls a compartment may make: an allow-list per class, everything else is EPERM.
 
-Two classes. CORE (vitals, origin): memory, clocks, threads, messages over sockets it was given; no
-file can be opened. NETWORK: also files (Landlock and the mount view say which) and what SQLite and
-TLS need on a *connected* socket. Neither has `socket`, `connect`, `bind`, `execve`, `ptrace`,
+Three classes. CORE (vitals, origin): memory, clocks, threads, messages over sockets it was given;
+no file can be opened. NETWORK: also files (Landlock and the mount view say which) and what SQLite
+and TLS need on a *connected* socket. LISTENING (the gateway): also takes connections on sockets
+that are bound already. None has `socket`, `connect`, `bind`, `execve`, `ptrace`,
 `kill`, `unshare`, `mount` or `io_uring`, and no memory becomes executable after the start.
 
 A connected socket is a subtle gift: with MSG_FASTOPEN `sendto` and `sendmsg` connect a socket
@@ -141,6 +142,10 @@ _CONDITIONAL_NETWORK: Final[tuple[_Row, ...]] = (
     ("fcntl F_SETLKW", 72, 25, (Masked(1, ~0, 7),)),
     ("setsockopt TCP_NODELAY", 54, 208, (Masked(1, ~0, 6), Masked(2, ~0, 1))),
 )
+_LISTENING: Final = """\
+accept4 288 242
+listen 50 201
+"""
 _CLONE3: Final = (435, 435)
 """Its arguments lie in memory that a filter cannot read: the C library then takes `clone`."""
 
@@ -150,6 +155,8 @@ class SyscallClass(Enum):
 
     CORE = "core"
     NETWORK = "network"
+    LISTENING = "listening"
+    """NETWORK, and taking connections on sockets that were bound before."""
 
 
 def machine() -> str | None:
@@ -161,9 +168,11 @@ def machine() -> str | None:
 def rules(kind: SyscallClass, *, machine_name: str) -> tuple[Rule, ...]:
     """Return the allow-list of a class, the most frequent calls first."""
     column = _MACHINES[machine_name][1]
-    wide = kind is SyscallClass.NETWORK
+    wide = kind is not SyscallClass.CORE
+    names = _CORE + (_NETWORK if wide else "")
+    names += _LISTENING if kind is SyscallClass.LISTENING else ""
     found: list[Rule] = []
-    for line in (_CORE + (_NETWORK if wide else "")).splitlines():
+    for line in names.splitlines():
         number = int(line.split()[1 + column])
         if number >= 0:
             found.append(Rule(number))
@@ -175,7 +184,7 @@ def rules(kind: SyscallClass, *, machine_name: str) -> tuple[Rule, ...]:
 
 def table() -> dict[str, tuple[int, int]]:
     """Return name -> (number on x86-64, number on AArch64), -1 for none; for review and tests."""
-    rows = [line.split() for line in (_CORE + _NETWORK).splitlines()]
+    rows = [line.split() for line in (_CORE + _NETWORK + _LISTENING).splitlines()]
     found = {name: (int(x86), int(arm)) for name, x86, arm in rows}
     for name, x86, arm, _ in _CONDITIONAL + _CONDITIONAL_NETWORK:
         found[name.split()[0]] = (x86, arm)

@@ -78,7 +78,7 @@ def test_another_architecture_ends_the_process(number: int) -> None:
     assert verdict(network(), number | bpf.X32_BIT) == bpf.RET_KILL_PROCESS
 
 
-def test_what_matters_is_refused_in_both_classes() -> None:
+def test_what_matters_is_refused_in_every_class() -> None:
     refused = {
         "socket": 41, "connect": 42, "accept": 43, "bind": 49, "listen": 50, "fork": 57,
         "vfork": 58, "execve": 59, "kill": 62, "ptrace": 101, "mount": 165, "setuid": 105,
@@ -89,6 +89,8 @@ def test_what_matters_is_refused_in_both_classes() -> None:
     for kind in SyscallClass:
         program = bpf.assemble(seccomp.rules(kind, machine_name="x86_64"), architecture=X86)
         for name, number in refused.items():
+            if name == "listen" and kind is SyscallClass.LISTENING:
+                continue  # On what was bound before; `bind` and `socket` stay refused.
             assert verdict(program, number) == ERRNO, name
     core = seccomp.rules(SyscallClass.CORE, machine_name="x86_64")
     for name, number in {"openat": 257, "unlink": 87, "setsockopt": 54, "stat": 4}.items():
