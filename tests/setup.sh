@@ -21,6 +21,8 @@ packages=(
   "libfaketime:clocks at 1970 and fourteen months on"
   "e2fsprogs:file systems of the power-cut guest"
   "procps:process inspection"
+  "chromium:journeys of the console in a browser"
+  "fonts-dejavu-core:text in the pictures of the console"
   "util-linux:mount and network namespaces, taskset"
 )
 missing=(); reasons=()

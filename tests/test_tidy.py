@@ -9,6 +9,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FILES = sorted(p for d in ("src", "tests", "benchmarks") for p in (ROOT / d).rglob("*.py"))
 SOURCES = [p for p in FILES if p.is_relative_to(ROOT / "src")]
+CONSOLE = ROOT / "src" / "asepsis" / "hub" / "console"
+PAGES = sorted(
+    path
+    for path in (*CONSOLE.rglob("*.html"), *CONSOLE.rglob("*.js"))
+    if "vendor" not in path.parts
+)
 FILE_LINES_MAX = 800
 FUNCTION_LINES_MAX = 70
 BANNED = {
@@ -18,7 +24,7 @@ BANNED = {
     r"yaml\.(load|unsafe_load|full_load)\(": "no YAML tags",
     r"datetime\.now\(|datetime\.utcnow\(": "take a clock as an argument",
     r"\b(TODO|FIXME|XXX|HACK)\b": "finish it or file an issue",
-    r"\|safe\b|\bMarkup\(": "no unescaped HTML",
+    r"\|\s*safe\b|\bMarkup\b(?!Safe)": "no unescaped HTML",
     r"curl .*(-k|--insecure)\b": "no unverified download",
 }
 # Each exception stands here with its reason.
@@ -50,6 +56,17 @@ def test_source_holds_no_banned_text(path: Path) -> None:
     for pattern, reason in BANNED.items():
         if (relative(path), pattern) not in EXCEPTIONS:
             assert not re.search(pattern, text), reason
+
+
+@pytest.mark.parametrize("path", PAGES, ids=relative)
+def test_no_page_or_script_turns_text_into_markup(path: Path) -> None:
+    """Goal: templates escape always, and our scripts write text, never HTML."""
+    text = path.read_text(encoding="utf-8")
+    found = re.search(
+        r"\|\s*safe\b|autoescape|\.innerHTML|\.outerHTML|insertAdjacentHTML|document\.write|\beval\(",
+        text,
+    )
+    assert not found, "no unescaped HTML"
 
 
 def test_every_error_class_has_its_page() -> None:
