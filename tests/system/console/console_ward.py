@@ -60,9 +60,10 @@ class Stay:
 class ConsoleWard:
     """A running hub with devices that have models, and people who can sign in."""
 
-    def __init__(self, folder: Path, *, models: dict[int, str], more: str = "") -> None:
-        hospital = Hospital(folder, more='[console]\nfacility = "St. Vitus, ICU"\n' + more)
-        made = hospital.enlist([(device_name(n), Profile.DEVICE) for n in models])
+    def __init__(self, folder: Path, *, models: dict[int, str], lease_ms: int = 2_000) -> None:
+        hospital = Hospital(folder, more='[console]\nfacility = "St. Vitus, ICU"\n')
+        machines = [(device_name(n), Profile.DEVICE) for n in models]
+        made = hospital.enlist(machines, lease_ms=lease_ms)
         made += hospital.enlist([(GATEWAY, Profile.GATEWAY)])
         self.ward = Ward(hospital, {machine.name: machine for machine in made})
         self.folder = folder

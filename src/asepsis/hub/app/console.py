@@ -23,12 +23,13 @@ TREND_POINTS: Final = 480
 TREND_S_MAX: Final = 1.5
 """How long a page waits for its trends before it goes without them."""
 METRICS: Final = (
-    ("Heart rate", "/min", 147_842),
-    ("SpO\N{SUBSCRIPT TWO}", "%", 150_456),
-    ("Respiratory rate", "/min", 151_562),
-    ("Pulse rate", "/min", 149_530),
+    ("Heart rate", "/min", 147_842, 60.0),
+    ("SpO\N{SUBSCRIPT TWO}", "%", 150_456, 15.0),
+    ("Respiratory rate", "/min", 151_562, 20.0),
+    ("Pulse rate", "/min", 149_530, 60.0),
 )
-"""What a trend shows: metrics that have one unit everywhere, so that none can be mistaken."""
+"""What a trend shows, in which unit, and the least height of its picture: metrics that have one
+unit everywhere, so that none can be mistaken."""
 
 
 def open_console(
@@ -89,13 +90,13 @@ class DeviceCharts:
             await self.core.store.write(lambda c: self._note(c, device, who))
             to_ns = self.core.clocks.wall()
             async with asyncio.timeout(TREND_S_MAX):
-                found = [await self._points(device, code, to_ns) for _, _, code in METRICS]
+                found = [await self._points(device, code, to_ns) for _, _, code, _ in METRICS]
         except (TransientError, TimeoutError):
             return ()
         from_ns = window(found, to_ns=to_ns)
         charts = [
-            draw(points, title=title, unit=unit, from_ns=from_ns, to_ns=to_ns)
-            for points, (title, unit, _) in zip(found, METRICS, strict=True)
+            draw(points, title=title, unit=unit, from_ns=from_ns, to_ns=to_ns, span_min=least)
+            for points, (title, unit, _, least) in zip(found, METRICS, strict=True)
         ]
         return [chart for chart in charts if chart is not None]
 

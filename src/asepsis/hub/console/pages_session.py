@@ -14,6 +14,7 @@ from asepsis.core.errors import (
     RateLimited,
 )
 from asepsis.hub.access.accounts import SignIn
+from asepsis.hub.access.http import check_origin
 from asepsis.hub.access.rules import Action
 from asepsis.hub.access.sessions import COOKIE, Session
 from asepsis.hub.console.pages import (
@@ -44,6 +45,7 @@ async def sign_in_page(request: Web, console: Console) -> Page:
 async def sign_in(request: Web, console: Console) -> Page:
     """Open a session, or show the form again."""
     scope = cast("Scope", request.scope)
+    check_origin(scope)
     fields = await read_form(request)
     back = safe_path(fields.get("next", ""))
     given = SignIn(
@@ -102,8 +104,8 @@ async def change_password(request: Web, console: Console) -> Page:
     fields = await read_form(request)
     scope = cast("Scope", request.scope)
     session: Session | None = scope.get("asepsis.session")
-    if session is not None and session.display:
-        raise Conflict("a wall display does not change passwords")
+    if session is None or session.display:
+        raise Conflict("a token or a wall display does not change passwords")
     if fields.get("new") != fields.get("again"):
         error = "The new password and its repetition differ."
         return await _account(request, console, error=error, status=400)
@@ -120,11 +122,11 @@ async def change_password(request: Web, console: Console) -> Page:
     return redirect("/sign-in?changed=1", cookie=_cookie("", max_age_s=0))
 
 
-@post("/account/sessions/{session_id:str}/end", opt={"action": Action.USE_CONSOLE}, status_code=200)
-async def end_session(request: Web, session_id: FromPath[str], console: Console) -> Page:
+@post("/account/sessions/{id:str}/end", opt={"action": Action.USE_CONSOLE}, status_code=200)
+async def end_session(request: Web, id: FromPath[str], console: Console) -> Page:  # noqa: A002 - the route's word
     """End another session of one's own."""
     await read_form(request)
-    name, wanted = who(request).name, segment(session_id)
+    name, wanted = who(request).name, segment(id)
     if all(each.id != wanted for each in await console.sessions.listing(name)):
         raise NotFound("you have no such session")
     scope = cast("Scope", request.scope)

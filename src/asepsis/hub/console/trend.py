@@ -56,7 +56,13 @@ def window(points: Sequence[Sequence[Point]], *, to_ns: int) -> int:
 
 
 def draw(
-    points: Sequence[Point], *, title: str, unit: str, from_ns: int, to_ns: int
+    points: Sequence[Point],
+    *,
+    title: str,
+    unit: str,
+    from_ns: int,
+    to_ns: int,
+    span_min: float = 1.0,
 ) -> Chart | None:
     """Return a chart, or None where there is no value.
 
@@ -66,13 +72,15 @@ def draw(
         unit: Its unit.
         from_ns: Left end, nanoseconds since 1970.
         to_ns: Right end, later.
+        span_min: Least height of the picture in the metric's unit, so that noise looks like noise.
     """
     known = [point for point in points if point.value is not None]
     values = [point.value for point in known if point.value is not None]
     if not values:
         return None
     least, most = min(values), max(values)
-    span = (most - least) or 1.0
+    span = max(most - least, span_min)
+    bottom = (least + most - span) / 2
     scale_x = (WIDTH - 2 * _PAD) / (to_ns - from_ns)
     scale_y = (HEIGHT - 2 * _PAD) / span
     lines: list[list[str]] = []
@@ -84,7 +92,7 @@ def draw(
         if last_ns is None or point.t_ns - last_ns > GAP_NS:
             lines.append([])
         x = _PAD + (point.t_ns - from_ns) * scale_x
-        y = HEIGHT - _PAD - (point.value - least) * scale_y
+        y = HEIGHT - _PAD - (point.value - bottom) * scale_y
         lines[-1].append(f"{x:.1f},{y:.1f}")
         last_ns = point.t_ns
     return Chart(
