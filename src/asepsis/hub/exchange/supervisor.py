@@ -291,7 +291,8 @@ class Supervisor:
 
     async def _write_state_if_due(self) -> None:
         old = self._monotonic() - self._state_at >= STATE_EVERY_NS
-        if self._account.written < STATE_EVERY_RECORDS and not (old and self._account.written):
+        # Also if the hub itself wrote nothing: else a restart reads every alarm since.
+        if self._account.written < STATE_EVERY_RECORDS and not old:
             return
         oldest = self._active.oldest_position()
         state = TechnicalState(
