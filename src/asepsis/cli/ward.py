@@ -255,6 +255,8 @@ def picture(model: WardModel) -> Group:
     head = Text(NOTICE, style="bold reverse")
     if model.dark is not None:
         head.append(f"  {model.dark}; no data since {_clock(model.dark_since_ms)}", "bold red")
+    if model.left_out:
+        head.append(f"  {model.left_out} beds are too many for one view: name a --ward", "bold red")
     return Group(head, table)
 
 

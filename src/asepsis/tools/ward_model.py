@@ -67,6 +67,7 @@ class WardModel:
 
     Attributes:
         beds: As the hub told them last.
+        left_out: Beds that are too many for one view; then none is shown.
         devices: By name.
         dark: Why nothing may be shown; None while the ward is live.
         dark_since_ms: The hub's wall time of the last data before.
@@ -74,6 +75,7 @@ class WardModel:
 
     def __init__(self) -> None:
         self.beds: list[dict[str, Any]] = []
+        self.left_out = 0
         self.devices: dict[str, Device] = {}
         self.dark: str | None = "connecting"
         self.dark_since_ms: int | None = None
@@ -155,6 +157,7 @@ class WardModel:
 
     def _take_beds(self, data: Document, _now_s: float) -> None:
         self.beds = data["beds"]
+        self.left_out = data.get("left_out", 0)
         here: set[str] = set()
         for bed, placed, device in self.placed():
             here.add(placed["name"])

@@ -212,7 +212,7 @@ class WardFeed:
         self._index()
         for channel, came in changes:
             if came is not None:
-                channel.append(events.beds(channel.beds))
+                channel.append(_beds(channel))
                 for name in sorted(came):
                     channel.append(self._snapshot_of(name, waveforms=channel.waveforms))
                 self._flush(channel)
@@ -295,7 +295,7 @@ class WardFeed:
         return b"".join(
             (
                 events.beat(monotonic_ns=now_ns, wall_ns=self._clocks.wall()),
-                events.beds(channel.beds),
+                _beds(channel),
                 *(
                     self._snapshot_of(name, waveforms=channel.waveforms)
                     for name in sorted(channel.devices)
@@ -335,6 +335,10 @@ class WardFeed:
                 events.alarm(notice, position=position if last else None, source=source, past=past)
             )
         return b"".join(parts)
+
+
+def _beds(channel: Channel) -> bytes:
+    return events.beds(channel.beds, wards=channel.wards, left_out=channel.left_out)
 
 
 def _metric(track: Track, handle: int, *, wave: bool) -> bytes:

@@ -16,6 +16,8 @@ SLOW_NS: Final = 3_000_000_000
 """A viewer whose oldest chunk waited this long is cut: it would show the past as the present."""
 BYTES_MAX: Final = 8_388_608
 CHUNKS_MAX: Final = 1_024
+BEDS_MAX: Final = 64
+"""Beds of one view; with more a person is asked for a ward, and none is shown half."""
 
 
 class Viewer:
@@ -81,6 +83,8 @@ class Channel:
         self.ward = ward
         self.waveforms = waveforms
         self.beds: tuple[WardBed, ...] = ()
+        self.wards: tuple[str, ...] = ()
+        self.left_out = 0
         self.devices: frozenset[str] = frozenset()
         self.viewers: set[Viewer] = set()
         self.flushed_ns = 0
@@ -98,9 +102,13 @@ class Channel:
             The devices that came; None if nothing at all changed.
         """
         own = tuple(bed for bed in beds if self.ward is None or bed.ward == self.ward)
-        if own == self.beds:
+        wards = tuple(sorted({bed.ward for bed in beds if bed.ward}))
+        crowd = len(own) if len(own) > BEDS_MAX else 0
+        if crowd:
+            own = ()
+        if (own, wards, crowd) == (self.beds, self.wards, self.left_out):
             return None
-        self.beds = own
+        self.beds, self.wards, self.left_out = own, wards, crowd
         before = self.devices
         self.devices = frozenset(device.name for bed in own for device in bed.devices)
         return self.devices - before

@@ -67,9 +67,20 @@ def beat(*, monotonic_ns: int, wall_ns: int) -> bytes:
     )
 
 
-def beds(shown: Iterable[WardBed]) -> bytes:
-    """Write every bed with its devices; it replaces what was told before."""
-    return event("beds", {"beds": [_bed(bed) for bed in shown]})
+def beds(shown: Iterable[WardBed], *, wards: Iterable[str], left_out: int) -> bytes:
+    """Write every bed with its devices; it replaces what was told before.
+
+    Args:
+        shown: The beds.
+        wards: Every ward there is.
+        left_out: Beds that are too many for one view; then none is shown.
+    """
+    data = {
+        "beds": [_bed(bed) for bed in shown],
+        "wards": [_shown(ward) for ward in wards],
+        "left_out": left_out,
+    }
+    return event("beds", data)
 
 
 def _bed(bed: WardBed) -> dict[str, object]:

@@ -288,6 +288,22 @@ async def test_a_ward_sees_its_own_beds_only() -> None:
 
 
 @asynchronous
+async def test_too_many_beds_are_not_shown_half() -> None:
+    ward = Ward()
+    crowd = [bed(f"{n:03}", PlacedDevice(name=f"d{n}"), ward=f"W{n % 2}") for n in range(100)]
+    ward.place(*crowd)
+    screen, task = await watching(ward)
+    told = of(screen.told, "beds")[-1]
+    assert (told["beds"], told["left_out"], told["wards"]) == ([], 100, ["W0", "W1"])
+    one = Screen(ward, WardQuery("W1", waveforms=False, after=None))
+    told = of(await one.read(), "beds")[-1]
+    assert (len(told["beds"]), told["left_out"]) == (50, 0)
+    task.cancel()
+    await screen.close()
+    await one.close()
+
+
+@asynchronous
 async def test_waveforms_are_told_with_how_they_are_shown() -> None:
     ward = Ward()
     ward.place(bed("1", confirmed(A, ADA)))

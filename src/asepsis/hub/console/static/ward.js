@@ -108,7 +108,7 @@ function placeTiles() {
 }
 
 function placeWards() {
-  const names = [...new Set(model.beds.map((bed) => bed.ward).filter(Boolean))].sort();
+  const names = [...model.wards];
   if (ward !== null && !names.includes(ward)) names.push(ward);
   const links = [null, ...names].map((name) => {
     const found = element("a", "", name ?? "All beds");
@@ -142,7 +142,9 @@ function render() {
 
 function renderStatus(dark) {
   let text = dark === null ? "" : [REASONS[model.dark], dark].filter(unlike).join(". ");
-  if (dark === null) {
+  if (model.leftOut) {
+    text = `${model.leftOut} beds are too many for one view: choose a ward`;
+  } else if (dark === null) {
     const counts = { high: 0, medium: 0, low: 0 };
     for (const tile of tiles.values()) for (const c of tile.conditions) counts[c.priority] += 1;
     const told = Object.entries(counts).filter(([, count]) => count);

@@ -12,6 +12,8 @@ export class WardModel {
   constructor(waves) {
     this.waves = waves; // What plays samples: add(device, frame, now), drop(device), clear().
     this.beds = [];
+    this.wards = [];
+    this.leftOut = 0; // Beds that are too many for one view.
     this.devices = new Map();
     this.dark = "connecting"; // Why nothing may be shown; null while the ward is live.
     this.darkSinceWallMs = null;
@@ -139,6 +141,8 @@ const HANDLERS = {
       }
     }
     this.beds = data.beds;
+    this.wards = data.wards ?? [];
+    this.leftOut = data.left_out ?? 0;
     this.changed.add("*");
   },
 

@@ -45,6 +45,7 @@ export class Tile {
     const head = element("header", "tile-head");
     this._open = element("button", "tile-open");
     this._open.type = "button";
+    this._open.title = "Show this bed alone, or all again (Escape)";
     this._label = element("bdi", "bed");
     this._label.id = `bed-${number}`;
     root.setAttribute("aria-labelledby", this._label.id);
@@ -83,6 +84,7 @@ export class Tile {
   // bed: of the model; devices: [{placed, name, state}]; dark: text, or null while live.
   render(bed, devices, { dark, showWard }) {
     this.root.classList.toggle("is-dark", dark !== null);
+    this._open.setAttribute("aria-expanded", String(this.large));
     say(this._label, showWard && bed.ward ? `${bed.ward} · ${bed.label}` : bed.label);
     this._renderWho(bed, devices);
     this._renderStates(devices, dark);
