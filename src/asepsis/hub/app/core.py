@@ -83,7 +83,6 @@ async def open_core(
     kek: KeyEncryptionKey,
     count_connections: Callable[[str], int],
     close_connections: Callable[[str], int],
-    keeping: Keeping | None = None,
 ) -> Core:
     """Open what the features stand on.
 
@@ -146,5 +145,4 @@ async def open_core(
         relay=relay,
         alarms=SignerAlarms(store, signer, audit=audit_log, holder=holder),
         close_connections=close_connections,
-        keeping=keeping,
     )

@@ -85,8 +85,8 @@ class Hub:
             kek=self._kek,
             count_connections=self._connections_of,
             close_connections=self._close_connections,
-            keeping=self._keeping,
         )
+        core.keeping = self._keeping
         core.registry.on_revoked(self.revoked)
         token = self.settings.folder() / "hub" / TOKEN_FILE
         await asyncio.to_thread(core.access.people.ensure_first_administrator, token)
