@@ -131,7 +131,7 @@ def watching(hub: Any, consumer: IdentityFolder, device: str) -> Iterator[View]:
     context = tls.client_context(root_der=root_der, identity=consumer.identity)
     where = hub.addresses.clinical
     connection = http.client.HTTPSConnection(where.host, where.port, context=context)
-    connection.request("GET", f"/views/live?device={device}")
+    connection.request("GET", f"/views/live?waveforms=1&device={device}")
     answer = connection.getresponse()
     assert answer.status == 200
     assert connection.sock is not None or answer.fp is not None

@@ -93,7 +93,7 @@ def lead_up(press: Any, under_test: Any, view: Any, course: Course) -> None:
     (course.before,) = view.active()
 
 
-def cut(press: Any, under_test: Any, links: list[Any], view: Any, course: Course) -> None:
+def cut(press: Any, under_test: Any, hub: Any, links: list[Any], view: Any, course: Course) -> None:
     """Cut; the alarm of before ends, others begin and end, the last begins and stays."""
     for link in links:
         link.cut()
@@ -101,6 +101,7 @@ def cut(press: Any, under_test: Any, links: list[Any], view: Any, course: Course
     press("normal", "desaturation", "normal")
     while time.monotonic() - cut_s < OUTAGE_S - SETTLE_S:
         press("desaturation", "normal") if OUTAGE_S > 60 else under_test.during(0.5)
+        hub.pull()
     press("hypotension")
     course.silence_s = view.first("alarm", after_s=cut_s, cause="silence", phase="onset")
     course.stale_s = view.first("stale", after_s=cut_s)
@@ -136,7 +137,7 @@ def test_an_outage_under_alarms(
     ):
         press = Bedside(under_test, supervisor)
         lead_up(press, under_test, view, course)
-        cut(press, under_test, links, view, course)
+        cut(press, under_test, hub, links, view, course)
         come_back(under_test, hub, links, view, course)
         press("normal")
     for _ in range(2):
