@@ -7,6 +7,9 @@ the hub's journal is compared with what was acknowledged: a run that lost or dou
 `ack = "hub"`: acknowledged once durable at the hub. `ack = "spool"`: once durable in the gateway;
 its rate is that of the *journal*: from the first message sent to the last one stored at the hub.
 
+The values are of the moment of sending, so the hub renews leases and offers them to live views too.
+Gateway and hub have a core each; the senders share both, and the cores that each used are printed.
+
 Beside it in the same run: the `hl7` package's asyncio MLLP server, which parses and answers and
 stores nothing, and a limit program that frames, syncs to a file and answers, and checks nothing.
 """
@@ -20,6 +23,7 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import cast
@@ -41,20 +45,19 @@ PEER_SHARE = 10
 """The peer gets one part in so many of the messages: it is slower by more than that."""
 
 
-def pcd_01(number: int, sender: int) -> bytes:
-    """Return an observation report of about 4.8 KB."""
+def pcd_01(number: int, sender: int, at: bytes) -> bytes:
+    """Return an observation report of about 4.8 KB, measured at `at`."""
     body = bytearray(
-        b"MSH|^~\\&|MON|ICU|GW|HOSP|20261103120000.000+0100||ORU^R01^ORU_R01|%d-%d|P|2.6|||AL|NE\r"
+        b"MSH|^~\\&|MON|ICU|GW|HOSP|%b||ORU^R01^ORU_R01|%d-%d|P|2.6|||AL|NE\r"
         b"PID|||4711^^^HOSP^MR||DOE^JANE\rPV1||I|ICU^1^%d\r"
-        b"OBR|1|||69965^MDC_DEV_MON_PHYSIO^MDC|||20261103120000.000+0100\r"
-        % (sender, number, sender)
+        b"OBR|1|||69965^MDC_DEV_MON_PHYSIO^MDC|||%b\r" % (at, sender, number, sender, at)
     )
     row = 0
     while len(body) < MESSAGE_BYTES:
         row += 1
         body += (
             b"OBX|%d|NM|147842^MDC_ECG_HEART_RATE^MDC|1.7.4.%d|%d|264864^MDC_DIM_BEAT_PER_MIN^MDC"
-            b"|||||R|||20261103120000.000+0100||||%b\r" % (row, row, 60 + row, EI)
+            b"|||||R|||%b||||%b\r" % (row, row, 60 + row, at, EI)
         )
     return bytes(body)
 
@@ -70,8 +73,9 @@ class Load:
 class Sender(asyncio.Protocol):
     """One connection that keeps `depth` messages in flight."""
 
-    def __init__(self, number: int, messages: int, depth: int, load: Load) -> None:
-        self._frames = [b"\x0b" + pcd_01(n, number) + b"\x1c\r" for n in range(messages)]
+    def __init__(self, number: int, given: argparse.Namespace, load: Load, at: bytes) -> None:
+        messages, depth = given.messages, given.depth
+        self._frames = [b"\x0b" + pcd_01(n, number, at) + b"\x1c\r" for n in range(messages)]
         self._depth = depth
         self._load = load
         self._sent: list[float] = []
@@ -115,14 +119,14 @@ class Sender(asyncio.Protocol):
             self.done.set_exception(ConnectionError(f"cut after {self._answered}: {exc}"))
 
 
-async def drive(port: int, senders: int, messages: int, depth: int) -> tuple[Load, float]:
+async def drive(port: int, given: argparse.Namespace, at: bytes) -> tuple[Load, float]:
     """Let every sender send its messages; return the answers and the seconds it took."""
     load = Load()
     loop = asyncio.get_running_loop()
     made: list[Sender] = []
-    for number in range(senders):
+    for number in range(given.senders):
         _, one = await loop.create_connection(
-            lambda number=number: Sender(number, messages, depth, load),
+            lambda number=number: Sender(number, given, load, at),
             "127.0.0.1",
             port,
             local_addr=(f"127.0.1.{number + 1}", 0),
@@ -156,15 +160,19 @@ def measure(ward: Ward, given: argparse.Namespace) -> dict[str, float]:
     assert ward.hub is not None
     assert ward.gateway is not None
     total = given.senders * given.messages
+    at = now()
     began = time.perf_counter()
-    before = cpu_s(ward.hub.process.pid), cpu_s(ward.gateway.pid)
-    load, seconds = uvloop.run(drive(ward.port(), given.senders, given.messages, given.depth))
+    pids = (ward.hub.process.pid, ward.gateway.pid, os.getpid())
+    before = [cpu_s(pid) for pid in pids]
+    load, seconds = uvloop.run(drive(ward.port(), given, at))
     ward.wait_journalled(timeout_s=120)
     through = time.perf_counter() - began
-    after = cpu_s(ward.hub.process.pid), cpu_s(ward.gateway.pid)
+    hub_s, gateway_s, senders_s = (
+        cpu_s(pid) - used for pid, used in zip(pids, before, strict=True)
+    )
     ward.stop_gateway()
     stored = Counter(ward.journalled())
-    sent = {pcd_01(n, s) for s in range(given.senders) for n in range(given.messages)}
+    sent = {pcd_01(n, s, at) for s in range(given.senders) for n in range(given.messages)}
     ordered = sorted(load.times_s)
     return {
         "acks_per_s": total / seconds,
@@ -173,9 +181,17 @@ def measure(ward: Ward, given: argparse.Namespace) -> dict[str, float]:
         "p99_ms": ordered[int(len(ordered) * 0.99)] * 1_000,
         "lost": len(sent - stored.keys()) + total - load.positive,
         "doubled": sum(times - 1 for times in stored.values()),
-        "hub_us": (after[0] - before[0]) / total * 1e6,
-        "gateway_us": (after[1] - before[1]) / total * 1e6,
+        "hub_us": hub_s / total * 1e6,
+        "gateway_us": gateway_s / total * 1e6,
+        "hub_cores": hub_s / through,
+        "gateway_cores": gateway_s / through,
+        "senders_cores": senders_s / through,
     }
+
+
+def now() -> bytes:
+    """Return this moment as a sender writes it: the values are of the present, and go live."""
+    return f"{datetime.now(UTC):%Y%m%d%H%M%S}.000+0000".encode()
 
 
 def cpu_s(pid: int) -> float:
@@ -233,7 +249,7 @@ uvloop.run(main())
 """
 
 
-def run_other(program: str, given: argparse.Namespace, messages: int) -> dict[str, float]:
+def run_other(program: str, given: argparse.Namespace) -> dict[str, float]:
     """Measure another MLLP server with the same senders."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["taskset", "-c", str(GATEWAY_CORE), sys.executable, "-c", program]
@@ -241,7 +257,7 @@ def run_other(program: str, given: argparse.Namespace, messages: int) -> dict[st
             assert server.stdout is not None
             port = int(server.stdout.readline())
             try:
-                load, seconds = uvloop.run(drive(port, given.senders, messages, given.depth))
+                load, seconds = uvloop.run(drive(port, given, now()))
             finally:
                 server.kill()
     ordered = sorted(load.times_s)
@@ -262,8 +278,10 @@ def main() -> None:
     assert DEVICE
     rows: dict[str, list[dict[str, float]]] = {"hub": [], "spool": [], "hl7": [], "limit": []}
     for _ in range(given.runs):
-        rows["hl7"].append(run_other(HL7_SERVER, given, max(10, given.messages // PEER_SHARE)))
-        rows["limit"].append(run_other(LIMIT, given, given.messages))
+        fewer = argparse.Namespace(**vars(given))
+        fewer.messages = max(10, given.messages // PEER_SHARE)
+        rows["hl7"].append(run_other(HL7_SERVER, fewer))
+        rows["limit"].append(run_other(LIMIT, given))
         for ack in ("hub", "spool"):
             rows[ack].append(run_gateway(given, ack))
         print({name: found[-1] for name, found in rows.items()}, file=sys.stderr)
@@ -291,6 +309,9 @@ def main() -> None:
         spool_journal_per_s=middle("spool", "journal_per_s"),
         gateway_us_per_message=middle("hub", "gateway_us"),
         hub_us_per_message=middle("hub", "hub_us"),
+        gateway_cores=middle("hub", "gateway_cores"),
+        hub_cores=middle("hub", "hub_cores"),
+        senders_cores=middle("hub", "senders_cores"),
         senders=given.senders,
         depth=given.depth,
         runs=given.runs,

@@ -22,6 +22,8 @@ from asepsis.core.wire.hl7 import Message
 from asepsis.core.wire.message_record import MessageFindings
 
 NUMBER_CHARS_MAX: Final = 64
+_KEPT_BYTES_MAX: Final = 256
+_UNNAMED: Final = ("unit: no MDC code is known for it",)
 _NS_PER_S: Final = 10**9
 _EPOCH: Final = datetime.fromtimestamp(0, timezone(timedelta()))
 _CODE_MAX: Final = 0xFFFFFFFF
@@ -184,11 +186,20 @@ def _systems(order: _Order, devices: Mapping[bytes, str], message: Message) -> d
     return found
 
 
-def _words(raw: Sequence[bytes], message: Message) -> list[bytes]:
-    component, repetition = message.delimiters.component, message.delimiters.repetition
+def _words(raw: Sequence[bytes], message: Message) -> Sequence[bytes]:
+    """Return the device words of fields, one for each repetition that says something."""
+    said = [whole for whole in raw if whole]
+    if not said:
+        return ()
+    delimiters = message.delimiters
     return [
-        word for whole in raw for word in whole.split(repetition) if word.strip(component)
-    ]  # fmt: skip
+        word
+        for whole in said
+        for word in (
+            whole.split(delimiters.repetition) if delimiters.repetition in whole else (whole,)
+        )
+        if word.strip(delimiters.component)
+    ]
 
 
 def _device(
@@ -217,12 +228,14 @@ def _value(row: _Row, device: str, message: Message, at: "TimeOf", losses: list[
     if row.kind != b"NM":
         raise _Loss(f"value: type {_shown(row.kind)} is no number")
     component = message.delimiters.component
-    code = _metric(row.code.split(component))
+    kept = len(row.code) + len(row.unit) + len(row.value) <= _KEPT_BYTES_MAX
+    code = (_metric if kept else _metric.__wrapped__)(row.code, component)
     status, special = _status(row, message)
-    number = int(special) if special is not None else _number(row.value, losses)
-    unit = (
-        UNIT_UNSPECIFIED if special is not None else _unit(row.unit.split(component), code, losses)
-    )
+    number, unit = int(special or 0), UNIT_UNSPECIFIED
+    if special is None:
+        number, rounded = (_number if kept else _number.__wrapped__)(row.value)
+        unit, unnamed = (_unit if kept else _unit.__wrapped__)(row.unit, component, code)
+        losses += (*rounded, *unnamed)
     if at.certainty not in SURE:
         losses.append(f"time: {at.certainty.value}, time of arrival taken")
     return Value(
@@ -230,12 +243,14 @@ def _value(row: _Row, device: str, message: Message, at: "TimeOf", losses: list[
     )
 
 
-def _metric(parts: list[bytes]) -> int:
+@lru_cache(maxsize=4_096)  # A device says the same metrics, units and numbers again and again.
+def _metric(raw: bytes, component: bytes) -> int:
     """Return the MDC code of OBX-3, from its first or its alternate triplet.
 
     Raises:
         _Loss: No code of MDC, or a number and a name that are not the same metric.
     """
+    parts = raw.split(component)
     for start in (0, 3):
         number, name, system = (*parts[start : start + 3], b"", b"", b"")[:3]
         if system == _MDC and number.isdigit() and len(number) <= 10:
@@ -257,9 +272,9 @@ def _status(row: _Row, message: Message) -> tuple[MeasurementStatus, FloatSpecia
     Raises:
         _Loss: OBX-11 says that this is no measurement, or there is no value and no reason.
     """
-    flags = row.flags.split(message.delimiters.repetition)
+    flags = row.flags.split(message.delimiters.repetition) if row.flags else ()
     found = [_STATUSES[flag] for flag in flags if flag in _STATUSES]
-    status = max(found, default=MeasurementStatus.VALID)
+    status = max(found) if found else MeasurementStatus.VALID
     if row.status == _ABSENT:
         return MeasurementStatus.NOT_AVAILABLE, FloatSpecial.NAN
     if row.status not in _MEASURED:
@@ -271,38 +286,44 @@ def _status(row: _Row, message: Message) -> tuple[MeasurementStatus, FloatSpecia
     return status, None
 
 
-def _number(raw: bytes, losses: list[str]) -> int:
+@lru_cache(maxsize=4_096)
+def _number(raw: bytes) -> tuple[int, tuple[str, ...]]:
+    """Return OBX-5 as FLOAT-Type, and what it could not carry.
+
+    Raises:
+        _Loss: Not a number.
+    """
+    losses: list[str] = []
     try:
         if len(raw) > NUMBER_CHARS_MAX:
             raise _Loss("value: not a number")
         value = Decimal(raw.decode("ascii"))
         if not value.is_finite():
             raise _Loss("value: not a number")
-        return float_of(value, losses)
+        return float_of(value, losses), tuple(losses)
     except (UnicodeDecodeError, InvalidOperation, InputError) as error:
         raise _Loss("value: not a number") from error
 
 
-def _unit(parts: list[bytes], code: int, losses: list[str]) -> int:
-    """Return the MDC code of OBX-6, which is in MDC or UCUM.
+@lru_cache(maxsize=4_096)
+def _unit(raw: bytes, component: bytes, code: int) -> tuple[int, tuple[str, ...]]:
+    """Return the MDC code of OBX-6, which is in MDC or UCUM, and what it could not carry.
 
     Raises:
         _Loss: No unit, an unknown one, or one that the metric never has.
     """
-    identifier, _, system = (*parts[:3], b"", b"", b"")[:3]
+    identifier, _, system = (*raw.split(component)[:3], b"", b"", b"")[:3]
     try:
         if system == _MDC and identifier.isdigit() and len(identifier) <= 10:
             unit = int(identifier)
             if not nomenclature.check_unit(code, unit):
                 raise _Loss("unit: its MDC code is not in the tables")
-            return unit
+            return unit, ()
         if system == _UCUM and identifier:
             text = identifier.decode("ascii")
             nomenclature.check_ucum(code, text)
             found = nomenclature.unit_code_for(code, text)
-            if found is None:
-                losses.append("unit: no MDC code is known for it")
-            return UNIT_UNSPECIFIED if found is None else found
+            return (UNIT_UNSPECIFIED, _UNNAMED) if found is None else (found, ())
     except ContentMismatch as error:
         raise _Loss("unit: of the wrong dimension for its metric") from error
     except (InputError, UnicodeDecodeError) as error:
@@ -318,9 +339,16 @@ class _Clock:
         self._zone = _zone(findings.peer.zone, findings.offset_min)
         self._sent = message.header.raw(7)
         self._arrived_at_ns = findings.arrived_at_ns
+        self._known: dict[bytes, TimeOf] = {}
 
     def time(self, written: bytes) -> TimeOf:
         """Return when a row with this time was measured; MSH-7 stands in for an absent one."""
+        known = self._known.get(written)
+        if known is None:
+            known = self._known[written] = self._time(written)
+        return known
+
+    def _time(self, written: bytes) -> TimeOf:
         raw = (written or self._sent).split(self._component, 1)[0]
         found = moment(raw, self._zone) if raw else Moment(Certainty.UNREADABLE)
         earliest, latest = found.earliest, found.latest
