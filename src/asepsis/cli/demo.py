@@ -58,6 +58,7 @@ def demo(
                 soft_wrap=True,
             )
 
+    _leave_nothing_behind()
     linger = seconds is None and not headless and sys.stdout.isatty()
     try:
         summary = Story(
@@ -73,6 +74,16 @@ def demo(
         else:
             shutil.rmtree(folder, ignore_errors=True)
     return _conclude(summary, json=json)
+
+
+def _leave_nothing_behind() -> None:
+    """Let a request to end, or a closed terminal, end every process of the story too."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
 
 
 def _until_interrupted() -> threading.Event:

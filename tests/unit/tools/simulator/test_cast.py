@@ -1,5 +1,6 @@
 """Who plays: eight devices that can be told apart, and peers that the gateway understands."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,9 @@ def test_whatever_goes_wrong_makes_the_summary_bad(what: str, value: object) -> 
     assert not summary.bad
     setattr(summary, what, value)
     assert summary.bad
+
+
+def test_every_figure_is_explained() -> None:
+    page = Path(__file__).parents[4] / "docs" / "reference" / "demo.md"
+    text = page.read_text(encoding="utf-8")
+    assert [field.name for field in fields(Summary) if f"`{field.name}`" not in text] == []
