@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from asepsis.core.errors import IdentityRevoked, NotFound
@@ -71,7 +71,7 @@ class WardPlacement:
     identities: IdentityBook
     supervisor: Supervisor
     monotonic: Callable[[], int]
-    _gone: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+    _gone: dict[str, tuple[WardBed, int]] = field(default_factory=dict[str, tuple[WardBed, int]])
     _revocations: int = 0
     _version: object = None
     _beds: tuple[WardBed, ...] = ()
@@ -86,7 +86,9 @@ class WardPlacement:
         version = self.version
         if version != self._version:
             self._version = version
+            self._forget_old()
             placed = [self._bed(bed) for bed in self.associations.beds()]
+            placed += self._emptied(placed)
             self._beds = (*placed, *self._unplaced(placed))
         return self._beds
 
@@ -94,7 +96,7 @@ class WardPlacement:
         """Keep a revoked device where it stood: it is a condition there, not an empty tile."""
         for bed in self.beds():
             if any(device.name == name for device in bed.devices):
-                self._gone[name] = (bed.key, self.monotonic())
+                self._gone[name] = (bed, self.monotonic())
         self._revocations += 1
 
     def _bed(self, bed: Bed) -> WardBed:
@@ -139,18 +141,29 @@ class WardPlacement:
         return PlacedDevice(name=name)
 
     def _gone_from(self, key: str, names: set[str]) -> list[PlacedDevice]:
-        """Return the revoked devices that stood here and that nothing has replaced."""
-        now_ns = self.monotonic()
-        replaced = any(name not in self._gone for name in names)
-        found: list[PlacedDevice] = []
-        for name, (where, at_ns) in tuple(self._gone.items()):
-            if where != key or name in names:
-                continue
-            if replaced or now_ns - at_ns > REVOKED_SHOWN_NS or self._admitted(name):
+        """Return the revoked devices that stood here, until another device replaces them."""
+        here = [name for name, (bed, _) in self._gone.items() if bed.key == key]
+        if any(name not in self._gone for name in names):
+            for name in here:
                 del self._gone[name]
-            else:
-                found.append(PlacedDevice(name=name))
-        return found
+            return []
+        return [PlacedDevice(name=name) for name in here if name not in names]
+
+    def _emptied(self, placed: Sequence[WardBed]) -> list[WardBed]:
+        """Return the beds that only a revoked device is left of."""
+        known = {bed.key for bed in placed}
+        left = {bed.key: bed for bed, _ in self._gone.values() if bed.key not in known and bed.ward}
+        return [
+            replace(bed, devices=tuple(self._gone_from(key, set())))
+            for key, bed in sorted(left.items())
+        ]
+
+    def _forget_old(self) -> None:
+        """Forget revoked devices that were shown long enough, or that a person listed anew."""
+        now_ns = self.monotonic()
+        for name, (_, at_ns) in tuple(self._gone.items()):
+            if now_ns - at_ns > REVOKED_SHOWN_NS or self._admitted(name):
+                del self._gone[name]
 
     def _admitted(self, name: str) -> bool:
         try:
