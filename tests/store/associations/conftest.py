@@ -81,12 +81,19 @@ class Ward:
         self.run(self.service.load())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run one use case."""
-        return asyncio.run(work)
+        """Run one use case; the book follows, as after each step of a follower."""
+
+        async def whole() -> T:
+            result = await work
+            await self.service.refresh()
+            return result
+
+        return asyncio.run(whole())
 
     def say(self, body: bytes) -> None:
         """Take an ADT message now."""
         message = Message.parse(body)
+
         self.run(self.follower.apply(message, actor="adt:test", zone=UTC, arrived_ns=self.clock()))
 
     def admit(self, patient: PatientId, place: Place) -> None:

@@ -294,3 +294,4 @@ async def _say(ward: Ward, body: bytes) -> None:
     await ward.follower.apply(
         Message.parse(body), actor="adt:test", zone=None, arrived_ns=ward.clock()
     )
+    await ward.service.refresh()

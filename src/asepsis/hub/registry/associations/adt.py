@@ -87,6 +87,7 @@ class AdtFollower:
             await self.take(record)
             self._done = record.position
         if records:
+            await self._service.refresh()
             await self._journal.commit(CONSUMER, Lane.MESSAGE, self._done)
         return len(records)
 
@@ -134,7 +135,7 @@ class AdtFollower:
     async def apply(
         self, message: Message, *, actor: str, zone: tzinfo | None, arrived_ns: int
     ) -> None:
-        """Apply one message.
+        """Apply one message; the book follows with `AssociationService.refresh`.
 
         Args:
             message: Parsed, of type ADT.
@@ -161,6 +162,7 @@ class AdtFollower:
             lambda scene: _decide(scene, event, ids, moves),
             actor=actor,
             act=_act(moves),
+            refresh=False,
         )
         self._counts[moves[0].effect.value] += 1
 

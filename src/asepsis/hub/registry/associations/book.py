@@ -5,7 +5,8 @@ associations. It belongs to one event loop, never blocks, and is changed only af
 committed. What *was* is asked of `AssociationService.history`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from asepsis.core.model.association import Association, AssociationState
@@ -90,6 +91,7 @@ class AssociationBook:
     def __init__(self) -> None:
         self._present = Present()
         self._now: dict[str, Association] = {}
+        self._placed: dict[str, PlacedDevice] = {}
         self._beds: tuple[Bed, ...] | None = None
 
     @property
@@ -107,6 +109,7 @@ class AssociationBook:
         before, self._present, self._beds = self._now, present, None
         confirmed = (a for a in present.associations if a.state is AssociationState.CONFIRMED)
         self._now = {association.device: association for association in confirmed}
+        self._placed = {one.device: one for one in present.placed}
         return frozenset(
             device
             for device in before.keys() | self._now
@@ -129,28 +132,44 @@ class AssociationBook:
 
     def placed(self, device: str) -> PlacedDevice | None:
         """Return where a device stands; None if nobody said."""
-        return next((p for p in self._present.placed if p.device == device), None)
+        return self._placed.get(device)
 
     def beds(self) -> Sequence[Bed]:
         """Return every bed that has a patient or a device, by place."""
         if self._beds is None:
-            self._beds = tuple(self._bed(place) for place in sorted(self._places()))
+            self._beds = self._make_beds()
         return self._beds
 
-    def _places(self) -> frozenset[Place]:
-        occupied = {place for place, _ in self._present.occupants}
-        associated = {a.place for a in self._present.associations if a.place is not None}
-        return frozenset(occupied | {p.place for p in self._present.placed} | associated)
+    def _make_beds(self) -> tuple[Bed, ...]:
+        there: dict[Place, _There] = defaultdict(_There)
+        for place, patient in self._present.occupants:
+            there[place].patients[patient.id] = patient
+        for one in self._present.placed:
+            there[one.place].devices.append(one.device)
+        for association in self._present.associations:
+            stands = self._placed.get(association.device)
+            # One that was asserted at another bed than where its device stands shows at both.
+            places = {association.place, stands.place if stands else None}
+            for place in places:
+                if place is not None:
+                    there[place].associations.append(association)
+        return tuple(_bed(place, there[place]) for place in sorted(there))
 
-    def _bed(self, place: Place) -> Bed:
-        devices = frozenset(p.device for p in self._present.placed if p.place == place)
-        found: Iterable[Association] = (
-            a for a in self._present.associations if a.place == place or a.device in devices
-        )
-        there = [patient for at, patient in self._present.occupants if at == place]
-        return Bed(
-            place=place,
-            patient=there[0] if len({patient.id for patient in there}) == 1 else None,
-            devices=tuple(sorted(devices)),
-            associations=tuple(sorted(found, key=lambda a: (a.device, a.start_ns))),
-        )
+
+@dataclass(slots=True)
+class _There:
+    """What is found at one bed."""
+
+    patients: dict[PatientId, Patient] = field(default_factory=dict[PatientId, Patient])
+    devices: list[str] = field(default_factory=list[str])
+    associations: list[Association] = field(default_factory=list[Association])
+
+
+def _bed(place: Place, there: _There) -> Bed:
+    only = next(iter(there.patients.values())) if len(there.patients) == 1 else None
+    return Bed(
+        place=place,
+        patient=only,
+        devices=tuple(sorted(there.devices)),
+        associations=tuple(sorted(there.associations, key=lambda a: (a.device, a.start_ns))),
+    )

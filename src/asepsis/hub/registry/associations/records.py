@@ -152,7 +152,8 @@ class Rows:
             connection, associations, before, scene.associations, self._association_values
         )
         wrote |= self._write(connection, placements, before, scene.placed, _placed_values)
-        wrote |= self._write(connection, device_uses, before, scene.uses, _use_values)
+        # What a device said last is no part of what goes on; the books need not read again.
+        self._write(connection, device_uses, before, scene.uses, _use_values)
         for device in before[placements].keys() - scene.placed.keys():
             connection.execute(delete(placements).where(placements.c.device == device))
             wrote = True

@@ -8,7 +8,7 @@ one device.
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -73,14 +73,13 @@ class AssociationService:
 
     async def load(self) -> None:
         """Fill the book; call it before the first listener opens."""
-        await self._refresh()
+        await self.refresh()
 
     async def run(self) -> None:
         """Follow what other hubs change, until cancelled."""
         while True:
             with suppress(TransientError):
-                if await self._store.read(records.version) != self._book.version:
-                    await self._refresh()
+                await self.refresh()
             await asyncio.sleep(FOLLOW_EVERY_S)
 
     async def propose(
@@ -179,7 +178,7 @@ class AssociationService:
             )
 
         await self._store.write(work)
-        await self._refresh()
+        await self.refresh()
 
     async def forget_device(self, device: str) -> None:
         """End what a revoked device was used for and take it from its place."""
@@ -282,6 +281,7 @@ class AssociationService:
         *,
         actor: str,
         act: tuple[str, str, dict[str, Any]] | None = None,
+        refresh: bool = True,
     ) -> T:
         """Let a pure rule decide on what stands, and write what it changed.
 
@@ -290,6 +290,8 @@ class AssociationService:
             decide: Changes the scene, or raises: then nothing is changed.
             actor: Who, for the audit log.
             act: Action, subject and details of an entry beside those of the changes.
+            refresh: Whether the book follows before this returns; who makes many changes in a row
+                calls `refresh` once afterwards.
 
         Raises:
             AsepsisError: Whatever `decide` raises.
@@ -300,10 +302,21 @@ class AssociationService:
             return self._decided(connection, touched, decide, actor=actor, act=act)
 
         result, published = await self._store.write(work)
-        await self._refresh()
         if published:
             self._wake_relay()
+        if refresh:
+            await self.refresh()
         return result
+
+    async def refresh(self) -> None:
+        """Bring the book up to what is committed, if it is behind; tell whose device changed."""
+        # One at a time: what was read first must not overwrite what was read later.
+        async with self._refreshing:
+            if await self._store.read(records.version) == self._book.version:
+                return
+            present = await self._store.read(self.rows.present)
+            devices = self._book.load(present)
+        self._tell_followers(devices)
 
     def _decided(
         self,
@@ -351,14 +364,10 @@ class AssociationService:
         return await self.change(touched, decide, actor=actor)
 
     async def _sight(self, device: str, decide: Decide[None]) -> None:
-        await self.change(Touched(devices=[device]), decide, actor=f"device:{device}")
+        touched = Touched(devices=[device])
+        await self.change(touched, decide, actor=f"device:{device}", refresh=False)
 
-    async def _refresh(self) -> None:
-        """Bring the book up to date and tell whose association changed."""
-        # One at a time: what was read first must not overwrite what was read later.
-        async with self._refreshing:
-            present = await self._store.read(self.rows.present)
-            devices = self._book.load(present)
+    def _tell_followers(self, devices: Collection[str]) -> None:
         for device in devices:
             for callback in self._changed:
                 try:

@@ -93,6 +93,7 @@ class StateFollower:
             if use.unseen and not missing:
                 # Filled or given up: nobody can say any more, so a person decides.
                 await self._service.seen_again(use.device)
+        await self._service.refresh()
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -118,6 +119,8 @@ class StateFollower:
                 await self._take(record.append.producer, now)
         for device in list(self._suspect):
             await self._look(device)
+        if pulled:
+            await self._service.refresh()
         await self._commit(pulled)
         return len(pulled)
 
