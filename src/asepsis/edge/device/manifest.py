@@ -6,7 +6,7 @@ from typing import Final
 from asepsis.edge.sandbox import bubblewrap
 from asepsis.edge.sandbox.confine import Confinement, Limits
 from asepsis.edge.sandbox.launcher import Blueprint
-from asepsis.edge.sandbox.layers import Layer
+from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.seccomp import SyscallClass
 
 VITALS: Final = "vitals"

@@ -33,7 +33,7 @@ from asepsis.edge.sandbox import bubblewrap, launcher, layers
 from asepsis.edge.sandbox.broker import Address, Broker
 from asepsis.edge.sandbox.control import receive_report
 from asepsis.edge.sandbox.launcher import Compartment
-from asepsis.edge.sandbox.layers import Layer
+from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.ring import wake_pair
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.folder import IdentityFolder

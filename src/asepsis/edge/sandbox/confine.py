@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 from asepsis.core.errors import ConfigError
 from asepsis.edge.sandbox import kernel, landlock, seccomp
-from asepsis.edge.sandbox.layers import Layer
+from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.seccomp import SyscallClass
 
 MIB: Final = 1 << 20

@@ -14,7 +14,7 @@ from typing import IO, Any, Final
 from asepsis.core.errors import Unavailable
 from asepsis.edge.sandbox import bubblewrap, control
 from asepsis.edge.sandbox.confine import Confinement
-from asepsis.edge.sandbox.layers import Layer
+from asepsis.edge.sandbox.layer import Layer
 
 INFO_BYTES_MAX: Final = 4_096
 START: Final = "start"

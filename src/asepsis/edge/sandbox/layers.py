@@ -4,29 +4,16 @@ import os
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Final
 
 from asepsis.core.errors import ConfigError
 from asepsis.edge.sandbox import bubblewrap, landlock, ring, seccomp
+from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.ring_layout import Geometry
 
 SCHED_PRIORITY: Final = 50
 """Real-time priority of the vitals compartment, 1 to 99."""
-
-
-class Layer(Enum):
-    """One protection that works by itself."""
-
-    RING = "sealed ring"
-    BUBBLEWRAP = "bubblewrap"
-    USERS = "separate users"
-    LANDLOCK = "Landlock"
-    SECCOMP = "seccomp"
-    NO_NEW_PRIVILEGES = "no new privileges"
-    LIMITS = "resource limits"
-    REALTIME = "real-time scheduling"
 
 
 ALL: Final = frozenset(Layer)

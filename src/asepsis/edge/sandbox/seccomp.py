@@ -14,7 +14,7 @@ Source: Linux system call tables; tcp(7), "TCP_FASTOPEN"; seccomp(2).
 """
 
 import ctypes
-import platform
+import os
 import sys
 from enum import Enum
 from typing import Final
@@ -161,7 +161,7 @@ class SyscallClass(Enum):
 
 def machine() -> str | None:
     """Return the machine's name if there are tables for it."""
-    name = platform.machine()
+    name = os.uname().machine
     return name if name in _MACHINES and sys.byteorder == "little" else None
 
 
@@ -215,7 +215,7 @@ def install(kind: SyscallClass) -> None:
     """
     name = machine()
     if name is None:
-        raise ConfigError(f"no system call table for {platform.machine()}")
+        raise ConfigError(f"no system call table for {os.uname().machine}")
     architecture, _, seccomp_number = _MACHINES[name]
     program = bpf.encode(bpf.assemble(rules(kind, machine_name=name), architecture=architecture))
     buffer = ctypes.create_string_buffer(program, len(program))
