@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from message_vectors import message_document
 from trust_vectors import merkle_document, trust_document
 from vector_keys import START_NS, Vector, private_key, signature, spki
 
@@ -426,6 +427,7 @@ def files() -> dict[str, str]:
         "float-type.json": float_document(),
         "trust.json": trust_document(),
         "merkle.json": merkle_document(),
+        "message-batches.json": message_document(),
     }
     texts = {
         name: json.dumps(document, indent=1, ensure_ascii=False) + "\n"

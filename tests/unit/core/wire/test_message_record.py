@@ -1,5 +1,8 @@
 """Goal: groups and batches give back what was put in, and nothing malformed passes."""
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +11,7 @@ from asepsis.core.errors import FramingError, InputError, LimitExceeded
 from asepsis.core.wire import message_record as record
 from asepsis.core.wire.message_record import BatchGroup, Found, MessageFindings, MessagePeer
 
+VECTORS = Path(__file__).parents[4] / "standard/vectors"
 DEVICE = "urn:dev:mac:0123456789abcdef"
 PEER = MessagePeer("monitor", "Europe/Berlin", ((b"MON-1^^^", DEVICE),))
 peers = st.builds(
@@ -103,3 +107,32 @@ def test_a_batch_comes_back_and_its_sequences_ascend() -> None:
     many = [BatchGroup(n + 1, 0, b"") for n in range(record.GROUPS_MAX + 1)]
     with pytest.raises(LimitExceeded):
         record.decode_batch(record.encode_batch(many))
+
+
+def test_the_golden_vectors() -> None:
+    vectors = json.loads((VECTORS / "message-batches.json").read_text("utf-8"))
+    good = vectors["good"]
+    entries = record.decode_group(bytes.fromhex(good["group"]))
+    assert [
+        {
+            "peer": e.findings.peer.name,
+            "zone": e.findings.peer.zone,
+            "devices": [[word.decode(), device] for word, device in e.findings.peer.devices],
+            "offset_min": e.findings.offset_min,
+            "arrived_at_ns": e.findings.arrived_at_ns,
+            "found": int(e.findings.found),
+            "message": e.body.decode(),
+        }
+        for e in entries
+        if e.findings is not None
+    ] == good["messages"]
+    assert record.decode_group(bytes.fromhex(good["empty_group"])) == ()
+    groups = record.decode_batch(bytes.fromhex(good["batch"]))
+    assert [{"sequence": g.sequence, "age_ms": g.age_ms} for g in groups] == good["groups"]
+    assert {g.body.hex() for g in groups} == {good["group"]}
+    for bad in vectors["bad_groups"]:
+        with pytest.raises(InputError):
+            record.decode_group(bytes.fromhex(bad["hex"]))
+    for bad in vectors["bad_batches"]:
+        with pytest.raises(InputError):
+            record.decode_batch(bytes.fromhex(bad["hex"]))
