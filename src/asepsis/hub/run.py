@@ -37,6 +37,7 @@ from asepsis.hub.opening import SALT_FILE, open_kek
 from asepsis.hub.records.client import Keeping
 from asepsis.hub.settings import LogSettings, Settings, read_settings
 from asepsis.hub.store.migrate import load_scripts
+from asepsis.hub.web.litestar_mount import rehearse
 from asepsis.hub.web.server import new_loop
 
 LAZY_MODULES: Final = (
@@ -122,6 +123,7 @@ def load_lazy_modules() -> None:
             importlib.import_module(f"encodings.{module.name}")
     load_scripts()
     load_templates()
+    rehearse()
 
 
 def give_up_root(who: Separation, *, data: Path) -> None:

@@ -1,6 +1,7 @@
 """A hospital for the console: named models, live beds, admissions, people with passwords."""
 
 import queue
+import re
 import threading
 import time
 import uuid
@@ -130,6 +131,25 @@ class ConsoleWard:
         answer = self.api.put(path, json=body)
         assert answer.is_success, answer.text
 
+    def confirm_all(self, name: str, *, besides: str = "") -> None:
+        """Let somebody confirm every proposal, but those of one device."""
+        client = self.sign_in(name)
+        token = re.search(r'name="csrf" content="(\w+)"', client.get("/account").text)
+        assert token is not None
+        headers = {"Origin": self.base, "X-CSRF-Token": token[1]}
+
+        def proposed() -> list[dict[str, Any]]:
+            found = client.get("/api/associations", params={"state": "proposed"}).json()
+            return found["associations"]
+
+        wait_for(proposed, what="the proposals")
+        for each in proposed():
+            if each["device"] != besides:
+                path = f"/api/associations/{each['id']}/confirm"
+                patient = each["patient"]
+                body = {"confirm": f"{patient['authority']}|{patient['value']}"}
+                assert client.post(path, json=body, headers=headers).is_success
+
     def bed(self, number: int) -> "LiveBed":
         """Return a device that can measure once a second."""
         return LiveBed(self, self.ward.machines[device_name(number)], seed=number)
@@ -220,7 +240,7 @@ class Traffic:
     """Lets beds measure once a second until it is closed."""
 
     def __init__(self, beds: list[LiveBed]) -> None:
-        self._beds = beds
+        self.beds = beds
         self._stop = threading.Event()
         self._alarms: queue.SimpleQueue[LiveBed] = queue.SimpleQueue()
         self.failed: BaseException | None = None
@@ -248,7 +268,7 @@ class Traffic:
             due += 1.0
             while not self._alarms.empty():
                 self._alarms.get().alarm()
-            for bed in self._beds:
+            for bed in self.beds:
                 try:
                     bed.second()
                 except (httpx.HTTPError, Unavailable, AssertionError) as error:

@@ -3,22 +3,24 @@
 Handlers name their action with `opt={"action": Action.X}`; building fails when one does not.
 """
 
+import asyncio
 import enum
 import logging
 import re
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Request, Response, get
 from litestar.connection import ASGIConnection
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
 from asepsis.core.errors import AsepsisError, ConfigError, InputError
-from asepsis.hub.web.asgi import App, Scope
+from asepsis.hub.web.asgi import App, Message, Scope
 from asepsis.hub.web.problems import MEDIA, Problem, problem
 from asepsis.hub.web.routing import Authenticate, Check, Mount, require_action
 
@@ -72,6 +74,62 @@ def litestar_mount(
         },
     )
     return Mount(prefixes=prefixes, app=cast("App", app), routes=tuple(_routes(app)))
+
+
+def rehearse() -> None:
+    """Build a mount and ask it once: what the library imports late is imported then.
+
+    A process that gives up root calls this before; its later user may not read the files.
+    """
+
+    class Act(enum.Enum):
+        LOOK = "look"
+
+    @get("/rehearsal/{number:int}", opt={"action": Act.LOOK})
+    async def look(request: Request[Any, Any, Any], number: FromPath[int], thing: Thing) -> bytes:
+        return b"%d%s" % (number, str(thing).encode()) + await request.body()
+
+    mount = litestar_mount(
+        ("/rehearsal",), [look], check=lambda _who, _action: None, authenticate=_nobody, thing=1
+    )
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(_message: Message) -> None:
+        """Drop the answer: only the way there counts."""
+
+    async def ask() -> None:
+        for path in ("/rehearsal/1", "/rehearsal/x", "/rehearsal"):
+            await mount.app(_scope(path), receive, send)
+
+    asyncio.run(ask())
+
+
+Thing = NamedDependency[object]
+
+
+async def _nobody(_scope: Scope) -> object:
+    return None
+
+
+def _scope(path: str) -> Scope:
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "https",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"localhost")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 1),
+        "state": {},
+        "extensions": {},
+    }
 
 
 def _routes(app: Litestar) -> list[tuple[str, str, enum.Enum]]:
