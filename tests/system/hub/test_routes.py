@@ -312,7 +312,10 @@ def call(
         answer.read()
         if answer.headers["content-type"].startswith("text/html"):
             return answer.status_code, ""
-        return answer.status_code, answer.json()["code"]
+        refusal = answer.json()
+        if "issue" in refusal:  # An OperationOutcome: the code stands in front of the sentence.
+            return answer.status_code, refusal["issue"][0]["diagnostics"].partition(":")[0]
+        return answer.status_code, refusal["code"]
 
 
 def of(served: Fixture, listener: str) -> list[RouteInfo]:

@@ -101,7 +101,7 @@ class RecordRoutes:
         await answer(send, 200, body, media=FHIR_JSON)
 
     async def _device(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        device = self._service.resolve(
+        device = self._service.by_id(
             scope["asepsis.path_params"]["id"], await self._service.known()
         )
         await answer(send, 200, encode(_device_resource(device)), media=FHIR_JSON)
@@ -119,7 +119,7 @@ class RecordRoutes:
 
     async def _metric(self, scope: Scope, _receive: Receive, send: Send) -> None:
         wanted: str = scope["asepsis.path_params"]["id"]
-        device = self._service.resolve(wanted.partition("-")[0], await self._service.known())
+        device = self._service.by_id(wanted.partition("-")[0], await self._service.known())
         for metric in await self._metric_resources(device.name):
             if metric.id == wanted:
                 await answer(send, 200, encode(metric), media=FHIR_JSON)

@@ -196,6 +196,13 @@ class RecordService:
                 return each
         raise NotFound("no such device in the registry or the record")
 
+    def by_id(self, logical_id: str, known: Sequence[KnownDevice]) -> KnownDevice:
+        """Return the device of a logical id of FHIR; raises NotFound."""
+        for each in known:
+            if logical_id == self._key(each.name):
+                return each
+        raise NotFound("no such device in the registry or the record")
+
     async def metrics(self, device: str) -> Sequence[queries.KnownMetric]:
         """Return the metrics that were seen in a device's data."""
         question = queries.Known(device=device)
