@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+import time
 from typing import Any
 
 import fhirkit
@@ -35,6 +36,12 @@ from asepsis.core.model.observation import MeasurementStatus
 from asepsis.core.model.time import UNSYNCHRONISED_MS
 from asepsis.core.wire import fhir_codec
 from asepsis.core.wire.fhir_types import Identifier
+from asepsis.core.wire.message_record import (
+    KIND_GROUP,
+    MessageFindings,
+    MessagePeer,
+    encode_group,
+)
 from asepsis.hub.records import queries
 from asepsis.hub.records.rules import FOREVER_NS
 
@@ -244,15 +251,55 @@ def test_a_bundle_beside_a_batch_is_not_a_second_value(house: House) -> None:
     assert tags == ["device-origin", "device-certificate", "device-certificate"]
 
 
-def test_messages_of_a_gateway_stand_in_the_record(house: House) -> None:
-    """Goal: a legacy monitor's numbers are there, called what they are."""
-    pytest.importorskip("asepsis.core.mapping.pcd01")
-    broken = Append(
-        lane=Lane.MESSAGE, account=Account.MESSAGE, producer="urn:uuid:x", epoch=1, sequence=1,
-        kind="hl7-v2", body=b"MSH|^~\\&|", received_at_ns=START, link=None,
+def oru(sequence: int, written: str, value: int, *, received_ns: int) -> Append:
+    """Return a group with one PCD-01 message of a legacy monitor in Berlin."""
+    row = f"OBX|1|NM|147842^MDC_ECG_HEART_RATE^MDC|1.7.4.147842|{value}|264864^X^MDC|||||R"
+    message = f"MSH|^~\\&|MON|ICU|||{written}||ORU^R01^ORU_R01|{sequence}|P|2.6\rPID|||1\r"
+    message += f"{row}|||{written}||||ONE\r"
+    peer = MessagePeer("monitor", "Europe/Berlin", ((b"ONE", MONITOR),))
+    body = encode_group([(MessageFindings(peer, 60, received_ns), message.encode())])
+    return Append(
+        lane=Lane.MESSAGE, account=Account.MESSAGE, producer="urn:uuid:x", epoch=1,
+        sequence=sequence, kind=KIND_GROUP, body=body, received_at_ns=received_ns,
+        link=Link.of(body),
     )  # fmt: skip
+
+
+def test_messages_of_a_gateway_stand_in_the_record(house: House) -> None:
+    """Goal: a legacy monitor's numbers are there, called what they are, charted only if sure."""
+    at_ns = START // S * S
+    written = time.strftime("%Y%m%d%H%M%S+0000", time.gmtime(at_ns // S))
+    house.take(
+        oru(1, written, 61, received_ns=at_ns + 2 * S),
+        oru(2, written, 62, received_ns=at_ns + 600 * S),
+    )
+    page = house.find(claims=(claim(A, at_ns - S, at_ns + 60 * S),), show_patients=True)
+    assert numbers(page) == [61, 62]
+    assert [patient_of(r) for r in shown(page)] == ["1111", None]
+    assert [r["meta"]["tag"][0]["code"] for r in shown(page)] == ["source-claimed"] * 2
+
+
+def test_the_hour_that_clocks_repeat_charts_to_nobody_in_doubt(house: House) -> None:
+    """Goal: 02:30 in October is two moments; a patient who was there for one gets nothing."""
+    first_ns = 1_792_888_200 * S  # 2026-10-25T00:30:00Z = 02:30 summer time.
+    house.clock.now_ns = first_ns
+    house.take(oru(1, "20261025023000", 61, received_ns=first_ns + 3_600 * S + 2 * S))
+    half = house.find(
+        claims=(claim(A, first_ns + 1_800 * S),), to_ns=FOREVER_NS - 1, show_patients=True
+    )
+    (resource,) = shown(half)
+    assert patient_of(resource) is None
+    assert "ambiguous-hour" in {t["code"] for t in resource["meta"]["tag"]}
+    assert resource["effectiveDateTime"].startswith("2026-10-25T01:30:00")
+    whole = house.find(claims=(claim(A, first_ns - S),), to_ns=FOREVER_NS - 1, show_patients=True)
+    assert patient_of(shown(whole)[0]) == "1111"
+
+
+def test_a_message_that_cannot_be_read_is_skipped(house: House) -> None:
+    broken = dataclasses.replace(oru(1, "x", 1, received_ns=START), body=b"nonsense")
     house.take(broken)
     assert shown(house.find()) == []
+    assert house.keeper.state().skipped == 1
 
 
 @pytest.mark.parametrize("on_disk", [False, True])
