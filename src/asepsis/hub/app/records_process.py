@@ -9,7 +9,7 @@ import socket
 import sys
 
 from asepsis.hub.app.records_readers import make_readers
-from asepsis.hub.records.process import Process, watch
+from asepsis.hub.records.process import Process, configure_logs, watch
 
 
 def main(arguments: list[str]) -> int:
@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> int:
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)
     readers = make_readers()
+    configure_logs("info")  # Until the hub says how much it wants to hear.
     watch(control, lambda sock: Process(sock, readers).run())
     return 0
 

@@ -78,6 +78,7 @@ def open_keeper(setup: queries.Setup, readers: Readers) -> tuple[Keeper, Followe
     recover(folder / FOLDER)
     kek = KeyEncryptionKey(KekSource(setup.kek_source), setup.kek_secret)
     aead = CryptographyAead()
+    (folder / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
     record_keys = DayKeys(folder / FOLDER / KEYS, kek=kek, aead=aead)
     keeper = Keeper(
         folder / FOLDER,
