@@ -45,7 +45,11 @@ def add(name: str, *, role: Roles, password_stdin: Stdin = False, data: Data = D
     password = _read_password(stdin=password_stdin)
     client = client_of(data)
     client.add_person(name, roles=role)
-    client.set_password(name, password=password)
+    try:
+        client.set_password(name, password=password)
+    except InputError:
+        client.remove_person(name)  # Nobody is left behind who cannot sign in.
+        raise
     console.print(f"{name} can sign in", markup=False)
 
 
