@@ -16,6 +16,8 @@ from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.params import FromPath
+from litestar.plugins import PluginProtocol
+from litestar.plugins.core import MsgspecDIPlugin
 from litestar.routes import HTTPRoute
 from litestar.types import ControllerRouterHandler
 
@@ -59,7 +61,7 @@ def litestar_mount(
             scope["asepsis.principal"] = await authenticate(scope)
         check(scope["asepsis.principal"], route.opt["action"])
 
-    app = Litestar(
+    app = _PlainLitestar(
         route_handlers=list(handlers),
         guards=[guard],
         openapi_config=None,
@@ -74,6 +76,19 @@ def litestar_mount(
         },
     )
     return Mount(prefixes=prefixes, app=cast("App", app), routes=tuple(_routes(app)))
+
+
+class _PlainLitestar(Litestar):
+    """Without plugins for libraries that we do not use.
+
+    The framework looks for them whenever an application is built. One that is not installed is not
+    remembered as absent, so it is looked for again after root is given up, where the later user
+    may not read the folders: that is another error than the one that the framework expects.
+    """
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return [*plugins, MsgspecDIPlugin()]
 
 
 def rehearse() -> None:
