@@ -324,6 +324,33 @@ def test_the_newest_of_each_metric_is_found_however_rare(house: House, *, on_dis
     assert numbers(two) == [62, 61, 72, 71]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_the_newest_are_those_of_the_whole(house: House, seed: int) -> None:
+    """Goal: the short way to the newest values gives what sorting all of them gives."""
+    rng = random.Random(seed)
+    whole: dict[int, list[tuple[int, int]]] = {}
+    for n in rng.sample(range(1, 150), 100):
+        at_ns, numerics = START + n * S, []
+        for handle in rng.sample(range(1, 6), rng.randint(1, 4)):
+            offset_ms = rng.choice([0, 0, 300, 40_000])
+            numerics.append(numeric(n, handle=handle, offset_ms=offset_ms))
+            whole.setdefault(handle, []).append((at_ns + offset_ms * 1_000_000, n))
+        house.take(batch(n, at_ns, numerics))
+        if rng.random() < 0.1:
+            house.keeper.flush(everything=True)
+    for n in (1, 3):
+        question = queries.LastN(scope=house.scope(), n=n, self_url="https://h/fhir/x")
+        reply = house.keeper.answer(question)
+        assert isinstance(reply, queries.Page)
+        found: dict[str, list[int]] = {}
+        for each in shown(reply):
+            handle = each["device"]["reference"].rpartition("-")[2]
+            found.setdefault(handle, []).append(each["valueQuantity"]["value"])
+        for handle, all_of_it in whole.items():
+            newest = sorted(all_of_it, reverse=True)[:n]
+            assert found[str(handle)] == [value for _, value in newest]
+
+
 def test_the_newest_of_a_patient_is_of_his_interval(house: House) -> None:
     minutes(house)
     claims = (claim(A, START, START + 35 * S), claim(B, START + 50 * S))

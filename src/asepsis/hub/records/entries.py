@@ -233,6 +233,12 @@ def _places(shape: bytes, codes: frozenset[int], handles: frozenset[int]) -> Seq
     )
 
 
+def latest_ns(entry: bytes) -> int:
+    """Return a moment at or after the last value of an entry of numerics, at most 256 ms after."""
+    high = max(entry[META_BYTES + 16 :: NUMERIC_BYTES], default=0)
+    return int.from_bytes(entry[:8], "big") + (high << 8 | 0xFF) * NS_PER_MS
+
+
 def metrics_of(entry: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield (handle, mdc_code, unit_code) of an entry of numerics."""
     for row in _NUMERIC.iter_unpack(memoryview(entry)[_META.size :]):

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from asepsis.hub.records import entries
 from asepsis.hub.records.index import Index
 from asepsis.hub.records.kinds import Kind, slot_of
 from asepsis.hub.records.projector import metrics_in
@@ -41,7 +42,7 @@ class Latest:
         return [
             found
             for device in scope.devices
-            for _, group in sorted(_OfDevice(self._search, self._index, scope, device).find(n))
+            for _, group in sorted(_OfDevice(self._search, self._index, scope, device, n=n).find())
             for found in group
         ]
 
@@ -49,8 +50,10 @@ class Latest:
 class _OfDevice:
     """The search for one device."""
 
-    def __init__(self, search: Search, index: Index, scope: Scope, device: str) -> None:
+    def __init__(self, search: Search, index: Index, scope: Scope, device: str, *, n: int) -> None:
         self._search = search
+        self._n = n
+        self._codes, self._handles = frozenset(scope.codes), frozenset(scope.handles)
         self._scope = scope
         self._device = device
         self._judge = Judge(scope)
@@ -64,7 +67,7 @@ class _OfDevice:
             if not m.wave and self._wanted(m.handle, m.mdc_code) and slot >= self._first
         }
 
-    def find(self, n: int) -> list[tuple[Group, list[Found]]]:
+    def find(self) -> list[tuple[Group, list[Found]]]:
         """Return each metric's newest values."""
         open_ = self._search.in_memory(
             Kind.NUMERICS, self._device, first=self._first, last=self._last
@@ -76,37 +79,65 @@ class _OfDevice:
                     self._slots[group] = max(slot, self._slots.get(group, 0))
         likely = {slot for slot in self._slots.values() if slot <= self._last}
         for slot in sorted(likely, reverse=True):
-            self._look(slot, slot)
-        if self._incomplete(n):
-            self._look_back(n)
+            self._look(slot)
+        if self._incomplete(self._n):
+            self._look_back()
         for found in self._groups.values():
             found.sort(key=lambda f: f.key, reverse=True)
-        return [(group, found[:n]) for group, found in self._groups.items()]
+        return [(group, found[: self._n]) for group, found in self._groups.items()]
 
-    def _look_back(self, n: int) -> None:
+    def _look_back(self) -> None:
         rows = self._search.rows(
             Kind.NUMERICS, self._device, first=self._first, last=self._last, newest_first=True
         )
+        complete_at: int | None = None
         for scanned, (slot, stored) in enumerate(rows):
             if scanned >= BACK_ROWS_MAX:
                 return
             if slot not in self._read:
                 self._add(slot, stored)
-            # A value may stand in an entry of an earlier minute: one more row, then it is certain.
-            if scanned and not self._incomplete(n):
+            if complete_at is None and not self._incomplete(self._n):
+                complete_at = slot
+            # A newer value may stand in an entry of one of the minutes before.
+            if complete_at is not None and slot <= complete_at - BEFORE_SLOTS:
                 return
 
-    def _look(self, first: int, last: int) -> None:
-        for slot, stored in self._search.rows(Kind.NUMERICS, self._device, first=first, last=last):
-            self._add(slot, stored)
+    def _look(self, slot: int) -> None:
+        """Take a row, and those before it: a value lies up to two minutes after its entry."""
+        rows = self._search.rows(
+            Kind.NUMERICS,
+            self._device,
+            first=max(self._first, slot - BEFORE_SLOTS),
+            last=slot,
+            newest_first=True,
+        )
+        for found, stored in rows:
+            if found not in self._read:
+                self._add(found, stored)
 
     def _add(self, slot: int, stored: list[bytes]) -> None:
+        """Take the values of a row, from its end back to where nothing newer can come."""
         self._read.add(slot)
-        for value in Items(Kind.NUMERICS, self._scope).values(self._device, stored):
-            if self._scope.from_ns <= value.t_ns < self._scope.to_ns:
-                found = self._judge(value_key(self._device, value), self._device, value)
-                if found is not None:
-                    self._groups.setdefault((value.row[0], value.row[1]), []).append(found)
+        shown = Items(Kind.NUMERICS, self._scope).shown(self._device, stored)
+        for latest_ns, entry in sorted(
+            ((entries.latest_ns(entry), entry) for entry in shown), reverse=True
+        ):
+            if self._settled(latest_ns):
+                return
+            for value in entries.values_of(entry, codes=self._codes, handles=self._handles):
+                if self._scope.from_ns <= value.t_ns < self._scope.to_ns:
+                    found = self._judge(value_key(self._device, value), self._device, value)
+                    if found is not None:
+                        self._groups.setdefault((value.row[0], value.row[1]), []).append(found)
+
+    def _settled(self, latest_ns: int) -> bool:
+        """Whether no value up to a moment can be among the newest of any metric."""
+        if self._incomplete(self._n):
+            return False
+        return all(
+            len(found) >= self._n and sorted(int(f.key[0]) for f in found)[-self._n] > latest_ns
+            for found in self._groups.values()
+        )
 
     def _incomplete(self, n: int) -> bool:
         return any(len(self._groups.get(group, ())) < n for group in self._slots)

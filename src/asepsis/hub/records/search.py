@@ -223,14 +223,20 @@ class Items:
 
     def values(self, device: str, stored: Sequence[bytes]) -> Iterator[Value]:
         """Yield the values of a row, without those of bundles that only repeat a signed batch."""
+        for entry in self.shown(device, stored):
+            yield from entries.values_of(entry, codes=self._codes, handles=self._handles)
+
+    def shown(self, device: str, stored: Sequence[bytes]) -> list[bytes]:
+        """Return the entries of a row of numerics but those that only repeat a signed batch."""
         origins = [(entry, entries.origin_of(entry)) for entry in stored]
         self._batches.update(
             (device, o.epoch, o.sequence) for _, o in origins if o.source is Source.BATCH
         )
-        for entry, origin in origins:
-            repeats = origin.source is Source.BESIDE
-            if not (repeats and (device, origin.epoch, origin.sequence) in self._batches):
-                yield from entries.values_of(entry, codes=self._codes, handles=self._handles)
+        return [
+            entry
+            for entry, o in origins
+            if o.source is not Source.BESIDE or (device, o.epoch, o.sequence) not in self._batches
+        ]
 
 
 def _taken(waiting: list[tuple[Key, int, Found]], border_ns: int) -> Iterator[Found]:
