@@ -76,7 +76,7 @@ def revoke(
 
 @app.command
 def declare(
-    gateway: str,
+    gateway: Annotated[str, Parameter(help="Which gateway.")],
     devices: Annotated[list[str], Parameter(help="Whom it may speak for.")],
     *,
     observed: Annotated[
@@ -97,7 +97,7 @@ def declare(
 
 @app.command
 def withdraw(
-    gateway: str,
+    gateway: Annotated[str, Parameter(help="Which gateway.")],
     devices: Annotated[list[str], Parameter(help="Whom it may no longer speak for.")],
     *,
     data: Data = DATA,

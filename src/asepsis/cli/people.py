@@ -1,6 +1,8 @@
 """`asepsis people`: who may sign in to the console, and as what."""
 
+import os
 import sys
+from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import App, Parameter
@@ -8,11 +10,12 @@ from cyclopts import App, Parameter
 from asepsis.cli.devices import people as client_of
 from asepsis.cli.hub import DATA, Data
 from asepsis.cli.output import console, show_json, show_table
-from asepsis.core.errors import InputError
+from asepsis.core.errors import AsepsisError, InputError
 
 app: Final = App(name="people", help="Accounts of the console: who may sign in, and as what.")
 COLUMNS: Final = ("name", "roles", "password", "sessions", "tokens")
 PASSWORD_CHARS_MAX: Final = 1_024
+TOKEN_DAYS: Final = 90
 _ROLES: Final = "administrator, clinical-engineer, security, clinician or viewer; may be repeated."
 
 Roles = Annotated[list[str], Parameter(name="--role", help=_ROLES)]
@@ -66,6 +69,33 @@ def password(name: str, *, password_stdin: Stdin = False, data: Data = DATA) -> 
     new = _read_password(stdin=password_stdin)
     client_of(data).set_password(name, password=new)
     console.print(f"{name} has a new password", markup=False)
+
+
+@app.command
+def token(
+    name: str,
+    *,
+    out: Annotated[Path, Parameter(help="New file for the token, readable by its owner only.")],
+    days: Annotated[int, Parameter(help="How long it is good.")] = TOKEN_DAYS,
+    data: Data = DATA,
+) -> None:
+    """Give an account a token for commands and scripts, such as `asepsis ward --token FILE`."""
+    try:
+        # Made first: a token that nobody could keep is not issued at all.
+        file = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise InputError(
+            f"{out}: {error.strerror}", hint="name a file that is not there"
+        ) from error
+    try:
+        issued = client_of(data).issue_token(name, days=days)
+    except AsepsisError:
+        os.close(file)
+        out.unlink()
+        raise
+    with os.fdopen(file, "w", encoding="ascii") as stream:
+        stream.write(issued + "\n")
+    console.print(f"{out} holds a token of {name}, good for {days} days", markup=False)
 
 
 @app.command

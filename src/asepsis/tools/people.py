@@ -110,6 +110,11 @@ class PeopleClient:
         """Give an account a password; its sessions end."""
         self._ask("POST", f"{_account(name)}/password", json={"password": password})
 
+    def issue_token(self, name: str, *, days: int) -> str:
+        """Return a new token of an account; the hub keeps only its hash."""
+        found = self._ask("POST", f"{_account(name)}/tokens", json={"days": days})
+        return cast("str", found["token"])
+
     def remove_person(self, name: str) -> None:
         """Remove an account; its sessions and streams end."""
         self._ask("DELETE", _account(name))

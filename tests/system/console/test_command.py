@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from console_ward import ConsoleWard
 
@@ -40,6 +41,31 @@ def test_accounts_are_kept_by_command(ward: ConsoleWard) -> None:
     assert enter("another four words") == 303
     assert people(ward, "remove", "dora").returncode == 0
     assert enter("another four words") == 403
+
+
+def test_a_token_opens_the_terminal_view(ward: ConsoleWard, tmp_path: Path) -> None:
+    added = people(ward, "add", "wanda", "--role", "viewer", "--password-stdin", given=PASSWORD)
+    assert added.returncode == 0, added.stderr
+    file = tmp_path / "wanda.token"
+    made = people(ward, "token", "wanda", "--days", "1", "--out", str(file))
+    assert made.returncode == 0, made.stderr
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_text() not in made.stdout
+    again = people(ward, "token", "wanda", "--out", str(file))
+    assert (again.returncode, "File exists" in again.stderr) == (1, True)
+    command = [sys.executable, "-m", "asepsis.cli.main", "ward", "--token", str(file), "--once"]
+    seen = subprocess.run(
+        [*command, "--data", str(ward.ward.hospital.data)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert seen.returncode == 0, seen.stderr
+    entries = ward._administrator().get("/api/audit", params={"limit": 1000}).json()["entries"]
+    acts = {(each["actor"], each["action"]) for each in entries}
+    assert ("person:wanda", "watch-ward") in acts
+    assert people(ward, "remove", "wanda").returncode == 0
 
 
 def test_what_is_refused_is_said(ward: ConsoleWard) -> None:

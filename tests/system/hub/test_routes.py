@@ -114,6 +114,7 @@ ANSWERS: Final = {
     "POST /api/people": 415,
     "POST /api/people/{name}/roles": 415,
     "POST /api/people/{name}/password": 415,
+    "POST /api/people/{name}/tokens": 415,
     "DELETE /api/people/{name}": 404,
     "GET /api/audit": 200,
     "GET /api/audit/proof": 400,

@@ -63,7 +63,7 @@ def test_help_explains_a_command_and_its_options_are_on_the_page(
     shown = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", told))
     twins = {"--help", "--version"} | {s for s in shown if re.match(r"--(no|empty)-", s)}
     positional = (
-        {"--name", "--expectation", "--certificate", "--fingerprint"}
+        {"--name", "--expectation", "--certificate", "--fingerprint", "--gateway", "--devices"}
         if words[0] != "hub"
         else set[str]()
     )

@@ -1,5 +1,6 @@
 """Routes about people on the people listener: accounts, roles, passwords, and who I am."""
 
+import asyncio
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -8,6 +9,7 @@ from asepsis.core.errors import InputError
 from asepsis.hub.access.access import Access
 from asepsis.hub.access.principal import Principal, Role
 from asepsis.hub.access.rules import Action
+from asepsis.hub.access.service import TOKEN_DAYS_DEFAULT, TOKEN_DAYS_MAX
 from asepsis.hub.access.sessions import Session
 from asepsis.hub.access.tables import PERSON_CHARS_MAX
 from asepsis.hub.web.asgi import Receive, Scope, Send, answer
@@ -41,9 +43,16 @@ class PasswordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     password: Annotated[str, msgspec.Meta(min_length=1, max_length=1_024)]
 
 
+class TokenBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of a new token: for how many days it is good."""
+
+    days: Annotated[int, msgspec.Meta(ge=1, le=TOKEN_DAYS_MAX)] = TOKEN_DAYS_DEFAULT
+
+
 _ADD: Final = msgspec.json.Decoder(AddBody)
 _ROLES: Final = msgspec.json.Decoder(RolesBody)
 _PASSWORD: Final = msgspec.json.Decoder(PasswordBody)
+_TOKEN: Final = msgspec.json.Decoder(TokenBody)
 
 
 class PeopleRoutes:
@@ -64,6 +73,7 @@ class PeopleRoutes:
             Route("POST", "/api/people", self._add, Action.MANAGE_PEOPLE),
             Route("POST", PERSON + "/roles", self._roles, Action.MANAGE_PEOPLE),
             Route("POST", PERSON + "/password", self._password, Action.MANAGE_PEOPLE),
+            Route("POST", PERSON + "/tokens", self._token, Action.MANAGE_PEOPLE),
             Route("DELETE", PERSON, self._remove, Action.MANAGE_PEOPLE),
         ]
 
@@ -102,6 +112,14 @@ class PeopleRoutes:
             besides=scope.get("asepsis.connection"),
         )
         await _answer(send, {"done": True})
+
+    async def _token(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer with a token for commands and scripts; it is shown this once."""
+        body: TokenBody = await _body(scope, receive, _TOKEN)
+        token = await asyncio.to_thread(
+            self._access.people.issue_token, _name(scope), actor=_actor(scope), days=body.days
+        )
+        await _answer(send, {"token": token})
 
     async def _remove(self, scope: Scope, _receive: Receive, send: Send) -> None:
         await self._access.accounts.remove(

@@ -53,7 +53,16 @@ def open_ward(core: Core, associations: AssociationBook) -> Feature:
         placement.revoked(name)
         feed.revoked(name)
 
-    return Feature(people=(ward_route(feed),), work={"ward view": feed.run}, revoked=revoked)
+    async def opened(person: str, ward: str) -> None:
+        await core.store.write(
+            lambda connection: core.audit_log.note(
+                connection, actor=f"person:{person}", action="watch-ward", subject=f"ward:{ward}"
+            )
+        )
+
+    return Feature(
+        people=(ward_route(feed, opened=opened),), work={"ward view": feed.run}, revoked=revoked
+    )
 
 
 @dataclass(slots=True)
