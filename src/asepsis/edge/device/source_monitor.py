@@ -1,10 +1,4 @@
-"""A simulated patient at a monitor: ECG, pleth, arterial pressure, respiration, numerics. Pure.
-
-The waves have the shape that people know from a monitor (an ECG of five Gaussian waves, a pressure
-with a dicrotic notch); they are no physiology and say so in the documentation.
-
-Source: McSharry et al., IEEE Trans. Biomed. Eng. 50 (2003) 289, for the idea of the ECG.
-"""
+"""A simulated patient at a monitor: ECG, pleth, arterial pressure, respiration, numerics. Pure."""
 
 import math
 import random
@@ -14,9 +8,10 @@ from enum import Enum
 from typing import Final
 
 from asepsis.core.wire import frames
-from asepsis.edge.device import models
+from asepsis.edge.device import models, shapes
 from asepsis.edge.device.catalogue import Fault, Wave
 from asepsis.edge.device.records import Samples
+from asepsis.edge.device.shapes import STEPS
 from asepsis.edge.device.sources import TICK_MS, TICKS_PER_S
 
 _MISSING: Final = frames.SAMPLE_MISSING
@@ -53,37 +48,16 @@ _BODIES: Final = {
     Episode.APNOEA: _Body(breaths=0),
     Episode.HYPOTENSION: _Body(systolic=74, diastolic=40),
 }
-# Centre and width as parts of a beat, height in millivolts: P, Q, R, S, T.
-_ECG_WAVES: Final = (
-    (0.18, 0.025, 0.12), (0.265, 0.010, -0.12), (0.30, 0.012, 1.10),
-    (0.335, 0.011, -0.22), (0.55, 0.045, 0.28),
-)  # fmt: skip
-_STEPS: Final = 1_000
-"""Points of a beat kept in a table: a sample is then one look-up."""
-
-
-def _ecg(beat: float) -> float:
-    return sum(h * math.exp(-(((beat - c) / w) ** 2) / 2) for c, w, h in _ECG_WAVES)
-
-
-def _pulse(beat: float) -> float:
-    """Return the pressure shape between 0 (diastole) and 1 (systole)."""
-    rise = math.exp(-(((beat - 0.42) / 0.075) ** 2) / 2)
-    fall = 0.55 * math.exp(-(((beat - 0.58) / 0.13) ** 2) / 2)
-    return min(1.0, rise + fall)
-
-
-_PULSE: Final = tuple(_pulse(n / _STEPS) for n in range(_STEPS))
 # In steps of the waves: millivolts, parts and ohms by 1,000.
-_ECG: Final = tuple(int(1_000 * _ecg(n / _STEPS)) for n in range(_STEPS))
-_PLETH: Final = tuple(int(1_000 * part) for part in _PULSE)
-_BREATH: Final = tuple(int(500 * math.sin(math.tau * n / _STEPS)) for n in range(_STEPS))
+_ECG: Final = tuple(int(1_000 * height) for height in shapes.ECG)
+_PLETH: Final = tuple(int(1_000 * part) for part in shapes.PULSE)
+_BREATH: Final = tuple(int(500 * math.sin(math.tau * n / STEPS)) for n in range(STEPS))
 
 
 def _places(start: float, cycles: float, count: int) -> list[int]:
     """Return where in a table `count` samples lie that go on for so many cycles from `start`."""
     step = cycles / count
-    return [int((start + step * n) % 1 * _STEPS) for n in range(count)]
+    return [int((start + step * n) % 1 * STEPS) for n in range(count)]
 
 
 class SimulatedPatient:
@@ -161,7 +135,7 @@ class SimulatedPatient:
             table = _ECG if wave is models.ECG else _PLETH
             return Samples(wave.handle, tuple(table[at] for at in places))
         low, span = 10 * body.diastolic, 10 * (body.systolic - body.diastolic)
-        return Samples(wave.handle, tuple(int(low + span * _PULSE[at]) for at in places))
+        return Samples(wave.handle, tuple(int(low + span * shapes.PULSE[at]) for at in places))
 
     def _body(self) -> _Body:
         rest = _BODIES.get(self.episode, _Body())

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from asepsis.core.model.observation import MeasurementStatus, Numeric
 from asepsis.core.wire import float_type, frames
+from asepsis.edge.device import shapes
 
 _UNIT_PARTITION: Final = 4 << 16
 PER_MIN: Final = _UNIT_PARTITION | 2720
@@ -55,25 +56,31 @@ SIGNS: Final = (
     ),
 )  # fmt: skip
 
+_THOUSANDTH: Final = float_type.from_decimal(Decimal("0.001"))
+_TENTH: Final = float_type.from_decimal(Decimal("0.1"))
+
 
 class Wave(NamedTuple):
-    """One simulated waveform: handle, MDC code and unit, samples a second, shape."""
+    """One simulated waveform: handle, MDC code and unit, samples a second, shape, one step."""
 
     handle: int
     mdc_code: int
     unit_code: int
     rate_hz: int
     shape: str
+    scale: int
 
 
 WAVES: Final = (
-    Wave(101, 131330, MILLIVOLT, 500, "ecg"),  # MDC_ECG_ELEC_POTL_II
-    Wave(102, 131329, MILLIVOLT, 500, "ecg"),  # MDC_ECG_ELEC_POTL_I
-    Wave(103, 150452, DIMENSIONLESS, 250, "pulse"),  # MDC_PULS_OXIM_PLETH
-    Wave(104, 150036, MMHG, 500, "pulse"),  # MDC_PRESS_BLD_ART_ABP
+    Wave(101, 131330, MILLIVOLT, 500, "ecg", _THOUSANDTH),  # MDC_ECG_ELEC_POTL_II
+    Wave(102, 131329, MILLIVOLT, 500, "ecg", _THOUSANDTH),  # MDC_ECG_ELEC_POTL_I
+    Wave(103, 150452, DIMENSIONLESS, 250, "pleth", _THOUSANDTH),  # MDC_PULS_OXIM_PLETH
+    Wave(104, 150036, MMHG, 500, "pressure", _TENTH),  # MDC_PRESS_BLD_ART_ABP
 )
-_SCALE: Final = float_type.from_decimal(Decimal("0.001"))
 _ZERO: Final = float_type.from_decimal(Decimal(0))
+BEATS_PER_MIN: Final = 76
+SYSTOLIC: Final = 122
+DIASTOLIC: Final = 78
 
 
 class Patient:
@@ -128,7 +135,7 @@ class Patient:
                 mdc_code=wave.mdc_code,
                 unit_code=wave.unit_code,
                 period_ns=1_000_000_000 // wave.rate_hz,
-                scale=_SCALE,
+                scale=wave.scale,
                 offset=_ZERO,
             )
             samples = array("h", (_sample(wave.shape, second, i / wave.rate_hz)
@@ -142,8 +149,9 @@ class Patient:
 
 
 def _sample(shape: str, second: int, part_s: float) -> int:
-    beat = (second + part_s) * 76 / 60 % 1
+    at = int((second + part_s) * BEATS_PER_MIN / 60 % 1 * shapes.STEPS)
     if shape == "ecg":
-        spike = math.exp(-(((beat - 0.3) / 0.012) ** 2)) * 1_000
-        return int(spike + 120 * math.exp(-(((beat - 0.55) / 0.05) ** 2)))
-    return int(500 * (1 - beat) * math.sin(math.pi * min(beat * 4, 1)) + 100)
+        return int(1_000 * shapes.ECG[at])
+    if shape == "pleth":
+        return int(1_000 * shapes.PULSE[at])
+    return int(10 * (DIASTOLIC + (SYSTOLIC - DIASTOLIC) * shapes.PULSE[at]))
