@@ -351,6 +351,22 @@ def test_the_spool_is_sent_in_ascending_order(
     assert spool.peek() == []
 
 
+def test_a_lower_number_that_was_spooled_much_later_still_goes_first(
+    drain: Callable[..., Drain], hub: Any, spool: Spool, fates: Any
+) -> None:
+    """Goal: an alarm batch that its lane gave up late is not overtaken over the edge of a window.
+
+    The hub refuses it then, and everything behind it, for good.
+    """
+    order = [*range(1, 40), *range(41, 140), 40, *range(140, 150)]
+    for n in order:
+        spool.put(BATCH, b"%04d" % n)
+    running = drain()
+    fates.wait(149)
+    assert running.empty.wait(20)
+    assert hub.bodies("/late") == [b"%04d" % n for n in range(1, 150)]
+
+
 def test_the_drain_waits_for_a_reachable_hub(
     drain: Callable[..., Drain], hub: Any, spool: Spool, fates: Any
 ) -> None:

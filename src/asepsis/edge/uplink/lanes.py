@@ -8,7 +8,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -33,6 +33,10 @@ IDLE_S: Final = 0.2
 REFUSED_WAIT_S: Final = 5.0
 """Wait after the hub refused this identity, seconds; it may be released again."""
 DRAIN_RECORDS: Final = 64
+"""Spooled records sent before the spool is told."""
+LOOK_AHEAD: Final = QUEUE_RECORDS_MAX + DRAIN_RECORDS
+"""Records looked at behind these for lower numbers: lanes share an account and spool at their own
+pace, and the hub takes late records of a gap in ascending order only."""
 YOUNG_S: Final = 1.0
 """An older record with a newer one behind it is not the first over a new connection, seconds."""
 
@@ -68,7 +72,7 @@ Report = Callable[[Outgoing, Fate], None]
 
 
 class InFlight:
-    """Which records a live lane still holds, so that the drain never overtakes one of them.
+    """Which records the live lanes still hold, so that the drain never overtakes one of them.
 
     Thread-safe.
     """
@@ -87,13 +91,13 @@ class InFlight:
         with self._lock:
             self._held.discard((record.media_type, record.epoch, record.sequence))
 
-    def before(self, record: Outgoing) -> bool:
-        """Return whether a lower sequence of the same account is still held."""
+    def oldest(self) -> dict[str, tuple[int, int]]:
+        """Return the lowest epoch and sequence held of each account."""
         with self._lock:
-            return any(
-                media == record.media_type and (epoch, sequence) < (record.epoch, record.sequence)
-                for media, epoch, sequence in self._held
-            )
+            found: dict[str, tuple[int, int]] = {}
+            for media, epoch, sequence in self._held:
+                found[media] = min(found.get(media, (epoch, sequence)), (epoch, sequence))
+            return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,6 +344,7 @@ class Drain(threading.Thread):
         self._backoff = backoff
         self._report = report
         self._closing = threading.Event()
+        self._ahead: set[int] = set()
         self.empty = threading.Event()
 
     def close(self) -> None:
@@ -350,7 +355,9 @@ class Drain(threading.Thread):
         """Drain until closed."""
         connection = self._connect()
         while not self._closing.is_set():
-            waiting = self._spool.peek(DRAIN_RECORDS)
+            # Held first, then spooled: what moves over in between is seen twice, never not at all.
+            held = self._in_flight.oldest()
+            waiting = self._spool.peek(DRAIN_RECORDS + LOOK_AHEAD)
             if not waiting:
                 self.empty.set()
             else:
@@ -359,8 +366,7 @@ class Drain(threading.Thread):
                 self._closing.wait(IDLE_S)
                 continue
             try:
-                self._send_all(connection, waiting)
-                self._spool.done(waiting[-1].position)
+                self._send_next(connection, waiting, held)
                 self._backoff.succeeded()
             except AsepsisError as error:
                 connection.close()
@@ -369,20 +375,45 @@ class Drain(threading.Thread):
                 self._closing.wait(REFUSED_WAIT_S if refused else self._backoff.failed())
         connection.close()
 
-    def _send_all(self, connection: HubConnection, waiting: Sequence[Spooled]) -> None:
-        """Send one window in ascending order.
+    def _send_next(
+        self,
+        connection: HubConnection,
+        waiting: Sequence[Spooled],
+        held: Mapping[str, tuple[int, int]],
+    ) -> None:
+        """Send the oldest records, and before them what has a lower number and was spooled later.
 
         Raises:
             TransientError: No contact, or a live lane still holds an older record of the account.
             TrustError: The hub refuses this identity.
         """
-        records = sorted(
-            (self._read_header(spooled) for spooled in waiting),
-            key=lambda r: (r.media_type, r.epoch, r.sequence),
-        )
-        for record in records:
-            if self._in_flight.before(record):
+        last = waiting[:DRAIN_RECORDS][-1].position
+        records = [
+            (spooled.position, self._read_header(spooled))
+            for spooled in waiting
+            if spooled.position not in self._ahead
+        ]
+        upto: dict[str, tuple[int, int]] = {}
+        for position, record in records:
+            if position <= last:
+                number = (record.epoch, record.sequence)
+                upto[record.media_type] = max(upto.get(record.media_type, number), number)
+        chosen = [
+            (position, record)
+            for position, record in records
+            if (record.epoch, record.sequence) <= upto.get(record.media_type, (-1, -1))
+        ]
+        for media, number in held.items():
+            if number < upto.get(media, number):
                 raise TransientError("an older record is still on a live lane")
+        self._send_all(connection, [record for _, record in chosen])
+        self._spool.done(last)
+        # Already sent, but the spool forgets from its beginning only.
+        self._ahead |= {position for position, _ in chosen}
+        self._ahead = {position for position in self._ahead if position > last}
+
+    def _send_all(self, connection: HubConnection, records: Sequence[Outgoing]) -> None:
+        for record in sorted(records, key=lambda r: (r.media_type, r.epoch, r.sequence)):
             try:
                 connection.request(
                     "POST",
