@@ -70,7 +70,7 @@ class WardFeed:
         self._channels: dict[tuple[str | None, bool], Channel] = {}
         self._of_device: dict[str, list[Channel]] = {}
         self._bindings: dict[str, Binding] = {}
-        self._facts: dict[str, DeviceFacts] = {}
+        self._facts: dict[str, tuple[DeviceFacts, Assurance | None]] = {}
         self._wake = asyncio.Event()
         self._version: object = None
         self._cared_ns = 0
@@ -88,6 +88,10 @@ class WardFeed:
             return
         changed, values = track.take(batch, now_ns)
         data = [_metric(track, handle, wave=False) for handle in changed]
+        told = self._facts.get(batch.device)
+        if told is None or told[1] is not track.assurance:
+            # What a value rests on is never told after the value.
+            data.insert(0, self._device(track))
         if values:
             data.append(events.numerics(batch.device, values, received_at_ns=batch.received_at_ns))
         self._tell(channels, b"".join(data))
@@ -278,7 +282,7 @@ class WardFeed:
             expired = track.expired(now_ns)
             if expired:
                 self._tell(channels, events.stale(name, expired))
-            if self._devices.facts(name) != self._facts.get(name):
+            if self._facts.get(name) != (self._devices.facts(name), track.assurance):
                 self._tell(channels, self._device(track))
 
     def _hello(self, query: WardQuery) -> bytes:
@@ -322,7 +326,8 @@ class WardFeed:
         return b"".join(parts)
 
     def _device(self, track: Track) -> bytes:
-        facts = self._facts[track.name] = self._devices.facts(track.name)
+        facts = self._devices.facts(track.name)
+        self._facts[track.name] = facts, track.assurance
         return events.device(facts, assurance=track.assurance, last_wall_ns=track.last_wall_ns)
 
     def _told(self, notices: Sequence[AlarmNotice], position: int, *, past: bool = False) -> bytes:

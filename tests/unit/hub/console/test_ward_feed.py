@@ -349,6 +349,24 @@ async def test_a_revoked_device_is_blank_at_once() -> None:
 
 
 @asynchronous
+async def test_the_proof_of_values_is_told_before_the_first_of_them() -> None:
+    """Goal: also where a device was heard before its first batch, as after a hub's restart."""
+    ward = Ward()
+    ward.place(bed("1", confirmed(A, ADA)))
+    screen, task = await watching(ward)
+    assert of(screen.told, "device")[-1]["assurance"] is None
+    ward.feed.numerics(Batch(A, {1: 76}))
+    told = await screen.read()
+    names = [name for name, _, _ in told]
+    assert of(told, "device")[0]["assurance"] == "device-origin"
+    assert names.index("device") < names.index("numerics")
+    ward.feed.numerics(Batch(A, {1: 77}))
+    assert of(await screen.read(), "device") == []
+    task.cancel()
+    await screen.close()
+
+
+@asynchronous
 async def test_a_stream_beats_every_second_though_nothing_happens() -> None:
     ward = Ward()
     screen, task = await watching(ward)
