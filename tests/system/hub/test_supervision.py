@@ -18,6 +18,7 @@ from load import Bed, condition
 
 ONSET_OF, CHANGE_OF, END_OF = AlarmPhase
 LEASE_S = 2.0
+HELD_NS = 4_500_000_000
 ABOUT_UNSIGNED = (
     b'"entry":[{"resource":{"resourceType":"Device","identifier":[{"system":'
     b'"urn:ietf:rfc:3986","value":"%s"}]}},'
@@ -38,9 +39,14 @@ class Device:
     def list(self, *numbers: int) -> bytes:
         return self.tell(*(condition(n, CHANGE_OF) for n in numbers), listed=True)
 
-    def post(self, path: str, batch: bytes) -> None:
+    def held_back(self, *alarms: AlarmEvent, listed: bool = False) -> bytes:
+        """Make a batch as old as if a switch had held it while a cable was out."""
+        then_ns = time.monotonic_ns() - HELD_NS
+        return self.bed.tell(time.time_ns() - HELD_NS, then_ns, alarms=alarms, listed=listed)
+
+    def post(self, path: str, batch: bytes, *, status: int = 201) -> None:
         answer = self._client.post(path, content=batch, headers=BATCH)
-        assert answer.status_code == 201, answer.text
+        assert answer.status_code == status, answer.text
 
 
 @pytest.fixture
@@ -84,6 +90,46 @@ def test_an_alarm_that_overtakes_nothing_is_told_once(device: Device, view: View
     assert [a for a in view.alarms() if a[2] == 2] == [("onset", SIGNING, 2)]
     device.post("/origin", device.list())
     view.wait(lambda told: told["phase"] == "end" and told["found_by"] == "device")
+
+
+def test_nothing_of_a_batch_that_was_held_back_is_active(device: Device, view: View) -> None:
+    """Goal: REQ-OBS-013, REQ-ALM-016; neither its event nor its list; its end is still the end."""
+    going, ended, current = 0x20, 0x21, 0x22
+    device.post("/origin", device.list())
+    device.post("/alerts", device.tell(condition(going, ONSET_OF)))
+    view.until(lambda: view.active() == {going: True})
+    held = [
+        device.held_back(condition(ended, ONSET_OF)),
+        device.held_back(condition(ended, CHANGE_OF), listed=True),
+        device.held_back(condition(going, END_OF), condition(ended, END_OF)),
+    ]
+    for batch in held:
+        device.post("/alerts", batch, status=409)
+    for batch in held:
+        device.post("/late", batch)
+    view.until(lambda: view.active() == {})
+    device.post("/origin", device.list(current))
+    view.until(lambda: view.active() == {current: True})
+    assert ended not in {number for _, _, number in view.alarms()}
+    device.post("/origin", device.list())
+    view.until(lambda: view.active() == {})
+
+
+def test_an_event_that_a_list_overtook_is_told_by_the_list_only(device: Device, view: View) -> None:
+    """Goal: REQ-ALM-016; on a live lane too, and a repeated batch keeps its first answer."""
+    ended = 0x23
+    device.post("/origin", device.list())
+    onset = device.tell(condition(ended, ONSET_OF))
+    for _ in range(8):
+        device.tell(condition(ended, CHANGE_OF))  # An outage: no list waits for so many.
+    last = device.list()
+    device.post("/origin", last)
+    device.post("/alerts", onset, status=409)
+    device.post("/late", onset)
+    device.post("/alerts", onset, status=200)
+    device.post("/origin", last, status=200)
+    time.sleep(0.3)
+    assert ended not in {number for _, _, number in view.alarms()}
 
 
 @pytest.mark.parametrize("drains", [True, False])

@@ -66,6 +66,9 @@ class AlarmLane:
             ),
             received_at_ns=received_at_ns,
         )
+        place = Place(principal.name, epoch, sequence)
+        if not late and not document.lists_active:
+            await self._require_live(document.device, place)
         accepted = await self.intake.store(
             Append(
                 lane=_lane(document, late=late),
@@ -81,9 +84,12 @@ class AlarmLane:
             late=late,
         )
         if accepted.receipt.outcome is Outcome.STORED:
-            place = Place(principal.name, epoch, sequence)
             self._follow(document, notices, accepted, place)
         return accepted.receipt
+
+    async def _require_live(self, device: str, place: Place) -> None:
+        if not await self.intake.is_repeated(Account.FHIR, place):
+            self.intake.require_before_list(device, place)
 
     def _follow(
         self,

@@ -21,7 +21,7 @@ from asepsis.hub.exchange.digests import DigestMemory
 from asepsis.hub.exchange.lease import Fact
 from asepsis.hub.exchange.ports import Audit, DeviceFacts, Directory, ExchangeJournal, LiveFeed
 from asepsis.hub.exchange.supervisor import Supervisor
-from asepsis.hub.exchange.window import LagMeter, Place, Window
+from asepsis.hub.exchange.window import LagMeter, Place, Window, send_late
 
 GAP_TICK_S: Final = 0.1
 AUDIT_EVERY_NS: Final = 10_000_000_000
@@ -122,6 +122,27 @@ class Intake:
             if state.gaps and account is Account.ORIGIN:
                 self._gapped.add(producer)
         return self._windows.setdefault((account, producer), window)
+
+    async def is_repeated(self, account: Account, place: RecordPlace) -> bool:
+        """Whether a record on a live lane has a number that was accepted already.
+
+        Raises:
+            Conflict: Not live.
+        """
+        window = await self.window(account, place.producer)
+        now_ns = self.clocks.monotonic()
+        return window.place(place.epoch, place.sequence, now_ns=now_ns) is Place.REPEATED
+
+    def require_before_list(self, device: str, place: RecordPlace) -> None:
+        """Refuse alarm events on a live lane if a newer list already says what is active.
+
+        Raises:
+            Conflict: The list is newer; the events are history.
+
+        Source: REQ-ALM-016.
+        """
+        if self.supervisor.list_covers(device, place):
+            raise send_late("older than the newest list of active conditions")
 
     async def store(self, record: Append, *, late: bool) -> Accepted:
         """Make a record durable and follow its account.

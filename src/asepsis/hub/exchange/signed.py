@@ -25,7 +25,7 @@ from asepsis.hub.exchange.intake import Accepted, Intake
 from asepsis.hub.exchange.lease import Fact
 from asepsis.hub.exchange.notices import of_batch
 from asepsis.hub.exchange.rules import batch_lane
-from asepsis.hub.exchange.window import LAG_NS_MAX, LagMeter, Place
+from asepsis.hub.exchange.window import LAG_NS_MAX, LagMeter, Place, send_late
 
 KIND: Final = "origin-batch"
 VERIFIERS_MAX: Final = 20_000
@@ -130,7 +130,8 @@ class SignedLane:
             late: Whether it came on the late lane.
 
         Raises:
-            InputError: Malformed, too large, a unit that does not fit, not live.
+            InputError: Malformed, too large, a unit that does not fit; or on a live lane, held back
+                or overtaken: it is history and belongs on the late lane.
             TrustError: Not the sender's to send, unknown key, bad signature, a fork.
             TransientError: The journal is full or busy; nothing was stored.
         """
@@ -141,6 +142,8 @@ class SignedLane:
         self.units.require(batch)
         received_at_ns = self.intake.clocks.wall()
         events = batch.alarm_events and not batch.header.lists_active
+        if not late:
+            await self._require_live(batch, has_events=bool(events))
         try:
             accepted = await self.intake.store(
                 Append(
@@ -203,6 +206,30 @@ class SignedLane:
                 self._verifiers.popitem(last=False)
         return found
 
+    async def _require_live(self, batch: OriginBatch, *, has_events: bool) -> None:
+        """Refuse what is history, before it can reach a receiver of the lane.
+
+        A repeated batch is answered as the first time, however old it is.
+
+        Raises:
+            Conflict: Held back, or its alarm events are older than the newest list.
+
+        Source: REQ-OBS-013, REQ-ALM-016.
+        """
+        place = _place(batch)
+        if await self.intake.is_repeated(Account.ORIGIN, place):
+            return
+        if self._is_held_back(batch):
+            raise send_late("held back on its way")
+        if has_events:
+            self.intake.require_before_list(place.producer, place)
+
+    def _is_held_back(self, batch: OriginBatch) -> bool:
+        lag = self.intake.lags.setdefault(batch.device.uri, LagMeter())
+        now_ns = self.intake.clocks.monotonic()
+        header = batch.header
+        return lag.lag_ns(header.epoch, header.instant.monotonic_ns, now_ns=now_ns) > LAG_NS_MAX
+
     def _show(
         self, device: str, batch: OriginBatch, accepted: Accepted, received_at_ns: int
     ) -> None:
@@ -210,12 +237,9 @@ class SignedLane:
         now_ns = intake.clocks.monotonic()
         if accepted.epoch_started:
             intake.supervisor.fact(device, Fact.EPOCH_STARTED)
-        lag = intake.lags.get(device)
-        if lag is None:
-            lag = intake.lags[device] = LagMeter()
+        if self._is_held_back(batch):
+            return  # It grew old in the journal's queue: it is history, it renews no lease.
         header = batch.header
-        if lag.lag_ns(header.epoch, header.instant.monotonic_ns, now_ns=now_ns) > LAG_NS_MAX:
-            return  # Somebody held it back: it is history, it renews no lease.
         intake.supervisor.batch_accepted(device, state=header.clinical_state)
         self._remember(device, batch)
         if batch.digest_block:

@@ -228,6 +228,10 @@ class Supervisor:
         if self._active.any_of(device) and not covered:
             self.fact(device, Fact.ALARMS_UNSEEN)
 
+    def list_covers(self, device: str, place: Place) -> bool:
+        """Whether the newest list of a device is newer than a record."""
+        return self._active.list_covers(device, place)
+
     async def removed(self, device: str) -> None:
         """End supervision of a revoked device and every condition of it.
 

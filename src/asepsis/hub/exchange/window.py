@@ -16,10 +16,15 @@ REORDER_NS: Final = 1_250_000_000
 NEAR_RECORDS: Final = 8
 """A list waits for records that are missing so shortly before it; more of them were an outage."""
 GAPS_TRACKED_MAX: Final = 64
-LAG_NS_MAX: Final = 10_000_000_000
-"""A batch that took this much longer than the quickest one is stored, but shown to nobody."""
+LAG_NS_MAX: Final = 4_000_000_000
+"""A batch that took this much longer than the quickest one was held back: it is late data."""
 LAG_LEAK_PER_S: Final = 1_000_000
-"""Nanoseconds a second by which the quickest delay is forgotten: worse than any crystal drifts."""
+"""Nanoseconds a second by which the quickest delay is forgotten: worse than any crystal drifts.
+
+TCP holds a request for about a quarter of an hour, in which 0.9 s are forgotten: with `LAG_NS_MAX`
+no value is older than 5 s when it is shown."""
+OLDER_EPOCH_LAG_NS: Final = 2 * LAG_NS_MAX
+"""What is measured of a record of an older epoch, whose clock is gone."""
 
 
 class Place(Enum):
@@ -58,12 +63,12 @@ class Window:
         if (epoch, sequence) > (self.epoch, self.highest):
             return Place.NEWER
         if epoch < self.epoch:
-            raise _send_late()
+            raise send_late()
         for (first, last), opened_ns in self.gaps.items():
             if first <= sequence <= last:
                 if now_ns - opened_ns < REORDER_NS:
                     return Place.REORDERED
-                raise _send_late()
+                raise send_late()
         return Place.REPEATED
 
     def accepted(self, epoch: int, sequence: int) -> None:
@@ -127,7 +132,9 @@ class LagMeter:
     at_ns: int = 0
 
     def lag_ns(self, epoch: int, device_monotonic_ns: int, *, now_ns: int) -> int:
-        """Measure one record; at least 0."""
+        """Measure one record, in nanoseconds; at least 0. An older epoch is held back for ever."""
+        if epoch < self.epoch:
+            return OLDER_EPOCH_LAG_NS
         delay_ns = now_ns - device_monotonic_ns
         if epoch != self.epoch:
             self.epoch, self.quickest_ns, self.at_ns = epoch, delay_ns, now_ns
@@ -138,5 +145,6 @@ class LagMeter:
         return delay_ns - self.quickest_ns
 
 
-def _send_late() -> Conflict:
-    return Conflict("older than the last accepted record", hint="send it on /late")
+def send_late(why: str = "older than the last accepted record") -> Conflict:
+    """Return the error of a live lane for a record that is history."""
+    return Conflict(why, hint="send it on /late")

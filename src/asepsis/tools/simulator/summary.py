@@ -5,8 +5,6 @@ from typing import Final
 
 from asepsis.tools.simulator import cast
 
-ENDED_SHOWN_S_MAX: Final = 1.0
-"""The hub may need a second after a return to tell the past from the present."""
 UNRENEWED_S_MAX: Final = 6.5
 """A value stands for its period and 5 s; the rest is how often the witness looks."""
 
@@ -92,7 +90,7 @@ class Summary:
             or self.duplicated
             or self.foreign
             or self.attacks_succeeded
-            or (self.ended_shown_s or 0.0) > ENDED_SHOWN_S_MAX
+            or self.ended_shown_s
             or self.unrenewed_s_max > UNRENEWED_S_MAX
             or self.failures
         )

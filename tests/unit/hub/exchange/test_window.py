@@ -72,10 +72,25 @@ def test_lag_needs_no_common_clock() -> None:
     offset = 55 * S
     for second in range(60):
         assert meter.lag_ns(1, second * S, now_ns=second * S + offset) == 0
-    held_back_s = 11
-    lag = meter.lag_ns(1, 60 * S, now_ns=(60 + held_back_s) * S + offset)
-    assert lag > LAG_NS_MAX
+    prompt_s, held_back_s = 3, 5
+    assert meter.lag_ns(1, 60 * S, now_ns=(60 + prompt_s) * S + offset) < LAG_NS_MAX
+    assert meter.lag_ns(1, 60 * S, now_ns=(60 + held_back_s) * S + offset) > LAG_NS_MAX
     assert meter.lag_ns(2, 0, now_ns=100 * S) == 0
+
+
+def test_a_record_of_an_older_epoch_is_held_back_and_measures_nothing() -> None:
+    meter = LagMeter()
+    assert meter.lag_ns(2, 0, now_ns=100 * S) == 0
+    assert meter.lag_ns(1, 90 * S, now_ns=101 * S) > LAG_NS_MAX
+    assert meter.lag_ns(2, 2 * S, now_ns=102 * S) < S
+
+
+def test_nothing_older_than_five_seconds_is_live_after_the_longest_wait_of_tcp() -> None:
+    """Goal: what leaks from the measure while a network holds a request stays below a second."""
+    meter, held_s = LagMeter(), 15 * 60
+    meter.lag_ns(1, 0, now_ns=0)
+    at_ns = held_s * S
+    assert meter.lag_ns(1, at_ns - 5 * S, now_ns=at_ns) > LAG_NS_MAX
 
 
 def test_a_drifting_crystal_is_no_lag() -> None:

@@ -53,7 +53,7 @@ def test_peers_are_settings_that_the_gateway_reads(tmp_path: Path) -> None:
         ("duplicated", 1),
         ("foreign", 1),
         ("attacks_succeeded", ["write the ring"]),
-        ("ended_shown_s", 1.5),
+        ("ended_shown_s", 0.01),
         ("unrenewed_s_max", 7.0),
         ("failures", ["outage"]),
     ],
