@@ -77,7 +77,7 @@ def test_the_pictures_show_a_living_ward(ward: ConsoleWard, tmp_path: Path) -> N
             page.wait_for_timeout(9_000)
             assert page.get_by_text("Okafor, Ada").count() >= 1
             assert page.get_by_text("Heart rate above high limit").count() >= 1
-            page.set_viewport_size({"width": 1440, "height": 600})
+            page.set_viewport_size({"width": 1440, "height": 820})
             page.wait_for_timeout(4_000)
             take(page, folder / f"ward-{theme}.png")
             page.set_viewport_size({"width": 1440, "height": 900})

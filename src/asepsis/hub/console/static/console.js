@@ -45,6 +45,7 @@
     tick();
   }
 
+  // state: "waiting", "good" or "lost".
   let lostAt = null;
   function contact(state) {
     const badge = $("contact");
@@ -59,13 +60,18 @@
     badge.querySelector(".contact-text").textContent = state === "lost" ? "No contact" : "Hub";
     $("lost").hidden = state !== "lost";
     document.body.classList.toggle("is-lost", state === "lost");
+    const clock = $("clock");
+    if (clock) clock.title = state === "lost" ? "This computer's time: the hub is not heard" : "";
   }
+
+  // A page with a stream says itself how its stream is; that the hub answers must not hide it.
+  const streams = () => document.body.classList.contains("live");
 
   function signedOut() {
     location.assign(`/sign-in?ended=1&next=${encodeURIComponent(location.pathname)}`);
   }
 
-  // Whether the hub answers and the session is good, for every page that has no stream of its own.
+  // Whether the session is good, and, for a page without a stream, whether the hub answers.
   const ASK_EVERY_MS = 4000;
   async function ask() {
     try {
@@ -76,9 +82,9 @@
         signal: AbortSignal.timeout(ASK_EVERY_MS),
       });
       if (answer.status === 401) return signedOut();
-      contact(answer.ok ? "good" : "lost");
+      if (!streams()) contact(answer.ok ? "good" : "lost");
     } catch {
-      contact("lost");
+      if (!streams()) contact("lost");
     }
     setTimeout(ask, ASK_EVERY_MS);
   }

@@ -7,11 +7,13 @@
 import { WakeGuard, clockText } from "./ward_clock.js";
 import { Connection } from "./ward_connection.js";
 import { WardModel } from "./ward_model.js";
-import { Tile, element } from "./ward_tile.js";
+import { element } from "./ward_element.js";
+import { Tile } from "./ward_tile.js";
 import { Waves } from "./ward_waves.js";
 
 const ALIVE_MS = 3_000; // The tiles go if this page shows no life for so long.
 const TICK_MS = 250;
+const FIRST_MS = 3_000; // A page may wait so long for its first values before it says "lost".
 const REASONS = {
   connecting: "Connecting to the hub",
   stalled: "No data from the hub",
@@ -29,8 +31,10 @@ const waves = new Waves();
 const model = new WardModel(waves);
 const guard = new WakeGuard();
 const tiles = new Map();
+const misfit = new Set(); // Beds whose tile has another size than it was rendered for.
 let made = 0;
 let alive = -ALIVE_MS;
+let wasLive = false;
 
 const bar = element("div", "ward-bar");
 const wards = element("nav", "wards");
@@ -56,8 +60,9 @@ const fades = [
 ];
 
 const resized = new ResizeObserver((entries) => {
-  for (const entry of entries) {
-    for (const tile of tiles.values()) if (tile.root.contains(entry.target)) tile.resize();
+  const targets = new Set(entries.map((entry) => entry.target));
+  for (const tile of tiles.values()) {
+    if (tile.parts.some((part) => targets.has(part)) && tile.resize()) misfit.add(tile.key);
   }
 });
 
@@ -90,7 +95,7 @@ function placeTiles() {
       made += 1;
       tile = new Tile(bed.key, made, open);
       tiles.set(bed.key, tile);
-      resized.observe(tile.root.querySelector("canvas"));
+      for (const part of tile.parts) resized.observe(part);
     }
     tile.large = bed.key === large;
     tile.root.classList.toggle("large", tile.large);
@@ -120,12 +125,13 @@ function placeWards() {
 }
 
 function render() {
-  if (!model.changed.size) return;
+  if (!model.changed.size && !misfit.size) return;
   const all = model.changed.has("*");
   if (all) placeTiles();
   const dark = darkText();
   for (const bed of model.beds) {
-    if (!all && !bed.devices.some((device) => model.changed.has(device.name))) continue;
+    const touched = misfit.has(bed.key) || bed.devices.some((d) => model.changed.has(d.name));
+    if (!all && !touched) continue;
     const devices = bed.devices.map((placed) => ({
       placed,
       name: placed.name,
@@ -136,6 +142,7 @@ function render() {
     if (dark !== null) tile.clear();
   }
   model.changed.clear();
+  misfit.clear();
   renderStatus(dark);
   announce();
 }
@@ -153,9 +160,14 @@ function renderStatus(dark) {
   }
   if (status.textContent !== text) status.textContent = text;
   const live = dark === null ? "yes" : "no";
-  if (root.dataset.live === live) return;
-  root.dataset.live = live;
-  window.asepsis?.contact(dark === null ? "good" : "lost");
+  if (root.dataset.live !== live) root.dataset.live = live;
+}
+
+// The badge of the header follows the stream: an answering hub is not yet a live ward.
+function renderContact(now) {
+  wasLive ||= model.dark === null;
+  const first = !wasLive && now < FIRST_MS;
+  window.asepsis?.contact(model.dark === null ? "good" : first ? "waiting" : "lost");
 }
 
 function unlike(text, index, all) {
@@ -181,6 +193,7 @@ function tick() {
   model.sweep(now);
   if (before === null && model.dark !== null) connection.again();
   render();
+  renderContact(now);
   if (!document.hidden && now - alive >= TICK_MS) {
     alive = now;
     for (const fade of fades) fade.currentTime = 0;

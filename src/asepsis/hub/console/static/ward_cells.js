@@ -1,10 +1,5 @@
 // Which numbers stand on a tile, and in which words. Pure.
 
-export const BIG_CELLS = 4; // On a small tile a third row has room for one of them.
-export const SMALL_CELLS = 6;
-export const LANES = 3;
-export const LANES_LARGE = 6;
-
 const STATUS_WORDS = {
   questionable: "?",
   calibrating: "CAL",

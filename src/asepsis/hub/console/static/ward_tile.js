@@ -1,46 +1,24 @@
 // One bed on the screen. Text from outside is only ever textContent; values live in the model.
 
 import { clockText } from "./ward_clock.js";
-import {
-  ASSURANCE_WORDS,
-  BIG_CELLS,
-  CONNECTION_WORDS,
-  LANES,
-  LANES_LARGE,
-  SMALL_CELLS,
-  cellsOf,
-  conditionsOf,
-  lanesOf,
-} from "./ward_cells.js";
+import { ASSURANCE_WORDS, CONNECTION_WORDS, conditionsOf, lanesOf } from "./ward_cells.js";
+import { element, link, rows, say } from "./ward_element.js";
 import { Lanes } from "./ward_lanes.js";
+import { Numbers } from "./ward_numbers.js";
 
 const BANNERS = 2;
 const BANNERS_LARGE = 8;
-
-export function element(tag, className, text) {
-  const found = document.createElement(tag);
-  if (className) found.className = className;
-  if (text !== undefined) found.textContent = text;
-  return found;
-}
-
-// Sets text only where it differs, so that an unchanged tile costs no layout.
-function say(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
-// Keeps as many children as there are items; `make` adds one, `fill` writes one.
-function rows(parent, items, make, fill) {
-  while (parent.children.length > items.length) parent.lastChild.remove();
-  while (parent.children.length < items.length) parent.append(make());
-  items.forEach((item, index) => fill(parent.children[index], item));
-}
+const LANES_MIN = 2;
+const LANES_MAX = 6;
+const LANE_PX = 58; // A waveform in less would show its rhythm, but not its shape.
+const MACHINES = 3;
 
 export class Tile {
   constructor(key, number, onOpen) {
     this.key = key;
     this.large = false;
     this.conditions = [];
+    this._lanesMax = LANES_MIN;
     const root = (this.root = element("article", "tile"));
     const head = element("header", "tile-head");
     this._open = element("button", "tile-open");
@@ -62,15 +40,25 @@ export class Tile {
     this._lanesText = element("ol", "lane-names");
     waves.append(this._lanesText, this._canvas);
     this._lanes = new Lanes(this._canvas);
-    this._numbers = element("div", "numbers");
-    body.append(waves, this._numbers);
+    this._numbers = new Numbers(() => onOpen(this.key));
+    body.append(waves, this._numbers.root);
+    this._waves = waves;
     this._dark = element("p", "dark");
     this._foot = element("ul", "machines");
     root.append(head, this._banners, body, this._dark, this._foot);
   }
 
+  // What a change of its size, or of its parts, is to be watched of.
+  get parts() {
+    return [this._canvas, this._waves, this._numbers.root];
+  }
+
+  // Takes a new size; returns whether the tile must be rendered again for it.
   resize() {
     this._lanes.resize();
+    const before = this._lanesMax;
+    this._lanesMax = Math.max(LANES_MIN, Math.round(this._waves.clientHeight / LANE_PX));
+    return this._numbers.measure() || before !== this._lanesMax;
   }
 
   clear() {
@@ -92,7 +80,7 @@ export class Tile {
     this._renderConditions();
     const lanes = this._renderLanes(devices);
     this.root.classList.toggle("no-waves", lanes === 0);
-    this._renderNumbers(bed, devices);
+    this.root.classList.toggle("many", this._numbers.render(bed, devices, this.large));
     say(this._dark, dark ?? "");
     this._dark.hidden = dark === null;
   }
@@ -121,7 +109,11 @@ export class Tile {
     const told = new Set(states.filter((state) => state && state !== "in-use"));
     say(this._flags, [...told].join(", "));
     const known = dark === null ? devices : devices.map((d) => ({ ...d, unknown: true }));
-    rows(this._foot, known, machineRow, fillMachine);
+    const most = this.large ? Infinity : MACHINES;
+    const here = (d) => Number(d.state.facts?.connection === "live");
+    const shown = [...known].sort((a, b) => here(a) - here(b)).slice(0, most);
+    rows(this._foot, shown, machineRow, fillMachine);
+    this._foot.dataset.more = known.length > most ? `+${known.length - most} more` : "";
   }
 
   _renderConditions() {
@@ -135,7 +127,7 @@ export class Tile {
   }
 
   _renderLanes(devices) {
-    const most = this.large ? LANES_LARGE : LANES;
+    const most = Math.min(LANES_MAX, this._lanesMax);
     const all = devices.flatMap(({ name, state }) =>
       lanesOf(state).map((metric) => ({ device: name, metric })),
     );
@@ -152,35 +144,6 @@ export class Tile {
     this._lanes.labels = [...this._lanesText.children].map((row) => row.lastChild);
     return lanes.length;
   }
-
-  _renderNumbers(bed, devices) {
-    const groups = devices.map(({ placed, state }) => ({
-      own: bed.patient.state !== "confirmed" || placed.link === "confirmed",
-      label: state.facts?.label ?? "",
-      cells: cellsOf(state),
-    }));
-    const mine = groups.filter((g) => g.own).flatMap((g) => g.cells);
-    mine.sort((a, b) => a.rank - b.rank);
-    const big = mine.filter((cell) => cell.rank < 900).slice(0, BIG_CELLS);
-    const small = mine
-      .filter((cell) => !big.includes(cell))
-      .slice(0, this.large ? Infinity : SMALL_CELLS);
-    const blocks = [{ kind: "own", cells: [...big, ...small], big: big.length }];
-    for (const group of groups) {
-      // Values of a device that nobody confirmed for this patient stand apart and say so.
-      if (!group.own && group.cells.length) {
-        const title = `${group.label}: not confirmed for this patient`;
-        blocks.push({ kind: "apart", title, cells: group.cells.slice(0, SMALL_CELLS), big: 0 });
-      }
-    }
-    rows(this._numbers, blocks, blockRow, fillBlock);
-  }
-}
-
-function link(href, className, text) {
-  const found = element("a", className, text);
-  found.href = href;
-  return found;
 }
 
 function bannerRow() {
@@ -209,58 +172,6 @@ function laneRow() {
   const row = element("li");
   row.append(element("bdi", "lane-name"), element("span", "lane-scale"));
   return row;
-}
-
-function blockRow() {
-  const block = element("section");
-  block.append(element("h3"), element("dl"));
-  return block;
-}
-
-function fillBlock(block, { kind, title, cells, big }) {
-  const [heading, list] = block.children;
-  block.className = `cells ${kind}`;
-  say(heading, title ?? "");
-  heading.hidden = !title;
-  const sized = cells.map((cell, index) => ({
-    ...cell,
-    size: index < big ? "big" : "small",
-    wide: index < Math.min(big, 3),
-  }));
-  rows(list, sized, cellRow, fillCell);
-}
-
-function cellRow() {
-  const row = element("div", "cell");
-  const term = element("dt");
-  term.append(element("bdi", "cell-label"), element("span", "cell-unit"));
-  const value = element("dd");
-  value.append(
-    element("span", "value"),
-    element("span", "mean"),
-    element("span", "mark"),
-    element("span", "since"),
-  );
-  row.append(term, value);
-  return row;
-}
-
-function fillCell(row, cell) {
-  const [term, content] = row.children;
-  row.dataset.group = cell.group;
-  row.dataset.cell = cell.label;
-  row.dataset.priority = cell.priority;
-  const pair = cell.text.includes("/") ? " pair" : "";
-  row.className = `cell ${cell.size}${pair}${cell.blank ? " blank" : ""}`;
-  say(term.firstChild, cell.label);
-  term.firstChild.title = cell.name;
-  say(term.lastChild, cell.unit);
-  const [value, mean, mark, since] = content.children;
-  say(value, cell.text);
-  say(mean, cell.mean);
-  say(mark, cell.mark);
-  const gone = cell.blank && cell.sinceWallMs ? clockText(cell.sinceWallMs) : "";
-  say(since, gone && cell.wide ? `since ${gone}` : gone);
 }
 
 function machineRow() {
