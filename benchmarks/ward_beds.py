@@ -23,8 +23,10 @@ from asepsis.core.trust import tls
 from asepsis.core.trust.origin_chain import ChainHead, key_id, sign_batch
 from asepsis.core.wire import float_type, frames, origin
 from asepsis.edge.device import models
-from asepsis.edge.device.catalogue import ABOVE_LIMIT
+from asepsis.edge.device.catalogue import ABOVE_LIMIT, Kind
 from asepsis.edge.device.source_monitor import SimulatedPatient
+from asepsis.edge.device.source_pump import SimulatedPump
+from asepsis.edge.device.source_ventilator import SimulatedLung
 from asepsis.edge.device.sources import TICKS_PER_S
 from asepsis.edge.uplink.connection import Endpoint, HubConnection
 from hospital import Machine
@@ -32,6 +34,11 @@ from hospital import Machine
 ORIGIN = "application/vnd.asepsis.origin-batch"
 WAVEFORM = "application/vnd.asepsis.waveform"
 RETRY_S = 0.2
+SOURCES = {
+    Kind.MONITOR: SimulatedPatient,
+    Kind.VENTILATOR: SimulatedLung,
+    Kind.PUMP: SimulatedPump,
+}
 
 
 class Bed:
@@ -49,14 +56,22 @@ class Bed:
         endpoint: The clinical listener; a callable, because a restarted hub may have another port.
         root_der: The hospital root.
         seed: Of its patient.
+        kind: What the device is.
     """
 
     def __init__(
-        self, machine: Machine, endpoint: Callable[[], Endpoint], root_der: bytes, *, seed: int
+        self,
+        machine: Machine,
+        endpoint: Callable[[], Endpoint],
+        root_der: bytes,
+        *,
+        seed: int,
+        kind: Kind = Kind.MONITOR,
     ) -> None:
         assert machine.origin_key is not None
         self.name = machine.name
-        self.patient = SimulatedPatient(seed)
+        self.patient = SOURCES[kind](seed)
+        self._model = models.MODELS[kind]
         self.values: dict[int, str] = {}
         self.withheld: set[int] = set()
         self.overrides: dict[int, float] = {}
@@ -129,7 +144,7 @@ class Bed:
             encoded = self._frames(ticks, at_ns - 1_000_000_000) if self.waves else []
             digests = [
                 origin.WaveformDigest(wave.handle, self._frame, frames.frame_digest(frame))
-                for wave, frame in zip(models.MONITOR.waves, encoded, strict=False)
+                for wave, frame in zip(self._model.waves, encoded, strict=False)
             ]
             body = self._signed(
                 lambda header: origin.encode_batch(header, numerics=numerics, digests=digests),
@@ -146,8 +161,8 @@ class Bed:
 
     def _numerics(self) -> list[Numeric]:
         found: list[Numeric] = []
-        values = self.patient.values() | self.overrides
-        for sign in models.MONITOR.signs:
+        values = {**self.patient.values(), **self.overrides}
+        for sign in self._model.signs:
             value = values[sign.handle]
             if sign.handle in self.withheld or value is None:
                 continue
@@ -168,7 +183,7 @@ class Bed:
     def _frames(self, ticks: list[tuple[object, ...]], at_ns: int) -> list[bytes]:
         self._frame += 1
         found: list[bytes] = []
-        for index, wave in enumerate(models.MONITOR.waves):
+        for index, wave in enumerate(self._model.waves):
             samples = array("h")
             for tick in ticks:
                 samples.extend(tick[index].values)

@@ -7,6 +7,7 @@ They go to `docs/images` where ASEPSIS_PICTURES is set, so that a test run leave
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,7 +16,10 @@ from browser import chromium, found, open_context, spki_pin
 from console_ward import PASSWORD, ConsoleWard, Stay, Traffic
 from playwright.sync_api import Page
 
+from asepsis.edge.device.catalogue import Kind
+from asepsis.edge.uplink.connection import Endpoint
 from hospital import device_name
+from ward_beds import Bed
 
 pytestmark = pytest.mark.slow
 IMAGES = Path(__file__).parents[3] / "docs" / "images"
@@ -27,7 +31,12 @@ MODELS = {
     4: "Dräger Infinity M540",
     5: "Nihon Kohden BSM-6701",
     6: "Philips IntelliVue MX550",
+    7: "Dräger Evita V800",
+    8: "B. Braun Infusomat Space",
 }
+MONITORS = range(1, 7)
+THERAPY = {7: Kind.VENTILATOR, 8: Kind.PUMP}
+THERAPY_BED = "2"
 STAYS = (
     Stay("VI-40171", "Okafor", "Ada", "19580312", "1"),
     Stay("VI-40236", "Lindqvist", "Per", "19440927", "2"),
@@ -48,20 +57,47 @@ def asked() -> bool:
 
 @pytest.fixture(scope="module")
 def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleWard]:
-    """Return a ward of six beds, five of them confirmed, one alarming."""
+    """Return a ward of six beds, five of them confirmed, one alarming, one with a ventilator."""
     folder = tmp_path_factory.mktemp("pictures")
     made = ConsoleWard(folder, models=MODELS, lease_ms=10_000)
     try:
         for number, stay in enumerate(STAYS, 1):
             made.admit(stay)
             made.place(number, stay.bed)
-        with Traffic([made.bed(number) for number in MODELS]) as traffic:
+        for number in THERAPY:
+            made.place(number, THERAPY_BED)
+        with Traffic([made.bed(number) for number in MONITORS]) as traffic, therapy(made):
             made.confirm_all("clara", besides=device_name(UNCONFIRMED))
             time.sleep(TREND_S if asked() else 0)
             traffic.alarm(traffic.beds[ALARMING - 1])
             yield made
     finally:
         made.close()
+
+
+@contextmanager
+def therapy(made: ConsoleWard) -> Iterator[None]:
+    """Let a ventilator and a pump send until the end."""
+    hub = made.ward.hub
+    assert hub is not None
+    endpoint = Endpoint("localhost", hub.port)
+    beds = [
+        Bed(
+            made.ward.machines[device_name(number)],
+            lambda: endpoint,
+            made.ward.hospital.root_der,
+            seed=number,
+            kind=kind,
+        )
+        for number, kind in THERAPY.items()
+    ]
+    for bed in beds:
+        bed.start()
+    try:
+        yield
+    finally:
+        for bed in beds:
+            bed.stop()
 
 
 @pytest.mark.timeout(600)

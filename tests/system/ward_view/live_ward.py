@@ -2,11 +2,13 @@
 
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 from console_ward import WARD, ConsoleWard
 
+from asepsis.edge.device.catalogue import Kind
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.hub.access.service import PeopleService
 from asepsis.hub.audit.log import AuditLog
@@ -21,8 +23,9 @@ MODELS = {1: "Bedside monitor", 2: "Bedside monitor", 3: "Bedside monitor", 4: "
 class LiveWard(ConsoleWard):
     """A console's ward with beds that send, and a hub that comes back where it was."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, kinds: Mapping[int, Kind] | None = None) -> None:
         super().__init__(folder, models=MODELS)
+        self._kinds = kinds or {}
         self._keep_ports()
         self.beds = {number: self._bed(number) for number in MODELS}
 
@@ -66,7 +69,8 @@ class LiveWard(ConsoleWard):
 
     def _bed(self, number: int) -> Bed:
         found = next(m for m in self.ward.machines.values() if m.name.endswith(f"{number:06x}"))
-        return Bed(found, self._clinical, self.ward.hospital.root_der, seed=number)
+        kind = self._kinds.get(number, Kind.MONITOR)
+        return Bed(found, self._clinical, self.ward.hospital.root_der, seed=number, kind=kind)
 
     def _clinical(self) -> Endpoint:
         assert self.ward.hub is not None

@@ -4,16 +4,21 @@
 // counted, and the tile says how many there are.
 
 export const COLUMNS = 12;
-const SPANS = [2, 3, 4, 6, 12];
+const SPANS = [2, 3, 4, 6, 8, 12];
 const BIG_PX = [64, 58, 52, 47, 43, 39, 35, 32, 29, 26, 24, 22]; // Fonts of the big numbers.
 const USUAL_PX = 32;
 const READABLE_PX = 29; // Down to here all are shown before any is left to the large view.
-export const RANK_LOOKED_UP = 300;
 const LABEL_PX = 10.5;
 const SMALL_PX_MIN = 15;
 const TITLE_PX = 20;
 const MORE_PX = 22;
-const PAD_PX = 14; // Left and right of a cell together.
+const PAD_PX = { big: 14, small: 10 }; // Left and right of a cell together.
+
+// Says whether a value is looked up rather than watched: a second pulse rate, ST segments and the
+// like. They do not make the others small.
+export function lookedUp({ rank }) {
+  return (rank >= 80 && rank < 100) || rank >= 300;
+}
 
 // Widths of characters in em, of the widest of the system fonts, bold.
 function ems(text) {
@@ -27,7 +32,7 @@ function ems(text) {
 
 // Returns {big, small, label, pair, mean, smallMean}: fonts, and the heights of rows, in pixels.
 export function sizesOf(big) {
-  const small = Math.min(30, Math.max(SMALL_PX_MIN, Math.round(big * 0.54)));
+  const small = Math.min(30, Math.max(SMALL_PX_MIN, Math.round(big * 0.46)));
   const label = Math.min(15, Math.max(LABEL_PX, big * 0.3));
   return {
     big,
@@ -48,7 +53,7 @@ function widthOf(cell, big, sizes) {
   const mark = cell.mark ? 34 : 0;
   const label = (ems(cell.label.slice(0, 9)) + ems(cell.unit)) * sizes.label * 0.92 + 6;
   const since = cell.blank ? (big ? 74 : 84) : 0;
-  return PAD_PX + Math.max(cell.blank ? since : text + mean + mark, label);
+  return PAD_PX[big ? "big" : "small"] + Math.max(cell.blank ? since : text + mean + mark, label);
 }
 
 // Lays cells out in rows. Returns {height, spans}, or null if one is wider than the panel.
@@ -122,11 +127,10 @@ function without(blocks, victim) {
 export function fit(blocks, room) {
   const all = fitWhole(blocks, room, room.height);
   if (all && all.sizes.big >= READABLE_PX) return all;
-  // Values that are looked up, not watched, do not make the others small.
   let watched = blocks;
   let left = 0;
   for (const cell of blocks.flatMap((block) => block.cells)) {
-    if (cell.rank < RANK_LOOKED_UP || cell.priority) continue;
+    if (!lookedUp(cell) || cell.priority) continue;
     watched = without(watched, cell);
     left += 1;
   }

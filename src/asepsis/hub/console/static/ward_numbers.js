@@ -3,7 +3,7 @@
 import { clockText } from "./ward_clock.js";
 import { cellsOf } from "./ward_cells.js";
 import { element, rows, say } from "./ward_element.js";
-import { RANK_LOOKED_UP, fit } from "./ward_fit.js";
+import { fit, lookedUp } from "./ward_fit.js";
 
 const BIG_CELLS = 4;
 const RANK_UNNAMED = 900; // What has no short name is never a big number.
@@ -50,7 +50,7 @@ export class Numbers {
     this._more.hidden = left === 0;
     say(this._more, left ? `+${left} more` : "");
     this._more.setAttribute("aria-label", `${left} more values of ${bed.label}: show this bed alone`);
-    const watched = blocks.flatMap((block) => block.cells).filter((c) => c.rank < RANK_LOOKED_UP);
+    const watched = blocks.flatMap((block) => block.cells).filter((c) => !lookedUp(c));
     return watched.length > MANY_CELLS;
   }
 
