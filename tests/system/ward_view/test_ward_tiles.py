@@ -1,4 +1,4 @@
-"""Tiles in Chromium: no number is cut, free room is used, and the header says what the stream is."""
+"""Tiles in Chromium: no number is cut, free room is used, the header says how the stream is."""
 
 from collections.abc import Iterator
 

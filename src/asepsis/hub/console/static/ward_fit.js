@@ -25,7 +25,7 @@ function ems(text) {
   let sum = 0;
   for (const c of text) {
     if (c >= "0" && c <= "9") sum += 0.7;
-    else sum += ".,:/()-".includes(c) ? 0.44 : 0.76;
+    else sum += ".,:/()-".includes(c) ? 0.44 : 0.7;
   }
   return sum;
 }
@@ -157,6 +157,7 @@ function fitPart(blocks, width, height) {
   const cells = blocks.flatMap((block) => block.cells);
   const tooWide = cells.filter((cell) => widthOf(cell, false, sizes) > width);
   const calm = cells.filter((cell) => !cell.priority).reverse();
+  calm.sort((a, b) => Number(lookedUp(b)) - Number(lookedUp(a)));
   const urgent = cells.filter((cell) => cell.priority).reverse();
   const victims = [...new Set([...tooWide, ...calm, ...urgent])];
   let rest = blocks;
