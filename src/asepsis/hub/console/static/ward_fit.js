@@ -25,7 +25,9 @@ function ems(text) {
   let sum = 0;
   for (const c of text) {
     if (c >= "0" && c <= "9") sum += 0.7;
-    else sum += ".,:/()-".includes(c) ? 0.44 : 0.7;
+    else if (".,:/()-".includes(c)) sum += 0.44;
+    else if ("mwMW%".includes(c)) sum += 1.05;
+    else sum += c >= "A" && c <= "Z" ? 0.8 : 0.7;
   }
   return sum;
 }
