@@ -62,7 +62,7 @@ def test_a_token_opens_the_terminal_view(ward: ConsoleWard, tmp_path: Path) -> N
         check=False,
     )
     assert seen.returncode == 0, seen.stderr
-    entries = ward._administrator().get("/api/audit", params={"limit": 1000}).json()["entries"]
+    entries = ward.api.get("/api/audit", params={"limit": 1000}).json()["entries"]
     acts = {(each["actor"], each["action"]) for each in entries}
     assert ("person:wanda", "watch-ward") in acts
     assert people(ward, "remove", "wanda").returncode == 0

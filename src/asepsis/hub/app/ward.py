@@ -27,6 +27,9 @@ from asepsis.hub.registry.book import IdentityBook
 
 REVOKED_SHOWN_NS: Final = 12 * 3_600 * 1_000_000_000
 """A revoked device stays on the tile of its last bed this long, or until another one comes."""
+COUNT_EVERY_NS: Final = 250_000_000
+"""Devices that are heard and stand nowhere are looked for this often: when a thousand of them
+return at once, the beds must not be made anew for each."""
 NAME_TAIL: Final = 6
 NO_BED: Final = "No bed"
 
@@ -82,13 +85,18 @@ class WardPlacement:
     monotonic: Callable[[], int]
     _gone: dict[str, tuple[WardBed, int]] = field(default_factory=dict[str, tuple[WardBed, int]])
     _revocations: int = 0
+    _heard: int = 0
+    _counted_ns: int = 0
     _version: object = None
     _beds: tuple[WardBed, ...] = ()
 
     @property
     def version(self) -> object:
-        """Changes with the book, with who is heard, and with revocations."""
-        return self.associations.version, len(self.supervisor.watched()), self._revocations
+        """Changes with the book and revocations at once, and soon with who is heard."""
+        now_ns = self.monotonic()
+        if now_ns - self._counted_ns >= COUNT_EVERY_NS:
+            self._counted_ns, self._heard = now_ns, len(self.supervisor.watched())
+        return self.associations.version, self._heard, self._revocations
 
     def beds(self) -> Sequence[WardBed]:
         """Return every bed, and after them every device that is heard and stands at none."""

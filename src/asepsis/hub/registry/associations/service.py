@@ -225,6 +225,13 @@ class AssociationService:
         """Take that a device is in sight, and that nobody knows what it did in between."""
         await self._sight(device, lambda s: sightings.seen_again(s, device))
 
+    def concerns(self, device: str) -> bool:
+        """Say whether a device stands somewhere, is somebody's, or is proposed to be."""
+        book = self._book
+        if book.placed(device) is not None or book.now(device) is not None:
+            return True
+        return any(proposal.device == device for proposal in book.proposals())
+
     async def uses(self) -> Sequence[DeviceUse]:
         """Return the last known use of every device that signs its states."""
         return await self._store.read(records.all_uses)

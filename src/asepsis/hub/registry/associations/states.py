@@ -31,6 +31,9 @@ RECORDS_MAX: Final = 512
 RETRY_S: Final = 1.0
 EVERY_S: Final = 0.25
 """Pause after a look that found everything: batches come once a second from each device."""
+PACE_S: Final = 0.02
+"""Pause after writing what a device does that stands nowhere and is nobody's: when a thousand of
+them appear at once, the lanes must not wait behind it."""
 DEVICES_MAX: Final = 20_000
 """Devices that are remembered; more than a hub has."""
 NEVER: Final = 1 << 62
@@ -230,6 +233,8 @@ class StateFollower:
     async def _sight(self, device: str, now: _Seen) -> None:
         if now.state is not None:
             await self._service.sighted(device, epoch=now.epoch, state=now.state, at_ns=now.at_ns)
+            if not self._service.concerns(device):
+                await asyncio.sleep(PACE_S)
 
 
 def _read(record: Record) -> _Seen | None:
