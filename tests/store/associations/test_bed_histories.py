@@ -39,7 +39,7 @@ def test_no_value_is_charted_to_the_wrong_patient(
     record_property: Callable[[str, object], None],
 ) -> None:
     tally, findings = play_all(range(200))
-    record_property("right, unassigned, wrong, wrong for now", tally)
+    record_property("right, unassigned, wrong, wrong for now", str(tally))
     assert tally.wrong == 0, findings[:3]
     # The rules must not be safe by charting nothing.
     assert tally.right > 2 * tally.unassigned

@@ -232,7 +232,7 @@ def test_a_person_associates_rejects_and_ends(hub: Hub) -> None:
 
 
 @pytest.mark.slow
-def test_a_revoked_device_loses_its_place_and_its_patient(hub: Hub) -> None:
+def test_a_revoked_device_loses_its_patient_and_stays_on_its_tile(hub: Hub) -> None:
     hub.asked("associations", "associate", OTHER, "--patient", OTHER_PATIENT, "--yes")
     client = hub.ward.client(None, "people")
     token = (hub.ward.hospital.data / "hub" / "admin.token").read_text().strip()
@@ -242,3 +242,16 @@ def test_a_revoked_device_loses_its_place_and_its_patient(hub: Hub) -> None:
     wait(lambda: hub.association("confirmed", OTHER) is None)
     beds = hub.asked("places", "list")["beds"]
     assert OTHER not in [d["name"] for bed in beds for d in bed["devices"]]
+    _is_told_as_revoked(hub)
+
+    assert hub.ward.hub is not None
+    hub.ward.hub.kill()
+    hub.ward.start()
+    _is_told_as_revoked(hub)
+
+
+def _is_told_as_revoked(hub: Hub) -> None:
+    """Whatever else stands at its bed, and after a restart too, the tile shows what happened."""
+    beds = hub.asked("ward", "--once")["beds"]
+    (pump,) = [d for bed in beds for d in bed["devices"] if d["name"] == OTHER]
+    assert pump["connection"] == "revoked"

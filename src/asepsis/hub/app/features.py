@@ -18,6 +18,6 @@ def open_features(core: Core) -> Sequence[Feature]:
     return (
         open_associations(core, associations),
         open_console(core, book, service, records.trends),
-        open_ward(core, book),
+        open_ward(core, book, service),
         records.feature,
     )

@@ -8,6 +8,7 @@ from typing import Final
 from asepsis.core.errors import IdentityRevoked, NotFound
 from asepsis.core.model.association import Association, AssociationState
 from asepsis.core.model.identity import PrincipalKind
+from asepsis.core.model.patient import Place
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.feature import Feature
 from asepsis.hub.console.live import WardFeed
@@ -23,6 +24,8 @@ from asepsis.hub.console.live_model import (
 )
 from asepsis.hub.exchange.supervisor import Supervisor
 from asepsis.hub.registry.associations.book import AssociationBook, Bed
+from asepsis.hub.registry.associations.rules import Reason
+from asepsis.hub.registry.associations.service import AssociationService
 from asepsis.hub.registry.book import IdentityBook
 
 REVOKED_SHOWN_NS: Final = 12 * 3_600 * 1_000_000_000
@@ -34,12 +37,13 @@ NAME_TAIL: Final = 6
 NO_BED: Final = "No bed"
 
 
-def open_ward(core: Core, associations: AssociationBook) -> Feature:
+def open_ward(core: Core, associations: AssociationBook, service: AssociationService) -> Feature:
     """Open the ward view.
 
     Args:
         core: What the hub stands on.
         associations: Who is where now.
+        service: Who was where.
     """
     supervisor = core.exchange.supervisor
     placement = WardPlacement(associations, core.book, supervisor, core.clocks.monotonic)
@@ -56,6 +60,14 @@ def open_ward(core: Core, associations: AssociationBook) -> Feature:
         placement.revoked(name)
         feed.revoked(name)
 
+    async def restore() -> None:
+        """Put devices that were revoked while they were a patient's back on their tiles."""
+        since_ns = core.clocks.wall() - REVOKED_SHOWN_NS
+        for name in core.book.revoked():
+            for was in await service.history(device=name, from_ns=since_ns):
+                if was.end_reason == Reason.REVOKED:
+                    placement.was_revoked_at(name, was.place)
+
     async def opened(person: str, ward: str) -> None:
         await core.store.write(
             lambda connection: core.audit_log.note(
@@ -64,8 +76,20 @@ def open_ward(core: Core, associations: AssociationBook) -> Feature:
         )
 
     return Feature(
-        people=(ward_route(feed, opened=opened),), work={"ward view": feed.run}, revoked=revoked
+        people=(ward_route(feed, opened=opened),),
+        restore=restore,
+        work={"ward view": feed.run},
+        revoked=revoked,
     )
+
+
+@dataclass(slots=True)
+class _Gone:
+    """A revoked device: its last bed, when it went, and what stood beside it, once known."""
+
+    bed: WardBed
+    at_ns: int
+    beside: frozenset[str] | None = None
 
 
 @dataclass(slots=True)
@@ -83,7 +107,7 @@ class WardPlacement:
     identities: IdentityBook
     supervisor: Supervisor
     monotonic: Callable[[], int]
-    _gone: dict[str, tuple[WardBed, int]] = field(default_factory=dict[str, tuple[WardBed, int]])
+    _gone: dict[str, _Gone] = field(default_factory=dict[str, "_Gone"])
     _revocations: int = 0
     _heard: int = 0
     _counted_ns: int = 0
@@ -113,7 +137,15 @@ class WardPlacement:
         """Keep a revoked device where it stood: it is a condition there, not an empty tile."""
         for bed in self.beds():
             if any(device.name == name for device in bed.devices):
-                self._gone[name] = (bed, self.monotonic())
+                self._gone[name] = _Gone(bed, self.monotonic())
+        self._revocations += 1
+
+    def was_revoked_at(self, name: str, place: Place | None) -> None:
+        """Keep a device where it stood when it was revoked, before this hub started."""
+        bed = WardBed(key=f"device|{name}", ward="", label=NO_BED)
+        if place is not None:
+            bed = WardBed(key=place.key(), ward=place.point_of_care, label=_label(place))
+        self._gone[name] = _Gone(bed, self.monotonic())
         self._revocations += 1
 
     def _bed(self, bed: Bed) -> WardBed:
@@ -123,12 +155,10 @@ class WardPlacement:
         }
         devices = [self._placed(name, bed) for name in sorted(names)]
         key = place.key()
-        short = [f"Room {place.room}"] if place.room else []
-        short += [f"Bed {place.bed}"] if place.bed else []
         return WardBed(
             key=key,
             ward=place.point_of_care,
-            label=", ".join(short) or place.label(),
+            label=_label(place),
             devices=(*devices, *self._gone_from(key, names)),
         )
 
@@ -158,18 +188,24 @@ class WardPlacement:
         return PlacedDevice(name=name)
 
     def _gone_from(self, key: str, names: set[str]) -> list[PlacedDevice]:
-        """Return the revoked devices that stood here, until another device replaces them."""
-        here = [name for name, (bed, _) in self._gone.items() if bed.key == key]
-        if any(name not in self._gone for name in names):
-            for name in here:
+        """Return the revoked devices that stood here, until another one comes in their place."""
+        standing = frozenset(names - self._gone.keys())
+        here: list[PlacedDevice] = []
+        for name, gone in tuple(self._gone.items()):
+            if gone.bed.key != key or name in names:
+                continue
+            gone.beside = standing if gone.beside is None else gone.beside & standing
+            if standing <= gone.beside:
+                here.append(PlacedDevice(name=name))
+            else:
                 del self._gone[name]
-            return []
-        return [PlacedDevice(name=name) for name in here if name not in names]
+        return here
 
     def _emptied(self, placed: Sequence[WardBed]) -> list[WardBed]:
         """Return the beds that only a revoked device is left of."""
         known = {bed.key for bed in placed}
-        left = {bed.key: bed for bed, _ in self._gone.values() if bed.key not in known and bed.ward}
+        beds = [gone.bed for gone in self._gone.values()]
+        left = {bed.key: bed for bed in beds if bed.key not in known and bed.ward}
         return [
             replace(bed, devices=tuple(self._gone_from(key, set())))
             for key, bed in sorted(left.items())
@@ -178,8 +214,8 @@ class WardPlacement:
     def _forget_old(self) -> None:
         """Forget revoked devices that were shown long enough, or that a person listed anew."""
         now_ns = self.monotonic()
-        for name, (_, at_ns) in tuple(self._gone.items()):
-            if now_ns - at_ns > REVOKED_SHOWN_NS or self._admitted(name):
+        for name, gone in tuple(self._gone.items()):
+            if now_ns - gone.at_ns > REVOKED_SHOWN_NS or self._admitted(name):
                 del self._gone[name]
 
     def _admitted(self, name: str) -> bool:
@@ -195,6 +231,12 @@ class WardPlacement:
             WardBed(key=f"device|{name}", ward="", label=NO_BED, devices=(PlacedDevice(name=name),))
             for name in sorted(heard - placed)
         ]
+
+
+def _label(place: Place) -> str:
+    short = [f"Room {place.room}"] if place.room else []
+    short += [f"Bed {place.bed}"] if place.bed else []
+    return ", ".join(short) or place.label()
 
 
 @dataclass(frozen=True, slots=True)

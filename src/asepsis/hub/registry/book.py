@@ -291,6 +291,10 @@ class IdentityBook:
         """Return every enrolled machine that is not revoked."""
         return [i.device for n, i in self._identities.items() if n not in self._revoked]
 
+    def revoked(self) -> frozenset[str]:
+        """Return every name that is refused."""
+        return frozenset(self._revoked)
+
     def is_revoked(self, name: str) -> bool:
         """Whether the identity is revoked."""
         return name in self._revoked
