@@ -104,11 +104,13 @@ class Consumer(_Section, frozen=True):
         name: Its `urn:uuid:` name, as in its certificate.
         lanes: Streams it may read.
         mandatory: Streams from which nothing may expire before this consumer committed it.
+        record: What it may read of the record: `none`, `devices`, or `patients` too.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
     lanes: Annotated[tuple[Lane, ...], msgspec.Meta(min_length=1)]
     mandatory: tuple[Lane, ...] = ()
+    record: Literal["none", "devices", "patients"] = "none"
 
 
 class ExchangeSettings(_Section, frozen=True):

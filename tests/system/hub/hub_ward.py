@@ -18,6 +18,7 @@ CONSUMERS = f"""
 name = "{CONSUMER}"
 lanes = {LANES}
 mandatory = ["alert", "vitals"]
+record = "devices"
 """
 
 

@@ -144,6 +144,25 @@ def test_who_may_read_what(read: tuple[Ward, dict[Role, str]]) -> None:
     assert ward.client(SIGNING).get(f"/fhir/Observation?device={OTHER}").status_code == 403
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("reach", "devices", "patients"),
+    [("none", 403, 403), ("devices", 200, 403), ("patients", 200, 200)],
+)
+def test_an_operator_says_what_a_consumer_reads(
+    prepared: Callable[..., Ward], reach: str, devices: int, patients: int
+) -> None:
+    ward = prepared()
+    toml = ward.hospital.toml
+    toml.write_text(toml.read_text().replace('record = "devices"', f'record = "{reach}"'))
+    ward.start()
+    consumer = ward.client(CONSUMER)
+    assert consumer.get("/fhir/Device").status_code == devices
+    assert consumer.get(f"/fhir/Observation?patient={A.key()}").status_code == patients
+    trends = consumer.get(f"/trends?device={OTHER}&code=147842")
+    assert (trends.status_code == 403) is (reach == "none")
+
+
 def test_reads_of_patients_are_in_the_audit_log(read: tuple[Ward, dict[Role, str]]) -> None:
     """Goal: who looked at whom, without a value; the second look within a minute is the same."""
     ward, tokens = read

@@ -17,7 +17,7 @@ from asepsis.hub.keyholder import Separation
 from asepsis.hub.records import queries
 from asepsis.hub.records.client import Keeping, RecordClient, settled_ends
 from asepsis.hub.records.http import RecordRoutes
-from asepsis.hub.records.ports import Histories, KnownDevice, Trends
+from asepsis.hub.records.ports import Histories, KnownDevice, Reach, Trends
 from asepsis.hub.records.projection import LANES
 from asepsis.hub.records.service import RecordService
 from asepsis.hub.registry.book import IdentityBook
@@ -82,6 +82,7 @@ def open_records(core: Core, histories: Histories) -> Records:
         histories=histories,
         devices=BookDevices(core.book),
         audit=ReadAudit(core.store, core.audit_log),
+        consumers={each.name: Reach(each.record) for each in core.settings.consumers},
         clock=core.clocks.wall,
     )
     followed = Followed(core.journal, client)

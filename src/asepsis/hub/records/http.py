@@ -51,16 +51,25 @@ class RecordRoutes:
 
     def routes(self) -> Sequence[Route]:
         """Return the routes, the same for both listeners."""
-        return (
-            Route("GET", DEVICES, _as_fhir(self._devices), Action.READ_RECORD),
-            Route("GET", DEVICES + "/{id}", _as_fhir(self._device), Action.READ_RECORD),
-            Route("GET", METRICS, _as_fhir(self._metrics), Action.READ_RECORD),
-            Route("GET", METRICS + "/{id}", _as_fhir(self._metric), Action.READ_RECORD),
-            Route("GET", OBSERVATIONS, _as_fhir(self._search), Action.READ_RECORD),
-            Route("GET", OBSERVATIONS + "/$lastn", _as_fhir(self._last), Action.READ_RECORD),
-            Route("GET", ALARMS, self._alarms, Action.READ_RECORD),
-            Route("GET", TRENDS, self._trends, Action.READ_RECORD),
+        fhir: Sequence[tuple[str, Handler]] = (
+            (DEVICES, self._devices),
+            (DEVICES + "/{id}", self._device),
+            (METRICS, self._metrics),
+            (METRICS + "/{id}", self._metric),
+            (OBSERVATIONS, self._search),
+            (OBSERVATIONS + "/$lastn", self._last),
         )
+        own: Sequence[tuple[str, Handler]] = ((ALARMS, self._alarms), (TRENDS, self._trends))
+        table = [(path, _as_fhir(self._admitted(handler))) for path, handler in fhir]
+        table += [(path, self._admitted(handler)) for path, handler in own]
+        return [Route("GET", path, handler, Action.READ_RECORD) for path, handler in table]
+
+    def _admitted(self, handler: Handler) -> Handler:
+        async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+            self._service.admit(_principal(scope))
+            await handler(scope, receive, send)
+
+        return handle
 
     async def _search(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`?device=&patient=&code=&date=ge..&date=lt..&_lastUpdated=&_count=&_profile=`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from asepsis.core.journal.ports import LaneStatus, Record
@@ -11,6 +12,14 @@ from asepsis.core.model.identity import Assurance
 from asepsis.core.model.lanes import Lane
 from asepsis.core.model.observation import Numeric
 from asepsis.core.model.patient import PatientId
+
+
+class Reach(StrEnum):
+    """How much of the record a consumer may read; an operator says so for each by name."""
+
+    NONE = "none"
+    DEVICES = "devices"
+    PATIENTS = "patients"
 
 
 class TrendPoint(NamedTuple):

@@ -5,7 +5,7 @@ assignment or a correction holds for the past at once.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,13 +13,13 @@ import msgspec
 
 from asepsis.core.errors import LimitExceeded, NotFound, NotPermitted
 from asepsis.core.mapping.fhir_numeric import device_key
-from asepsis.core.model.identity import DeviceId
+from asepsis.core.model.identity import DeviceId, PrincipalKind
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action, decide
 from asepsis.hub.records import queries
 from asepsis.hub.records.client import RecordClient
 from asepsis.hub.records.params import Read
-from asepsis.hub.records.ports import Audit, Devices, Histories, KnownDevice
+from asepsis.hub.records.ports import Audit, Devices, Histories, KnownDevice, Reach
 from asepsis.hub.records.rules import FOREVER_NS
 
 AUDIT_EVERY_NS: Final = 60_000_000_000
@@ -64,6 +64,7 @@ class RecordService:
         histories: Who a device was used for, and when.
         devices: What is enrolled.
         audit: The audit log.
+        consumers: How much each consumer may read; nothing where it is not named.
         clock: Wall time, nanoseconds since 1970.
     """
 
@@ -71,9 +72,21 @@ class RecordService:
     histories: Histories
     devices: Devices
     audit: Audit
+    consumers: Mapping[str, Reach]
     clock: Callable[[], int]
     _audited: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     _keys: dict[str, str] = field(default_factory=dict[str, str])
+
+    def admit(self, principal: Principal) -> None:
+        """Let people pass, whose roles were looked at, and consumers that an operator named.
+
+        Raises:
+            NotPermitted: A consumer that may read lanes and no record.
+        """
+        if principal.kind is PrincipalKind.CONSUMER and self._reach(principal) is Reach.NONE:
+            raise NotPermitted(
+                "this consumer may not read the record", hint="consumers.record in hub.toml"
+            )
 
     async def page(self, principal: Principal, read: Read, addresses: Addresses) -> bytes:
         """Return a page of a search as JSON.
@@ -140,9 +153,9 @@ class RecordService:
 
     async def scope(self, principal: Principal, read: Read) -> queries.Scope:
         """Return which part of the record a read is about."""
-        sees_patients = may_see_patients(principal)
+        sees_patients = self._may_see_patients(principal)
         if read.patient is not None and not sees_patients:
-            decide(principal, Action.READ_PATIENT)
+            raise NotPermitted(f"a {principal.kind.value} may not {Action.READ_PATIENT} here")
         known = await self.known()
         from_ns, to_ns = read.from_ns, read.to_ns
         if read.patient is None:
@@ -257,11 +270,15 @@ class RecordService:
             key = self._keys[name] = device_key(DeviceId(name))
         return key
 
+    def _reach(self, principal: Principal) -> Reach:
+        return self.consumers.get(principal.name, Reach.NONE)
 
-def may_see_patients(principal: Principal) -> bool:
-    """Whether somebody who may read the record may also learn whose it is."""
-    try:
-        decide(principal, Action.READ_PATIENT)
-    except NotPermitted:
-        return False
-    return True
+    def _may_see_patients(self, principal: Principal) -> bool:
+        """Whether somebody who may read the record may also learn whose it is."""
+        if principal.kind is PrincipalKind.CONSUMER:
+            return self._reach(principal) is Reach.PATIENTS
+        try:
+            decide(principal, Action.READ_PATIENT)
+        except NotPermitted:
+            return False
+        return True
