@@ -112,7 +112,8 @@ class RunningHub:
         log = AuditLog(self.clock)
         access = build_access(self.store, log, limits=SessionLimits(), monotonic=time.monotonic_ns)
         self.credentials, self._accounts = access.credentials, access.accounts
-        access.people.ensure_first_administrator(self.data / "admin.token")
+        self.people = access.people
+        self.people.ensure_first_administrator(self.data / "admin.token")
         self.registry = RegistryService(
             self.store, self.signer, audit=log, book=self.book, count_connections=self._count
         )
