@@ -4,15 +4,15 @@ Positions are written after the blocks they speak of are durable. A crash in bet
 records again, which changes nothing (`blocks.py`).
 """
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from asepsis.core.errors import ConfigError, TransientError
+from asepsis.core.errors import TransientError
 from asepsis.core.model.lanes import Lane
+from asepsis.hub.records.files import open_writer
 
 VERSION: Final = 1
 _SCHEMA: Final = """
@@ -53,7 +53,7 @@ class Index:
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         try:
-            self._connection = _open(path)
+            self._connection = open_writer(path, schema=_SCHEMA, version=VERSION)
             self.positions: dict[Lane, int] = {
                 Lane(lane): position
                 for lane, position in self._connection.execute("SELECT * FROM position")
@@ -125,24 +125,3 @@ class Index:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    if not path.exists():
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA temp_store=MEMORY")
-    connection.execute("PRAGMA trusted_schema=OFF")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version not in {0, VERSION}:
-        connection.close()
-        raise ConfigError(f"{path}: index format {version}, this program knows {VERSION}")
-    if version == 0:
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA.strip().split("\n"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version={VERSION}")
-        connection.execute("COMMIT")
-    return connection

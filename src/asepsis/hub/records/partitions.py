@@ -5,7 +5,6 @@ which is destroyed with it; names of devices and times stand in clear, as in the
 merge is read, union, write in one transaction, so doing it twice changes nothing.
 """
 
-import os
 import sqlite3
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -13,18 +12,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from asepsis.core.errors import BackPressure, ConfigError, NotFound, TransientError
+from asepsis.core.errors import BackPressure, NotFound, TransientError
 from asepsis.core.journal.cipher import RecordCipher
 from asepsis.hub.records.blocks import Group, content_hash, decode_groups, encode_block
+from asepsis.hub.records.files import BUSY_S, open_writer
 from asepsis.hub.records.kinds import CUTS, Kind, day_of, slots_per_day
 
 VERSION: Final = 1
-PAGE_BYTES: Final = 8192
 IDLE_MAX: Final = 8
 """Connections kept open for reading, over all files."""
-CHECKPOINT_PAGES: Final = 2_000
+PRAGMAS: Final = ("page_size=8192", "wal_autocheckpoint=2000")
 _SLOT_BITS: Final = 16
-_BUSY_S: Final = 10.0
 _SCHEMA: Final = """
 CREATE TABLE device (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE block (id INTEGER PRIMARY KEY, received INTEGER NOT NULL, body BLOB NOT NULL);
@@ -244,7 +242,9 @@ class Partitions:
         if connection is None:
             if len(self._writers) >= IDLE_MAX:
                 self._writers.pop(next(iter(self._writers))).close()
-            connection = self._writers[path] = _open_writer(path)
+            connection = self._writers[path] = open_writer(
+                path, schema=_SCHEMA, version=VERSION, pragmas=PRAGMAS
+            )
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection
@@ -284,39 +284,13 @@ def _aad(kind: Kind, row: Row) -> bytes:
     return f"asepsis record 1\0{kind.value}\0{device}\0{slot}".encode()
 
 
-def _open_writer(path: Path) -> sqlite3.Connection:
-    if not path.exists():
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, timeout=_BUSY_S
-    )
-    connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
-    connection.execute("PRAGMA journal_mode=WAL")
-    # The position that says "done" is written after this, so this must be durable first.
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA temp_store=MEMORY")
-    connection.execute("PRAGMA trusted_schema=OFF")
-    connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version not in {0, VERSION}:
-        connection.close()
-        raise ConfigError(f"{path}: record format {version}, this program knows {VERSION}")
-    if version == 0:
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA.strip().split("\n"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version={VERSION}")
-        connection.execute("COMMIT")
-    return connection
-
-
 def _open_reader(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"file:{path}?mode=rw",
         uri=True,
         isolation_level=None,
         check_same_thread=False,
-        timeout=_BUSY_S,
+        timeout=BUSY_S,
     )
     connection.execute("PRAGMA query_only=ON")
     connection.execute("PRAGMA temp_store=MEMORY")

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from asepsis.core.journal.ports import LaneStatus, Record
+from asepsis.core.journal.ports import Record
 from asepsis.core.model.alarm import AlarmNotice
 from asepsis.core.model.association import Association
 from asepsis.core.model.identity import Assurance
-from asepsis.core.model.lanes import Lane
 from asepsis.core.model.observation import Numeric
 from asepsis.core.model.patient import PatientId
 
@@ -116,22 +115,6 @@ class Devices(Protocol):
 
     def known(self) -> Sequence[KnownDevice]:
         """Return every device that may have a record and is enrolled now, by name."""
-        ...
-
-
-class RecordJournal(Protocol):
-    """The journal as the hub's side of the record uses it."""
-
-    async def register(self, consumer: str, lanes: Mapping[Lane, bool]) -> None:
-        """Create or change a consumer."""
-        ...
-
-    async def commit(self, consumer: str, lane: Lane, position: int) -> None:
-        """Move a consumer's cursor."""
-        ...
-
-    async def status(self) -> Mapping[Lane, LaneStatus]:
-        """Return the fill level of every lane."""
         ...
 
 

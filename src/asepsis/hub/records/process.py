@@ -180,6 +180,7 @@ class Process:
         try:
             self._keep(keeper, follower)
         except BaseException as error:
+            # Whatever it was, the thread that asks must learn that nothing is kept any more.
             log.exception("the record cannot be kept")
             failed.append(error)
 
@@ -254,6 +255,7 @@ def _be_child(sock: socket.socket, work: Callable[[socket.socket], None]) -> Non
         work(sock)
         status = 0
     except Exception:
+        # The parent sees the status and starts it anew; this child never returns into its code.
         log.exception("the record cannot be kept")
     finally:
         sys.stderr.flush()

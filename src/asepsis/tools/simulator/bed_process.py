@@ -4,7 +4,6 @@ Reads commands from standard input, one a line: `onset`, `end`, `stop`. Writes w
 standard output, one JSON object a line, for the story that started it.
 """
 
-import argparse
 import queue
 import random
 import sys
@@ -13,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Final
 
-from asepsis.core.errors import AsepsisError
 from asepsis.core.journal.limits import MIB, JournalLimits, LaneBudget
 from asepsis.core.journal.sqlite import SqliteJournal
 from asepsis.core.model.alarm import AlarmPhase
@@ -31,7 +29,7 @@ from asepsis.edge.uplink.uplink import Uplink
 from asepsis.tools.simulator import ledger
 from asepsis.tools.simulator.bed import Bed, new_boot_id
 from asepsis.tools.simulator.joining import join
-from asepsis.tools.simulator.orders import Order
+from asepsis.tools.simulator.orders import Order, carry_out
 from asepsis.tools.simulator.telling import STOP, listen, say
 
 ORIGIN: Final = "origin"
@@ -172,16 +170,14 @@ class BedProcess:
             say(what, now=now)
 
 
+def _run(order: Order) -> bool:
+    BedProcess(order).run()
+    return True
+
+
 def main() -> int:
     """Run one scripted device; 1 if it could not go on."""
-    parser = argparse.ArgumentParser(description="A scripted device; its patient is simulated.")
-    parser.add_argument("order", type=Path, help="JSON file written by the story")
-    try:
-        BedProcess(Order.load(parser.parse_args().order)).run()
-    except AsepsisError as error:
-        say("failed", code=error.code, text=str(error))
-        return 1
-    return 0
+    return carry_out(_run, description="A scripted device; its patient is simulated.")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ The device is the real one, as `asepsis device run` runs it. Commands: the keys 
 `intrude` (the network compartment falls into somebody's hands), `expel`, and `stop`.
 """
 
-import argparse
 import os
 import queue
 import signal
@@ -15,7 +14,6 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from asepsis.core.errors import AsepsisError
 from asepsis.edge.device.catalogue import Kind
 from asepsis.edge.device.manifest import NETWORK, ORIGIN, VITALS
 from asepsis.edge.device.setting import Setting
@@ -25,7 +23,7 @@ from asepsis.edge.uplink.folder import IdentityFolder
 from asepsis.tools.simulator import intruder, ledger
 from asepsis.tools.simulator.device_ledger import DeviceLedger
 from asepsis.tools.simulator.joining import join
-from asepsis.tools.simulator.orders import Order
+from asepsis.tools.simulator.orders import Order, carry_out
 from asepsis.tools.simulator.telling import STOP, listen, say
 
 DRAIN_S: Final = 25.0
@@ -138,16 +136,14 @@ class DeviceProcess:
             say(what, now=now)
 
 
+def _run(order: Order) -> bool:
+    DeviceProcess(order).run()
+    return True
+
+
 def main() -> int:
     """Run one device; 1 if it could not go on."""
-    parser = argparse.ArgumentParser(description="A device in compartments, with a ledger.")
-    parser.add_argument("order", type=Path, help="JSON file written by the story")
-    try:
-        DeviceProcess(Order.load(parser.parse_args().order)).run()
-    except AsepsisError as error:
-        say("failed", code=error.code, text=str(error))
-        return 1
-    return 0
+    return carry_out(_run, description="A device in compartments, with a ledger.")
 
 
 if __name__ == "__main__":

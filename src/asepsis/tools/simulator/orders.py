@@ -1,12 +1,16 @@
 """What the story hands to the processes it starts: one JSON file each, mode 0600."""
 
+import argparse
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from asepsis.core.errors import AsepsisError
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import Hospital
+from asepsis.tools.simulator.telling import say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +62,23 @@ class Order:
     def load(cls, path: Path) -> Self:
         """Read an order."""
         return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def carry_out(work: Callable[[Order], bool], *, description: str) -> int:
+    """Read the order that the command line names, and work on it.
+
+    Args:
+        work: Says whether everything was done.
+        description: For `--help`.
+
+    Returns:
+        The exit code: 1 if it could not go on, which the story is told, or was not done.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("order", type=Path, help="JSON file written by the story")
+    try:
+        done = work(Order.load(parser.parse_args().order))
+    except AsepsisError as error:
+        say("failed", code=error.code, text=str(error))
+        return 1
+    return 0 if done else 1

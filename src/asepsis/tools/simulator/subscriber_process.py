@@ -3,7 +3,6 @@
 `python -m asepsis.tools.simulator.subscriber_process ORDER`; stops when standard input ends.
 """
 
-import argparse
 import base64
 import json
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from asepsis.core.errors import AsepsisError, TransientError
+from asepsis.core.errors import TransientError
 from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.trust import tls
 from asepsis.core.wire import message_record
@@ -22,7 +21,7 @@ from asepsis.edge.uplink.connection import HubConnection
 from asepsis.edge.uplink.folder import IdentityFolder
 from asepsis.tools.simulator import ledger
 from asepsis.tools.simulator.joining import join
-from asepsis.tools.simulator.orders import Order
+from asepsis.tools.simulator.orders import Order, carry_out
 from asepsis.tools.simulator.telling import say
 
 LANES: Final = (Lane.ALERT, Lane.VITALS, Lane.WAVEFORM, Lane.LATE, Lane.MESSAGE)
@@ -137,14 +136,9 @@ def _keys(record: dict[str, str | int]) -> list[ledger.Key]:
 
 def main() -> int:
     """Run one subscriber; 1 if it could not go on."""
-    parser = argparse.ArgumentParser(description="A subscriber that keeps a ledger.")
-    parser.add_argument("order", type=Path, help="JSON file written by the story")
-    try:
-        complete = Subscriber(Order.load(parser.parse_args().order)).run()
-    except AsepsisError as error:
-        say("failed", code=error.code, text=str(error))
-        return 1
-    return 0 if complete else 1
+    return carry_out(
+        lambda order: Subscriber(order).run(), description="A subscriber that keeps a ledger."
+    )
 
 
 if __name__ == "__main__":

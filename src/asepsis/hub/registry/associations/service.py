@@ -188,15 +188,6 @@ class AssociationService:
             actor="hub",
         )
 
-    async def device_says(self, device: str, patient: PatientId, *, actor: str) -> Association:
-        """Confirm what a device itself carries as its patient; errors as `propose`, `confirm`."""
-
-        def work(scene: Scene) -> Association:
-            made = acts.propose(scene, device, patient, actor=actor, basis=Basis.DEVICE)
-            return acts.confirm(scene, made.id, actor=actor, basis=Basis.DEVICE)
-
-        return await self.change(Touched(devices=[device], patients=[patient]), work, actor=actor)
-
     async def sighted(self, device: str, *, epoch: int, state: ClinicalState, at_ns: int) -> None:
         """Take a change of a device's signed clinical state; see `sightings.sighted`."""
         await self._sight(
