@@ -11,6 +11,7 @@ import uuid
 from array import array
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 
 from asepsis.core.errors import AsepsisError, TransientError
@@ -90,6 +91,7 @@ class Bed:
         self._ring = 1
         self._lock = threading.Lock()
         self._hub: HubConnection | None = None
+        self._told: AlarmEvent | None = None
         self._stopping = threading.Event()
         self._offset_s = (seed % 16) / 16
         self._thread = threading.Thread(target=self._run, name=f"bed-{seed}", daemon=True)
@@ -116,9 +118,8 @@ class Bed:
         source: int = 1,
     ) -> bytes:
         """Send one alarm event at once and return its condition."""
-        condition = condition or uuid.uuid4().bytes
         event = AlarmEvent(
-            condition_id=condition,
+            condition_id=condition or uuid.uuid4().bytes,
             phase=phase,
             kind=kind,
             priority=priority,
@@ -133,7 +134,21 @@ class Bed:
             self.state = ClinicalState.IN_USE if phase is AlarmPhase.END else ClinicalState.ALARMING
             body = self._signed(lambda header: origin.encode_batch(header, alarms=[event]), items=1)
             self._post("/alerts", body, ORIGIN)
-        return condition
+        self._told = event
+        return event.condition_id
+
+    def list_alarm(self) -> None:
+        """Send the list of active conditions: the one whose event was sent last."""
+        assert self._told is not None
+        alarms = [replace(self._told, phase=AlarmPhase.CHANGE)]
+        with self._lock:
+            body = self._signed(
+                lambda header: origin.encode_batch(
+                    replace(header, lists_active=True), alarms=alarms
+                ),
+                items=1,
+            )
+            self._post("/origin", body, ORIGIN)
 
     def second(self) -> None:
         """Make and send the next second."""

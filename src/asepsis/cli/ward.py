@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 from cyclopts import App, Parameter
 from rich.console import Group
@@ -31,6 +31,7 @@ STYLES: Final = {
     "medium": "bold black on yellow",
     "low": "bold black on cyan",
 }
+STYLE_UNKNOWN: Final = "italic"
 SYMBOLS: Final = {"high": "!!!", "medium": "!!", "low": "!"}
 GROUPS: Final = {
     "ecg": "green",
@@ -103,7 +104,7 @@ def take(model: WardModel, stream: WardStream, timeout_s: float) -> Told | None:
 
 
 def follow(model: WardModel, stream: WardStream) -> Iterator[dict[str, Any]]:
-    """Yield what happens, for scripts: live, dark, values, blank and alarm."""
+    """Yield what happens, for scripts: live, dark, values, blank, alarm and alarms."""
     was_dark: str | None = "connecting"
     while True:
         told = take(model, stream, LOOK_S)
@@ -118,6 +119,8 @@ def follow(model: WardModel, stream: WardStream) -> Iterator[dict[str, Any]]:
             yield {"event": "blank", **told.data}
         elif told is not None and told.event == "alarm":
             yield {"event": "alarm", **told.data}
+        elif told is not None and told.event == "alarms":
+            yield {"event": "alarms", **told.data}
         elif told is not None and told.event == "numerics":
             yield {"event": "values", "device": told.data["device"], "values": _values(model, told)}
 
@@ -223,18 +226,38 @@ def cells(device: Device) -> list[Cell]:
     return made
 
 
-def conditions(device: Device) -> list[tuple[str, str]]:
-    """Return priority and words of what is wrong, most urgent first."""
+class Condition(NamedTuple):
+    """One alarm condition of a tile.
+
+    Attributes:
+        priority: `high`, `medium` or `low`.
+        words: What is wrong.
+        unknown: Since when nobody knows whether it is still active; empty while it is known.
+    """
+
+    priority: str
+    words: str
+    unknown: str = ""
+
+
+def conditions(device: Device) -> list[Condition]:
+    """Return what is wrong, most urgent first, what is known before what is not."""
     found = [
-        (a["priority"], ("TECHNICAL " if a["kind"] == "technical" else "") + _words(a))
+        Condition(
+            a["priority"],
+            ("TECHNICAL " if a["kind"] == "technical" else "") + _words(a),
+            ""
+            if a["unknown_since_ms"] is None
+            else f"unknown since {_clock(a['unknown_since_ms'])}",
+        )
         for a in device.alarms.values()
     ]
     connection = device.facts.get("connection", "live")
     hub_said_so = any(a["found_by"] == "hub" for a in device.alarms.values())
     if connection in ABSENT and not (connection == "silent" and hub_said_so):
         priority = "low" if connection == "never" else "high"
-        found.append((priority, f"TECHNICAL {ABSENT[connection]}"))
-    return sorted(found, key=lambda each: PRIORITIES.index(each[0]))
+        found.append(Condition(priority, f"TECHNICAL {ABSENT[connection]}"))
+    return sorted(found, key=lambda each: (PRIORITIES.index(each.priority), bool(each.unknown)))
 
 
 def _words(alarm: dict[str, Any]) -> str:
@@ -282,11 +305,14 @@ def _numbers(device: Device) -> Text:
 
 def _conditions(device: Device) -> Text:
     text = Text()
-    for priority, words in conditions(device):
+    for priority, words, unknown in conditions(device):
         if text:
             text.append("\n")
-        line = f" {SYMBOLS[priority]} {priority.upper()} {words} "
-        text.append(line, style=STYLES[priority])
+        if unknown:
+            text.append(f" ? {priority.upper()} {words}, {unknown} ", style=STYLE_UNKNOWN)
+        else:
+            line = f" {SYMBOLS[priority]} {priority.upper()} {words} "
+            text.append(line, style=STYLES[priority])
     return text
 
 

@@ -1,9 +1,11 @@
 """The ward view in Chromium, before a real hub and beds that really sign."""
 
+import re
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -153,6 +155,39 @@ def test_an_alarm_has_colour_symbol_and_word_and_ends(ward: LiveWard, page: Page
     assert one.locator(".cell[data-cell='HR']").get_attribute("data-priority") == "high"
     assert "high priority: Heart rate" in page.locator("[role=log]").inner_text()
     assert "1 high" in page.inner_text(".ward-status")
+    bed.alarm(AlarmPhase.END, "Heart rate above high limit", condition=condition)
+    until(lambda: banner.count() == 0, seconds=2)
+
+
+def test_conditions_of_a_silent_device_are_unknown_until_its_next_list(
+    ward: LiveWard, page: Page
+) -> None:
+    """Goal: on the tile and on the page of the device; REQ-ALM-017."""
+    three, bed = tile(page, 3), ward.beds[3]
+    condition = bed.alarm(AlarmPhase.ONSET, "Heart rate above high limit")
+    banner = three.locator(".banner", has_text="Heart rate above")
+    until(
+        lambda: banner.count() and banner.get_attribute("data-kind") == "physiological", seconds=2
+    )
+    bed.paused = True
+    until(lambda: banner.get_attribute("data-kind") == "unknown", seconds=5)
+    words = banner.inner_text().split("\n")
+    assert words[:2] == ["?", "HIGH"]
+    assert re.match(r"unknown since \d\d:\d\d:\d\d\b", words[3])
+    assert three.locator(".cell[data-cell='HR']").get_attribute("data-priority") == ""
+    assert three.get_attribute("data-kind") == "technical"
+    assert "1 unknown" in page.inner_text(".ward-status")
+    machine = page.context.new_page()
+    machine.goto(f"{ward.base}/devices/{quote(device_name(3), safe='')}")
+    row = machine.locator(".alarms .alarm", has_text="Heart rate above")
+    assert "unknown since" in row.inner_text()
+    bed.paused = False
+    until(lambda: cell(three, "HR") != BLANK, seconds=5)
+    assert banner.get_attribute("data-kind") == "unknown"
+    bed.list_alarm()
+    until(lambda: banner.get_attribute("data-kind") == "physiological", seconds=3)
+    until(lambda: "unknown since" not in row.inner_text(), seconds=4)
+    machine.close()
     bed.alarm(AlarmPhase.END, "Heart rate above high limit", condition=condition)
     until(lambda: banner.count() == 0, seconds=2)
 

@@ -131,6 +131,26 @@ def test_scripts_are_told_values_alarms_and_blanks(ward: LiveWard, lines: Lines)
     ward.beds[1].withheld = set()
 
 
+def test_conditions_of_a_silent_device_are_unknown(ward: LiveWard, lines: Lines) -> None:
+    """Goal: neither as active nor gone, for scripts and on the screen; REQ-ALM-017."""
+    lines.wait_for("live", seconds=START_S)
+    bed = ward.beds[3]
+    condition = bed.alarm(AlarmPhase.ONSET, "Heart rate above high limit")
+    onset = lines.wait_for("alarm", seconds=3, device=bed.name)
+    assert onset["unknown_since_ms"] is None
+    bed.paused = True
+    told = lines.wait_for("alarms", seconds=5, device=bed.name)
+    found = {alarm["found_by"]: alarm["unknown_since_ms"] for alarm in told["active"]}
+    assert found["hub"] is None
+    assert abs(found["device"] / 1_000 - time.time()) < 5
+    shown = " ".join(once(ward, "clara").stdout.split())
+    assert "unknown since" in shown
+    bed.paused = False
+    bed.alarm(AlarmPhase.END, "Heart rate above high limit", condition=condition)
+    told = lines.wait_for("alarms", seconds=5, device=bed.name)
+    assert all(alarm["found_by"] == "hub" for alarm in told["active"])
+
+
 @pytest.mark.alone
 def test_an_outage_is_dark_and_what_ended_in_it_is_past(ward: LiveWard, lines: Lines) -> None:
     """Goal: dark with the moment, live after the return, and nothing ended told as active."""

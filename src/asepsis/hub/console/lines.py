@@ -56,6 +56,7 @@ class AlarmLine:
         found_by_hub: Whether the hub found it, and not the device.
         signals: What the device's signals do, if they are not simply on.
         at_ns: When, nanoseconds since 1970.
+        unknown_since_ns: Since when nobody knows whether it is still active; None if that is known.
     """
 
     priority: str
@@ -65,6 +66,7 @@ class AlarmLine:
     found_by_hub: bool
     signals: str
     at_ns: int
+    unknown_since_ns: int | None = None
 
 
 _STATES: Final = {
@@ -111,8 +113,14 @@ def state_word(state: ClinicalState | None, *, present: bool) -> Word:
     return word if present else Word(f"{word.text} when last heard", "warn")
 
 
-def alarm_line(notice: AlarmNotice) -> AlarmLine:
-    """Return an alarm event as a page shows it."""
+def alarm_line(notice: AlarmNotice, *, unknown_since_ns: int | None = None) -> AlarmLine:
+    """Return an alarm event as a page shows it.
+
+    Args:
+        notice: The event.
+        unknown_since_ns: For an active condition, since when what the device told may have changed
+            unseen; what the hub found it knows.
+    """
     event = notice.event
     return AlarmLine(
         priority=event.priority.name.lower(),
@@ -122,10 +130,26 @@ def alarm_line(notice: AlarmNotice) -> AlarmLine:
         found_by_hub=notice.assurance is None,
         signals=_SIGNALS[event.inactivation],
         at_ns=notice.device_time_ns,
+        unknown_since_ns=None if notice.assurance is None else unknown_since_ns,
     )
 
 
-def by_urgency(notices: Sequence[AlarmNotice]) -> tuple[AlarmLine, ...]:
-    """Return conditions, the most urgent first, of one priority the newest first."""
-    ordered = sorted(notices, key=lambda n: (n.event.priority, -n.device_time_ns))
-    return tuple(alarm_line(notice) for notice in ordered)
+def by_urgency(
+    notices: Sequence[AlarmNotice], *, unknown_since_ns: int | None
+) -> tuple[AlarmLine, ...]:
+    """Return the active conditions of a device, the most urgent first.
+
+    Args:
+        notices: The newest event of each.
+        unknown_since_ns: Since when what the device told may have changed unseen, nanoseconds since
+            1970; None if it is known. Of one priority the known stand first, then the newest.
+
+    Source: REQ-ALM-017.
+    """
+
+    def rank(notice: AlarmNotice) -> tuple[int, bool, int]:
+        unknown = unknown_since_ns is not None and notice.assurance is not None
+        return notice.event.priority, unknown, -notice.device_time_ns
+
+    ordered = sorted(notices, key=rank)
+    return tuple(alarm_line(notice, unknown_since_ns=unknown_since_ns) for notice in ordered)

@@ -27,6 +27,7 @@ from asepsis.hub.console.live_model import (
 )
 from asepsis.hub.console.live_rules import WardQuery
 from asepsis.hub.console.live_track import Batch, Track
+from asepsis.hub.delivery.rules import ALARMS_UNKNOWN
 
 VIEWERS_MAX: Final = 200
 FLUSH_S: Final = 0.04
@@ -116,6 +117,9 @@ class WardFeed:
         for channel in touched:
             own = [n for n in notices if n.device in channel.devices]
             channel.append(self._told(own, position))
+            for name in sorted({n.device for n in own if n.cause == ALARMS_UNKNOWN}):
+                # They became unknown, or known again: each is told anew, with that.
+                channel.append(self._active(name))
             self._flush(channel)
 
     # -- What else happens ------------------------------------------------------------------
@@ -319,11 +323,17 @@ class WardFeed:
         if values:
             wall_ns = track.last_wall_ns or 0
             parts.append(events.numerics(name, values, received_at_ns=wall_ns))
-        active = self._alarms.active({name})
-        parts.append(
-            events.alarms(name, [(n, track.source_label(n.event.source_handle)) for n in active])
-        )
+        parts.append(self._active(name))
         return b"".join(parts)
+
+    def _active(self, name: str) -> bytes:
+        track = self._track(name)
+        active = self._alarms.active({name})
+        return events.alarms(
+            name,
+            [(n, track.source_label(n.event.source_handle)) for n in active],
+            unknown_since_ns=self._alarms.unknown_since(name),
+        )
 
     def _device(self, track: Track) -> bytes:
         facts = self._devices.facts(track.name)

@@ -184,14 +184,28 @@ def alarm(notice: AlarmNotice, *, position: int | None, source: str, past: bool 
     )
 
 
-def alarms(name: str, active: Sequence[tuple[AlarmNotice, str]]) -> bytes:
-    """Write every active condition of a device; it replaces what was told before."""
-    found = [_alarm(notice, source) for notice, source in active]
+def alarms(
+    name: str, active: Sequence[tuple[AlarmNotice, str]], *, unknown_since_ns: int | None
+) -> bytes:
+    """Write every active condition of a device; it replaces what was told before.
+
+    Args:
+        name: The device.
+        active: The last event of each condition, and the label of its metric.
+        unknown_since_ns: Since when the conditions that the device told may have changed unseen,
+            wall time in nanoseconds since 1970; None if they are known.
+
+    Source: REQ-ALM-017.
+    """
+    since_ms = unknown_since_ns // MS_NS if unknown_since_ns is not None else None
+    found = [_alarm(notice, source, unknown_since_ms=since_ms) for notice, source in active]
     return event("alarms", {"device": name, "active": found})
 
 
-def _alarm(notice: AlarmNotice, source: str) -> dict[str, object]:
-    what = notice.event
+def _alarm(
+    notice: AlarmNotice, source: str, *, unknown_since_ms: int | None = None
+) -> dict[str, object]:
+    what, own = notice.event, notice.assurance is None
     return {
         "id": what.condition_id.hex(),
         "phase": what.phase.name.lower(),
@@ -204,7 +218,9 @@ def _alarm(notice: AlarmNotice, source: str) -> dict[str, object]:
         "text": _shown(what.text),
         "source": source,
         "handle": what.source_handle,
-        "found_by": "hub" if notice.assurance is None else "device",
+        "found_by": "hub" if own else "device",
+        # What the hub found it knows.
+        "unknown_since_ms": None if own else unknown_since_ms,
         "assurance": notice.assurance.value if notice.assurance else None,
         "wall_ms": notice.received_at_ns // MS_NS,
     }

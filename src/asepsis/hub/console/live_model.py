@@ -132,6 +132,10 @@ class Alarms(Protocol):
         """Return the last event of every active alarm condition of some devices."""
         ...
 
+    def unknown_since(self, device: str) -> int | None:
+        """Return since when a device's active conditions may have changed unseen, None if not."""
+        ...
+
     def history(
         self, devices: Container[str], after: int, *, through: int
     ) -> AsyncIterator[tuple[int, Sequence[AlarmNotice]]]:

@@ -136,7 +136,10 @@ def _line(console: Services, summary: DeviceSummary, active: Sequence[AlarmNotic
         state=state_word(console.presence.clinical_state(name), present=present),
         place="" if placed is None else placed.place.label(),
         fixed=placed is not None and placed.fixed,
-        alarms=by_urgency([notice for notice in active if notice.device == name]),
+        alarms=by_urgency(
+            [notice for notice in active if notice.device == name],
+            unknown_since_ns=console.alarms.unknown_since(name),
+        ),
     )
 
 

@@ -37,6 +37,10 @@ class Alarms(Protocol):
         """Return the newest event of every active condition of some devices."""
         ...
 
+    def unknown_since(self, device: str) -> int | None:
+        """Return since when a device's active conditions may have changed unseen, None if not."""
+        ...
+
     def history(
         self, devices: Container[str], after: int, *, through: int
     ) -> AsyncGenerator[tuple[int, Sequence[AlarmNotice]]]:

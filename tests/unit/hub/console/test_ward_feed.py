@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Container, Coroutine, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
@@ -82,6 +83,7 @@ class Ward:
         self.connection = Connection.LIVE
         self.position = 0
         self.conditions: list[AlarmNotice] = []
+        self.unknown_ns: int | None = None
         self.log: list[tuple[int, AlarmNotice]] = []
         clocks = WardClocks(lambda: self.now_ns, lambda: self.now_ns)
         self.feed = WardFeed(self, self, self, clocks=clocks, stream="s")
@@ -99,6 +101,9 @@ class Ward:
 
     def active(self, devices: Container[str]) -> Sequence[AlarmNotice]:
         return tuple(notice for notice in self.conditions if notice.device in devices)
+
+    def unknown_since(self, device: str) -> int | None:
+        return self.unknown_ns if device == A else None
 
     async def history(
         self, devices: Container[str], after: int, *, through: int
@@ -330,6 +335,32 @@ async def test_after_a_reconnect_what_ended_meanwhile_is_told_as_past() -> None:
     assert of(screen.told, "alarms")[-1]["active"] == []
     task.cancel()
     await screen.close()
+
+
+@asynchronous
+async def test_conditions_of_a_silent_device_are_told_as_unknown_until_its_next_list() -> None:
+    """Goal: neither as plainly active nor gone, for who watches and who comes; REQ-ALM-017."""
+    ward = Ward()
+    ward.place(bed("1", confirmed(A, ADA)), bed("2", confirmed(B, BEA)))
+    own = replace(notice(A, AlarmPhase.ONSET), assurance=None, cause="alarms-unknown")
+    own = replace(own, event=replace(own.event, condition_id=b"\1" * 16))
+    ward.conditions = [notice(A, AlarmPhase.ONSET), notice(B, AlarmPhase.ONSET), own]
+    screen, task = await watching(ward)
+    assert {c["unknown_since_ms"] for t in of(screen.told, "alarms") for c in t["active"]} == {None}
+    ward.unknown_ns = 1_700_000_000 * SECOND_NS
+    ward.feed.alarms([own], 8)
+    since = {"device": 1_700_000_000_000, "hub": None}
+    late = Screen(ward)
+    for told in (await screen.read(), await late.read()):
+        last = [each for each in of(told, "alarms") if each["device"] == A][-1]
+        assert {c["found_by"]: c["unknown_since_ms"] for c in last["active"]} == since
+    ward.unknown_ns = None
+    ward.feed.alarms([replace(own, event=replace(own.event, phase=AlarmPhase.END))], 9)
+    told = of(await screen.read(), "alarms")
+    assert [c["unknown_since_ms"] for each in told for c in each["active"]] == [None, None]
+    task.cancel()
+    await screen.close()
+    await late.close()
 
 
 @asynchronous

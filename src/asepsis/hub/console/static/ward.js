@@ -152,8 +152,10 @@ function renderStatus(dark) {
   if (model.leftOut) {
     text = `${model.leftOut} beds are too many for one view: choose a ward`;
   } else if (dark === null) {
-    const counts = { high: 0, medium: 0, low: 0 };
-    for (const tile of tiles.values()) for (const c of tile.conditions) counts[c.priority] += 1;
+    const counts = { high: 0, medium: 0, low: 0, unknown: 0 };
+    for (const tile of tiles.values()) {
+      for (const c of tile.conditions) counts[c.unknown ? "unknown" : c.priority] += 1;
+    }
     const told = Object.entries(counts).filter(([, count]) => count);
     text = told.map(([word, count]) => `${count} ${word}`).join(", ");
     text = text ? `Alarm conditions: ${text}` : "No alarm condition";

@@ -1,5 +1,7 @@
 // Which numbers stand on a tile, and in which words. Pure.
 
+import { clockText } from "./ward_clock.js";
+
 const STATUS_WORDS = {
   questionable: "?",
   calibrating: "CAL",
@@ -30,7 +32,8 @@ export const CONNECTION_WORDS = {
 };
 
 // Returns the cells of one device in the order of their rank:
-// {key, label, name, group, unit, rank, text, mean, mark, blank, sinceWallMs, priority}.
+// {key, label, name, group, unit, rank, text, mean, mark, blank, sinceWallMs, priority, unknown};
+// `unknown` says that nobody knows whether the condition of that priority is still active.
 export function cellsOf(device) {
   const cells = new Map();
   const urgent = urgentHandles(device);
@@ -38,27 +41,34 @@ export function cellsOf(device) {
     const key = `${metric.group} ${metric.label}`;
     let cell = cells.get(key);
     if (!cell) {
-      cell = { key, metric, parts: new Map(), priority: "" };
+      cell = { key, metric, parts: new Map(), urgent: null };
       cells.set(key, cell);
     }
-    cell.priority = urgent.get(metric.handle) ?? cell.priority;
+    cell.urgent = urgent.get(metric.handle) ?? cell.urgent;
     if (metric.rank < cell.metric.rank) cell.metric = metric;
     if (!cell.parts.has(metric.part)) cell.parts.set(metric.part, partOf(device, metric.handle));
   }
   return [...cells.values()].map(write).sort((a, b) => a.rank - b.rank || (a.key < b.key ? -1 : 1));
 }
 
-// Returns the most urgent physiological condition of each metric that has one.
+// Returns the most urgent physiological condition of each metric that has one, known ones first.
 function urgentHandles(device) {
   const found = new Map();
-  for (const { handle, kind, priority } of device.alarms.values()) {
-    if (!handle || kind !== "physiological") continue;
-    const before = found.get(handle);
-    if (!before || PRIORITIES.indexOf(priority) < PRIORITIES.indexOf(before)) {
-      found.set(handle, priority);
-    }
+  for (const alarm of device.alarms.values()) {
+    if (!alarm.handle || alarm.kind !== "physiological") continue;
+    const urgent = { priority: alarm.priority, unknown: isUnknown(alarm) };
+    const before = found.get(alarm.handle);
+    if (!before || urgency(urgent) < urgency(before)) found.set(alarm.handle, urgent);
   }
   return found;
+}
+
+function urgency({ priority, unknown }) {
+  return PRIORITIES.indexOf(priority) + (unknown ? PRIORITIES.length : 0);
+}
+
+function isUnknown(alarm) {
+  return typeof alarm.unknown_since_ms === "number";
 }
 
 function partOf(device, handle) {
@@ -70,7 +80,7 @@ function partOf(device, handle) {
   return { text: value.text, mark, blank: false, sinceWallMs: null };
 }
 
-function write({ key, metric, parts, priority }) {
+function write({ key, metric, parts, urgent }) {
   const all = [...parts.values()];
   const pair = parts.has("sys") || parts.has("dia");
   const text = pair
@@ -78,7 +88,8 @@ function write({ key, metric, parts, priority }) {
     : (parts.get("") ?? parts.get("mean") ?? all[0]).text;
   return {
     key,
-    priority,
+    priority: urgent?.priority ?? "",
+    unknown: urgent?.unknown ?? false,
     label: metric.label,
     name: metric.name,
     group: metric.group,
@@ -110,6 +121,7 @@ export function conditionsOf(devices) {
   return found.sort(
     (a, b) =>
       PRIORITIES.indexOf(a.priority) - PRIORITIES.indexOf(b.priority) ||
+      Number(a.unknown) - Number(b.unknown) ||
       Number(a.technical) - Number(b.technical) ||
       b.wallMs - a.wallMs,
   );
@@ -118,18 +130,21 @@ export function conditionsOf(devices) {
 function words(device, alarm) {
   const meaning = alarm.label || "Alarm condition";
   const text = alarm.text || (alarm.source ? `${alarm.source}: ${meaning}` : meaning);
+  const unknown = isUnknown(alarm);
+  const signals = [INACTIVATION_WORDS[alarm.inactivation], alarm.latching ? "latching" : ""];
   return {
     id: `${device} ${alarm.id}`,
     device,
     priority: alarm.priority,
     technical: alarm.kind === "technical",
-    symbol: SYMBOLS[alarm.priority],
+    unknown,
+    symbol: unknown ? "?" : SYMBOLS[alarm.priority],
     word: PRIORITY_WORDS[alarm.priority],
     text,
     handle: alarm.handle,
-    note: [INACTIVATION_WORDS[alarm.inactivation], alarm.latching ? "latching" : ""]
-      .filter(Boolean)
-      .join(", "),
+    note: unknown
+      ? `unknown since ${clockText(alarm.unknown_since_ms)}`
+      : signals.filter(Boolean).join(", "),
     wallMs: alarm.wall_ms,
     hub: alarm.found_by === "hub",
   };
@@ -153,6 +168,7 @@ function absent(device, priority, text, state) {
     device,
     priority,
     technical: true,
+    unknown: false,
     symbol: SYMBOLS[priority],
     word: PRIORITY_WORDS[priority],
     text,

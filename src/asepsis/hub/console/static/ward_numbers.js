@@ -117,7 +117,7 @@ function fillCell(row, cell) {
   const [term, content] = row.children;
   row.dataset.group = cell.group;
   row.dataset.cell = cell.label;
-  row.dataset.priority = cell.priority;
+  row.dataset.priority = cell.unknown ? "" : cell.priority;
   row.dataset.span = cell.span;
   const pair = cell.text.includes("/") ? " pair" : "";
   const name = `cell ${cell.size}${pair}${cell.blank ? " blank" : ""}`;

@@ -119,9 +119,9 @@ export class Tile {
   _renderConditions() {
     const shown = this.conditions.slice(0, this.large ? BANNERS_LARGE : BANNERS);
     const more = this.conditions.length - shown.length;
-    const top = this.conditions[0];
+    const top = this.conditions.find((c) => !c.unknown) ?? this.conditions[0];
     this.root.dataset.priority = top ? top.priority : "none";
-    this.root.dataset.kind = top?.technical ? "technical" : "physiological";
+    this.root.dataset.kind = top ? kindOf(top) : "none";
     rows(this._banners, shown, bannerRow, fillBanner);
     if (more > 0) this._banners.lastChild.lastChild.textContent += ` +${more}`;
   }
@@ -157,10 +157,16 @@ function bannerRow() {
   return row;
 }
 
+// A condition that may have ended unseen never looks like an active one.
+function kindOf(condition) {
+  if (condition.unknown) return "unknown";
+  return condition.technical ? "technical" : "physiological";
+}
+
 function fillBanner(row, condition) {
   const [symbol, word, text, note] = row.children;
   row.dataset.priority = condition.priority;
-  row.dataset.kind = condition.technical ? "technical" : "physiological";
+  row.dataset.kind = kindOf(condition);
   say(symbol, condition.symbol);
   say(word, condition.technical ? `${condition.word} TECHNICAL` : condition.word);
   say(text, condition.text);

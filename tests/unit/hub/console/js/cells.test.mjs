@@ -76,6 +76,25 @@ test("the most urgent condition stands first, technical behind physiological", (
   assert.equal(cellsOf(state)[0].priority, "high");
 });
 
+test("a condition that may have ended unseen is neither active nor gone", () => {
+  const since = { unknown_since_ms: new Date(2026, 10, 22, 14, 2, 10).getTime() };
+  const state = device({
+    metrics: [HR],
+    alarms: [
+      alarm("a", "high", "physiological", { ...since, inactivation: "audio-paused" }),
+      alarm("b", "high", "technical", { unknown_since_ms: null, found_by: "hub" }),
+    ],
+  });
+  const [known, unknown] = conditionsOf([{ name: "n", state }]);
+  assert.deepEqual([known.text, known.unknown, known.symbol], ["b", false, "!!!"]);
+  assert.deepEqual([unknown.text, unknown.unknown, unknown.symbol], ["a", true, "?"]);
+  assert.equal(unknown.note, "unknown since 14:02:10");
+  const [cell] = cellsOf(state);
+  assert.deepEqual([cell.priority, cell.unknown], ["high", true]);
+  state.alarms.set("c", alarm("c", "low", "physiological"));
+  assert.deepEqual([cellsOf(state)[0].priority, cellsOf(state)[0].unknown], ["low", false]);
+});
+
 test("words come from the device; without them the meaning of the code stands there", () => {
   const coded = alarm("x", "low", "technical", { text: "", label: "Above high limit", source: "HR" });
   const [found] = conditionsOf([{ name: "n", state: device({ alarms: [coded] }) }]);
