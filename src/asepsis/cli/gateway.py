@@ -8,8 +8,7 @@ from cyclopts import App, Parameter
 from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import InputError
 from asepsis.core.model.identity import parse_system_name
-from asepsis.edge.gateway import app as process
-from asepsis.edge.gateway import confinement, enrolment, policy
+from asepsis.edge.gateway import confinement, enrolment, policy, supervision
 from asepsis.edge.gateway.settings import read_settings
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
@@ -22,9 +21,13 @@ SettingsFile = Annotated[Path, Parameter(help="Its settings; docs/reference/gate
 
 
 @app.default
-def gateway(*, settings: SettingsFile = SETTINGS) -> int:
-    """Run the gateway until it is told to stop."""
-    return process.main([str(settings)])
+@app.command
+def run(*, settings: SettingsFile = SETTINGS) -> int:
+    """Run every protocol family that the settings ask for, until told to stop.
+
+    Each family is a process of its own; one that ends is started anew.
+    """
+    return supervision.main(settings)
 
 
 @app.command

@@ -14,9 +14,11 @@ import resource
 import select
 import signal
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from asepsis.core.errors import NotPermitted
 from asepsis.edge.gateway.settings import MIB, Settings
 from asepsis.edge.sandbox import bubblewrap, landlock, seccomp
 from asepsis.edge.sandbox.broker import Address, Broker, BrokerClient
@@ -80,16 +82,17 @@ def preload() -> None:
         ctypes.CDLL("libgcc_s.so.1")
 
 
-def fork_broker(hospital: Hospital, *, connections: int) -> Dial:
+def fork_broker(hospital: Hospital, *, connections: int, peers: Sequence[Endpoint] = ()) -> Dial:
     """Start the process that connects to the hub for this one; call before secrets and threads.
 
     It ends with this process. If it ends before, this process gets SIGCHLD.
 
     Args:
-        hospital: The only two places that it connects to.
+        hospital: The two places of the hub that it connects to.
         connections: Connections that are kept.
+        peers: The only other places: what a person declared in the settings.
     """
-    endpoints = (hospital.clinical, hospital.enrolment)
+    endpoints = (hospital.clinical, hospital.enrolment, *peers)
     addresses = [Address(endpoint.host, endpoint.port) for endpoint in endpoints]
     broker = Broker(addresses, channels=connections + SPARE_CHANNELS)
     parent = os.getpid()
@@ -98,6 +101,8 @@ def fork_broker(hospital: Hospital, *, connections: int) -> Dial:
     client = BrokerClient(broker.hand_over())
 
     def dial(endpoint: Endpoint, timeout_s: float) -> socket.socket:
+        if endpoint not in endpoints:
+            raise NotPermitted(f"{endpoint.host} is no declared place")
         return client.dial(endpoints.index(endpoint), timeout_s=timeout_s)
 
     return dial

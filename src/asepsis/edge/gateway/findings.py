@@ -37,6 +37,7 @@ class Finding(StrEnum):
     SPOOL = "spool"
     HUB_AWAY = "hub-away"
     HUB_BACK = "hub-back"
+    FAMILY_ENDED = "family-ended"
 
 
 class Findings:

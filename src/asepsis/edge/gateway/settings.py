@@ -184,7 +184,7 @@ class Settings(_Section, frozen=True):
 
     Attributes:
         data: Folder of identity and spool; relative to the file's folder.
-        listeners: MLLP ports.
+        listeners: MLLP ports; without any the HL7 family does not run.
         peers: Senders; whoever is not listed is not served.
         device_segments: Networks in which clear text may be spoken at all.
         sealing: Where the spool's key comes from.
@@ -192,8 +192,8 @@ class Settings(_Section, frozen=True):
         spool: What waits here.
     """
 
-    listeners: Annotated[tuple[Listener, ...], msgspec.Meta(min_length=1, max_length=64)]
-    peers: Annotated[tuple[PeerEntry, ...], msgspec.Meta(min_length=1, max_length=4_096)]
+    listeners: Annotated[tuple[Listener, ...], msgspec.Meta(max_length=64)] = ()
+    peers: Annotated[tuple[PeerEntry, ...], msgspec.Meta(max_length=4_096)] = ()
     data: str = "."
     device_segments: tuple[Network, ...] = ()
     sealing: Sealing = Sealing()

@@ -80,7 +80,6 @@ def test_a_policy_that_contradicts_itself_is_an_operators_mistake(changes: dict[
 @pytest.mark.parametrize(
     "text",
     [
-        "",
         "unknown = 1",
         "[[listeners]]\nname = 'ward'\nhost = '::1'\nsurprise = 1\n",
         "[[peers]]\nname = 'Upper Case'\n",

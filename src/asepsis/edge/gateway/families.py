@@ -1,0 +1,55 @@
+"""The protocol families of a gateway, each a process of its own that confines itself.
+
+A family joins with one line in `FAMILIES`. Its module is started as `python -m <module>
+<gateway.toml>`, logs JSON lines on standard error, ends with 0 on SIGTERM, with `EXIT_CONFIG` for
+an operator's mistake, and with anything else to be started anew. What it reads of strangers it
+reads confined: see `confinement.py`. No family shares memory, a parser or a fate with another.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from asepsis.core.errors import ConfigError
+from asepsis.edge.gateway.settings import Settings
+
+EXIT_CONFIG: Final = 5
+"""How a family says that only a person can help it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One protocol family.
+
+    Attributes:
+        name: For people, reports and `families.json`.
+        module: What `python -m` starts.
+        wanted: Whether these settings ask for it.
+    """
+
+    name: str
+    module: str
+    wanted: Callable[[Settings], bool]
+
+
+FAMILIES: Final = (
+    Family(
+        name="hl7",
+        module="asepsis.edge.gateway.app",
+        wanted=lambda settings: bool(settings.listeners),
+    ),
+)
+
+
+def wanted(settings: Settings, families: tuple[Family, ...] = FAMILIES) -> tuple[Family, ...]:
+    """Return the families that the settings ask for, in the order of the table.
+
+    Raises:
+        ConfigError: None at all.
+    """
+    found = tuple(family for family in families if family.wanted(settings))
+    if not found:
+        raise ConfigError(
+            "the settings ask for no protocol family", hint="name [[listeners]] and [[peers]]"
+        )
+    return found
