@@ -125,6 +125,30 @@ def choose_id(ids: Sequence[PatientId], authorities: Sequence[str]) -> PatientId
     raise InputError("the patient has no identifier of an authority that this hub goes by")
 
 
+def claimed_patients(message: Message) -> tuple[tuple[PatientId, ...], ...]:
+    """Return the identifiers of each patient that any message names, in order, without judging.
+
+    A PID whose PID-3 is empty names nobody and is left out; one that cannot be read has no
+    identifier, so that nobody takes it for a patient it may not be.
+
+    Args:
+        message: Any message, an ORU^R01 as well as an ADT.
+
+    Source: HL7 v2.8.2 chapter 3.4.2.3 (PID-3).
+    """
+    found: list[tuple[PatientId, ...]] = []
+    for segment in message.segments("PID"):
+        if len(found) == PATIENTS_MAX:
+            break
+        if not segment.raw(3).strip(message.delimiters.encoding):
+            continue
+        try:
+            found.append(_ids(segment, 3))
+        except InputError:
+            found.append(())
+    return tuple(found)
+
+
 def _patients(message: Message) -> tuple[AdtPatient, ...]:
     """Group PID, PV1 and MRG by the PID that they follow."""
     groups: list[dict[str, Segment]] = []

@@ -1,0 +1,1 @@
+"""Whether a device sends what its model declares, and what follows where it does not. Pure."""
