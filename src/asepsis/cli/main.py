@@ -15,6 +15,7 @@ from asepsis.cli import (
     hub,
     people,
     places,
+    route,
     signer,
     ward,
 )
@@ -37,6 +38,7 @@ app.command(associations.app)
 app.command(places.app)
 app.command(device.app)
 app.command(gateway.app)
+app.command(route.app)
 app.command(ward.app)
 
 
