@@ -87,8 +87,9 @@ class JournalSettings(_Section, frozen=True):
         lanes: Budgets.
         reserve_bytes: Disk space kept back so that alerts go on when the disk is full.
         expire_every_s: Pause between two rounds of expiry.
-        linger_s: How long a group without alerts waits for company before its one sync; larger
-            groups cost less, and every acknowledgement but an alarm's takes that much longer.
+        linger_s: How long a group without alerts or HL7 v2 messages waits for company before its
+            one sync; larger groups cost less, and every other acknowledgement takes that much
+            longer.
     """
 
     lanes: Lanes = Lanes()

@@ -109,6 +109,7 @@ class Intake:
         wanted = set(lanes)
         self._limits = limits
         self._queues = {lane: _LaneQueue() for lane in Lane if lane in wanted}
+        self._hurried = [self._queues[lane] for lane in wanted & limits.hurried]
         self._moves: deque[Move] = deque()
         self._tasks: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
@@ -140,7 +141,8 @@ class Intake:
             queue.tickets.append(Ticket(self._arrivals, record, sink, token))
             queue.byte_count += len(record.body)
             self._waiting += 1
-            if self._idle or record.lane is Lane.ALERT or self._waiting == limits.group_records_max:
+            full = self._waiting == limits.group_records_max
+            if self._idle or full or record.lane in limits.hurried:
                 self._changed.notify()
 
     def move(self, move: Move) -> None:
@@ -210,13 +212,12 @@ class Intake:
             raise Unavailable("the journal is closed")
 
     def _may_linger(self) -> bool:
-        alerts = self._queues.get(Lane.ALERT)
         return not (
             self._closed
             or self._tasks
             or self._moves
             or self._waiting >= self._limits.group_records_max
-            or (alerts is not None and alerts.tickets)
+            or any(queue.tickets for queue in self._hurried)
         )
 
     def _linger(self) -> None:

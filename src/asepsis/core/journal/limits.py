@@ -44,8 +44,10 @@ class JournalLimits:
         group_bytes_max: Payload bytes per commit.
         queue_records_max: Records that may wait per lane.
         queue_bytes_max: Payload bytes that may wait per lane.
-        linger_s: How long a group without alerts waits for company, in seconds; a sender that is
-            alone does not wait.
+        linger_s: How long a group waits for company, in seconds; a sender that is alone does not
+            wait.
+        hurried: Lanes whose records wait for no company: an alert is urgent, and a record of
+            messages is a group already, whose gateway sends the next one after its receipt.
         gaps_max: Open gaps per account.
         reserve_bytes: Disk space kept back so that alerts go on when the disk is full; 0 for none.
         read_records_max: Most records one read returns.
@@ -60,6 +62,7 @@ class JournalLimits:
     queue_records_max: int = 4096
     queue_bytes_max: int = 32 * MIB
     linger_s: float = 0.01
+    hurried: frozenset[Lane] = frozenset({Lane.ALERT, Lane.MESSAGE})
     gaps_max: int = GAPS_MAX
     reserve_bytes: int = 16 * MIB
     read_records_max: int = 10_000

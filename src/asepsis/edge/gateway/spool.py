@@ -127,6 +127,7 @@ def open_journal(
         limits=JournalLimits(
             reserve_bytes=0,
             linger_s=settings.linger_s,
+            hurried=frozenset(),
             queue_records_max=QUEUE_RECORDS_MAX,
             queue_bytes_max=64 * MIB,
         ),

@@ -72,11 +72,14 @@ def test_a_full_queue_refuses_its_own_lane_only(make_record: Make) -> None:
         heavy.offer(make_record(2), SINK, None)
 
 
-def test_an_alert_ends_the_wait_for_company(make_journal: Make, make_record: Make) -> None:
-    """Goal: lingering never delays an alert; without it this test would take a minute."""
+@pytest.mark.parametrize("lane", [Lane.ALERT, Lane.MESSAGE])
+def test_what_hurries_ends_the_wait_for_company(
+    make_journal: Make, make_record: Make, lane: Lane
+) -> None:
+    """Goal: lingering delays no alert and no group of messages; else this would take a minute."""
     journal = make_journal(linger_s=60.0)
     waiting = journal.submit(make_record(1))
-    assert journal.submit(make_record(2, Lane.ALERT)).result(20).position == 1
+    assert journal.submit(make_record(2, lane)).result(20).position == 1
     assert waiting.result(20).position == 1
 
 

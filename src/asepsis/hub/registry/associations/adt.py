@@ -33,6 +33,9 @@ CONSUMER: Final = "hub:adt"
 RECORDS_MAX: Final = 64
 """Records read at once."""
 RETRY_S: Final = 1.0
+PACE_S: Final = 0.1
+"""Pause after a look: every look costs the journal a commit, however much it found."""
+_ADT: Final = b"ADT"
 _HEAD_BYTES: Final = 512
 """MSH-9 stands in the first 512 bytes; what has no ADT there is passed over unread."""
 
@@ -70,8 +73,11 @@ class AdtFollower:
         while True:
             end = tail.position  # Taken before the look, so nothing can fall between.
             try:
-                if not await self.step():
+                count = await self.step()
+                if not count:
                     await tail.beyond(end)
+                elif count < RECORDS_MAX:
+                    await asyncio.sleep(PACE_S)
             except TransientError as error:
                 log.info("ADT waits: %s", error)
                 await asyncio.sleep(RETRY_S)
@@ -97,6 +103,8 @@ class AdtFollower:
         Raises:
             TransientError: The store does not answer; what came before in the record may be done.
         """
+        if _ADT not in record.append.body:
+            return  # Nearly every record: observations only, of which nothing need be cut apart.
         try:
             entries = decode(
                 record.append.kind, record.append.body, sequence=record.append.sequence
@@ -105,7 +113,7 @@ class AdtFollower:
             self._counts["unreadable"] += 1
             return
         for entry in entries:
-            if b"ADT" in entry.body[:_HEAD_BYTES]:
+            if _ADT in entry.body[:_HEAD_BYTES]:
                 await self._apply(record, entry)
 
     async def status(self) -> object:
