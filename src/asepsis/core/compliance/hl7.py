@@ -102,14 +102,14 @@ class Hl7Judge:
                 return
             if kind != b"NM":
                 continue
-            mdc_code = _mdc(code, component)
+            mdc_code = mdc_code_of(code, component)
             if mdc_code is None:
                 yield self._found(Rule.CODE, "no code of MDC", f"OBX[{row}]-3")
                 continue
             number, readable = _number(value)
             if not readable:
                 yield self._found(Rule.RANGE, "not a number", f"OBX[{row}]-5")
-            for found in self.values.value(mdc_code, _unit(unit, component), number):
+            for found in self.values.value(mdc_code, unit_of(unit, component), number):
                 at = fields.OF_VALUE.get(found.rule, 5)
                 yield Finding(found.rule, found.severity, found.reason, f"OBX[{row}]-{at}")
 
@@ -181,7 +181,7 @@ def _text(header: Header, number: int) -> str:
         return "?"
 
 
-def _mdc(raw: bytes, component: bytes) -> int | None:
+def mdc_code_of(raw: bytes, component: bytes) -> int | None:
     """Return the MDC code of OBX-3, from its first or its alternate triplet."""
     parts = raw.split(component)
     for start in (0, 3):
@@ -193,7 +193,7 @@ def _mdc(raw: bytes, component: bytes) -> int | None:
     return None
 
 
-def _unit(raw: bytes, component: bytes) -> str:
+def unit_of(raw: bytes, component: bytes) -> str:
     """Return OBX-6 as UCUM; `UNKNOWN_UNIT` where it is neither MDC nor UCUM."""
     identifier, _, system = (*raw.split(component)[:3], b"", b"", b"")[:3]
     if system == _MDC and identifier.isdigit() and len(identifier) <= 10:
