@@ -15,6 +15,7 @@ from typing import Final
 
 import load
 from asepsis.core.mapping.fhir_numeric import Origin, numeric_to_observation
+from asepsis.core.mapping.fhir_time import to_instant
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.wire import origin
 from asepsis.core.wire.fhir import Bundle, BundleEntry
@@ -166,7 +167,9 @@ def _bundles(body: bytes) -> Callable[[], tuple[int, bytes, bytes]]:
     def make() -> tuple[int, bytes, bytes]:
         nonlocal sequence
         sequence += 1
-        return sequence, body, numbered(1, sequence)
+        # What is not of now would be refused: the lane is for what is.
+        made = b'{"timestamp":"%s",' % to_instant(time.time_ns()).encode()
+        return sequence, made + body[1:], numbered(1, sequence)
 
     return make
 

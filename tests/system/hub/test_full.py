@@ -9,6 +9,8 @@ import httpx
 import pytest
 from hub_ward import CONSUMER, GATEWAY, SIGNING, UNSIGNED, Ward, make_ward
 
+from asepsis.core.mapping.fhir_time import to_instant
+
 BATCH = {"Content-Type": "application/vnd.asepsis.origin-batch"}
 SMALL_VITALS = """
 [journal]
@@ -35,7 +37,7 @@ def alarm(ward: Ward, sequence: int) -> int:
         "latching": False,
         "inactivation": "none",
         "mdcCode": 196_652,
-        "at": "2026-01-01T00:00:00Z",
+        "at": to_instant(time.time_ns()),
     }
     document = {"device": UNSIGNED, "events": [event]}
     return ward.client(GATEWAY).post("/alerts", json=document, headers=headers).status_code

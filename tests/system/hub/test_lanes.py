@@ -10,6 +10,7 @@ import pytest
 from hub_ward import CONSUMER, GATEWAY, OTHER, SIGNING, UNSIGNED, Ward
 
 from asepsis.core.mapping.fhir_numeric import Origin, device_key, numeric_to_observation
+from asepsis.core.mapping.fhir_time import to_instant
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.wire.fhir import Bundle, BundleEntry
 from asepsis.core.wire.fhir_codec import encode
@@ -155,7 +156,7 @@ def test_messages_come_from_gateways_only(ward: Ward) -> None:
 
 def test_alarm_documents_of_declared_devices(ward: Ward) -> None:
     gateway = ward.client(GATEWAY)
-    document = {"device": UNSIGNED, "events": [ONSET]}
+    document = json.loads(alarms(ONSET))
     headers = numbered(ALARM, 1)
     assert gateway.post("/alerts", json=document, headers=headers).status_code == 201
     for device, wanted in ((SIGNING, 403), (OTHER, 403), ("nobody", 403)):
@@ -224,7 +225,8 @@ def test_a_used_number_never_acknowledges_other_bytes(ward: Ward) -> None:
 
 
 def alarms(*entries: dict[str, Any]) -> bytes:
-    return json.dumps({"device": UNSIGNED, "events": list(entries)}).encode()
+    now = {"at": to_instant(time.time_ns())}
+    return json.dumps({"device": UNSIGNED, "events": [each | now for each in entries]}).encode()
 
 
 def test_metadata_is_a_capability_statement(ward: Ward) -> None:

@@ -11,6 +11,8 @@ import msgspec
 import pytest
 from hub_ward import CONSUMER, GATEWAY, OTHER, SIGNING, UNSIGNED, Ward
 
+from asepsis.core.mapping.fhir_time import to_instant
+
 BATCH = {"Content-Type": "application/vnd.asepsis.origin-batch"}
 WAVES = {"Content-Type": "application/vnd.asepsis.waveform"}
 ALARM = {"Content-Type": "application/vnd.asepsis.alarm+json", "Asepsis-Epoch": "1"}
@@ -43,7 +45,7 @@ def alarm(number: int, phase: str) -> bytes:
                     "latching": False,
                     "inactivation": "none",
                     "mdcCode": 196_652,
-                    "at": "2026-01-01T00:00:00Z",
+                    "at": to_instant(time.time_ns()),
                     "text": "ASYSTOLE",
                 }
             ],

@@ -46,9 +46,13 @@ def oru(value: int, *, device: str = UNSIGNED, ago_s: float = 0) -> bytes:
 
 
 def group(
-    sequence: int, *bodies: bytes, age_ms: int = 0, devices: tuple[str, ...] = (UNSIGNED,)
+    sequence: int,
+    *bodies: bytes,
+    age_ms: int = 0,
+    devices: tuple[str, ...] = (UNSIGNED,),
+    held_ns: int = 0,
 ) -> BatchGroup:
-    findings = MessageFindings(peer(*devices), 0, time.time_ns(), Found.CLEARTEXT)
+    findings = MessageFindings(peer(*devices), 0, time.time_ns() - held_ns, Found.CLEARTEXT)
     return BatchGroup(sequence, age_ms, encode_group([(findings, body) for body in bodies]))
 
 
@@ -111,7 +115,7 @@ def test_malformed_batches_store_nothing(ward: Ward) -> None:
 
 
 def test_only_current_values_of_declared_devices_are_live(ward: Ward) -> None:
-    """Goal: late in the gateway, old by its own time, another's device: recorded, never shown."""
+    """Goal: late in the gateway or after it, old, another's device: recorded, never shown."""
     client = ward.client(GATEWAY)
     with watching(ward, UNSIGNED, OTHER, SIGNING) as view:
         for sequence, one in enumerate(
@@ -122,6 +126,7 @@ def test_only_current_values_of_declared_devices_are_live(ward: Ward) -> None:
                 group(0, oru(64), age_ms=AGE_UNKNOWN_MS),
                 group(0, oru(65, device=OTHER), devices=(OTHER,)),
                 group(0, oru(66, device=SIGNING), devices=(SIGNING,)),
+                group(0, oru(68, ago_s=4.5), held_ns=4_500_000_000),
                 group(0, oru(67)),
             ),
             21,

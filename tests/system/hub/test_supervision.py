@@ -10,6 +10,7 @@ from hub_ward import GATEWAY, SIGNING, UNSIGNED, Ward
 from test_lanes import ALARM, BATCH, FHIR, ONSET, bundle, numbered
 from watching import View, watching
 
+from asepsis.core.mapping.fhir_time import to_instant
 from asepsis.core.model.alarm import AlarmEvent, AlarmPhase
 from asepsis.hub.opening import open_kek, open_store
 from asepsis.hub.settings import read_settings
@@ -165,7 +166,8 @@ def test_a_device_that_returns_brings_the_present(
 
 
 def document(number: int, phase: str) -> bytes:
-    event = ONSET | {"conditionId": f"00000000-0000-4000-8000-{number:012x}", "phase": phase}
+    about = {"conditionId": f"00000000-0000-4000-8000-{number:012x}", "phase": phase}
+    event = ONSET | about | {"at": to_instant(time.time_ns())}
     return msgspec.json.encode({"device": UNSIGNED, "events": [event]})
 
 
@@ -181,13 +183,19 @@ def test_late_alarm_documents_are_history(ward: Ward, view: View) -> None:
     assert post("/alerts", 4, document(4, "onset")).status_code == 201
     view.wait(lambda told: told["condition_id"].endswith("04"))
     assert post("/late", 2, document(1, "end")).status_code == 201
-    assert post("/late", 3, document(3, "onset")).status_code == 201
-    assert post("/late", 3, document(3, "onset")).status_code == 200
+    late = document(3, "onset")
+    assert post("/late", 3, late).status_code == 201
+    assert post("/late", 3, late).status_code == 200
     view.wait(lambda told: told["phase"] == "end" and told["condition_id"].endswith("01"))
     time.sleep(0.2)
     phases = [phase for phase, device, _ in view.alarms() if device == UNSIGNED]
     assert phases == ["onset", "onset", "end"]
-    listed = {"device": UNSIGNED, "events": [], "listsActive": True}
+    listed = {
+        "device": UNSIGNED,
+        "events": [],
+        "listsActive": True,
+        "madeAt": to_instant(time.time_ns()),
+    }
     assert post("/alerts", 5, msgspec.json.encode(listed)).status_code == 201
     view.wait(lambda told: told["phase"] == "end" and told["condition_id"].endswith("04"))
 

@@ -109,6 +109,19 @@ def document_to_alarms(document: AlarmDocument) -> Mapped[TimedAlarms]:
     return Mapped(TimedAlarms(start_ns=start_ns, events=tuple(events)), tuple(losses))
 
 
+def made_ns(document: AlarmDocument) -> int:
+    """Return when a document was made, nanoseconds since 1970; else the time of its last event.
+
+    Raises:
+        InputError: No such time.
+
+    Source: REQ-ALM-021.
+    """
+    if document.made_at:
+        return from_date_time(document.made_at)
+    return max(from_date_time(entry.at) for entry in document.events)
+
+
 def _event(entry: AlarmEntry, offset_ms: int, losses: list[str]) -> AlarmEvent:
     if offset_ms > _OFFSET_MS_MAX:
         raise InputError("alarm events of one document are over 65 s apart")

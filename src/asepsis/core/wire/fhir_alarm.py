@@ -72,11 +72,14 @@ class AlarmDocument(
         events: 1 to `EVENTS_MAX`, in the order in which they happened.
         lists_active: The events are no events but the list of every active alarm condition, each
             once and as a change; it may be empty (REQ-ALM-014).
+        made_at: When the document was made, by the device's clock; a list must say it, events are
+            else of the time of the latest (REQ-ALM-021).
     """
 
     device: Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARS_MAX)]
     events: tuple[AlarmEntry, ...]
     lists_active: bool = False
+    made_at: Instant | msgspec.UnsetType = msgspec.UNSET
 
 
 _DECODER: Final = msgspec.json.Decoder(AlarmDocument)
@@ -97,7 +100,8 @@ def decode_alarms(data: bytes) -> AlarmDocument:
     Raises:
         LimitExceeded: Over `BYTES_MAX` bytes, `EVENTS_MAX` events or `TEXT_BYTES_MAX` of text.
         InputError: Not UTF-8, not JSON, a missing or unknown field, a word that is not one of
-            IEC 60601-1-8, or a list that holds an onset, an end or a condition twice.
+            IEC 60601-1-8, or a list that holds an onset, an end or a condition twice, or does not
+            say when it was made.
 
     Source: IEC 60601-1-8; REQ-ALM-001 to 005.
     """
@@ -113,7 +117,7 @@ def decode_alarms(data: bytes) -> AlarmDocument:
     except (msgspec.DecodeError, UnicodeError) as error:
         raise InputError("alarm document is not UTF-8 JSON") from error
     if document.lists_active:
-        _require_list(document.events)
+        _require_list(document)
     elif not texts:
         raise LimitExceeded(f"an alarm document has 1 to {EVENTS_MAX} events")
     if len(texts) > EVENTS_MAX:
@@ -123,7 +127,10 @@ def decode_alarms(data: bytes) -> AlarmDocument:
     return document
 
 
-def _require_list(entries: tuple[AlarmEntry, ...]) -> None:
+def _require_list(document: AlarmDocument) -> None:
+    entries = document.events
+    if document.made_at is msgspec.UNSET:
+        raise InputError("a list of active conditions says when it was made, see `$.madeAt`")
     if any(entry.phase != "change" for entry in entries):
         raise InputError("a list of active alarm conditions holds the onset or end of one")
     if len({entry.condition_id for entry in entries}) != len(entries):

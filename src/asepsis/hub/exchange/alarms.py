@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from asepsis.core.journal.ports import Append, Link, Outcome, Receipt
+from asepsis.core.mapping.alarm_document import made_ns
 from asepsis.core.model.alarm import AlarmNotice
 from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.wire.fhir_alarm import AlarmDocument, decode_alarms
@@ -15,6 +16,7 @@ from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
 from asepsis.hub.exchange import rules
 from asepsis.hub.exchange.active import Place
+from asepsis.hub.exchange.claimed import Claim
 from asepsis.hub.exchange.intake import Accepted, Intake
 from asepsis.hub.exchange.notices import of_document
 
@@ -67,8 +69,15 @@ class AlarmLane:
             received_at_ns=received_at_ns,
         )
         place = Place(principal.name, epoch, sequence)
-        if not late and not document.lists_active:
-            await self._require_live(document.device, place)
+        claim = Claim(
+            account=Account.FHIR,
+            producer=principal.name,
+            device=document.device,
+            epoch=epoch,
+            made_ns=made_ns(document),
+        )
+        if not late and not await self.intake.is_repeated(Account.FHIR, place):
+            self._require_live(document, place, claim)
         accepted = await self.intake.store(
             Append(
                 lane=_lane(document, late=late),
@@ -87,9 +96,17 @@ class AlarmLane:
             self._follow(document, notices, accepted, place)
         return accepted.receipt
 
-    async def _require_live(self, device: str, place: Place) -> None:
-        if not await self.intake.is_repeated(Account.FHIR, place):
-            self.intake.require_before_list(device, place)
+    def _require_live(self, document: AlarmDocument, place: Place, claim: Claim) -> None:
+        """Refuse what is history, before it can reach a receiver of the lane.
+
+        Raises:
+            Conflict: Held back, or its events are older than the newest list.
+
+        Source: REQ-OBS-014, REQ-ALM-016.
+        """
+        self.intake.claimed.require_current(claim)
+        if not document.lists_active:
+            self.intake.require_before_list(document.device, place)
 
     def _follow(
         self,

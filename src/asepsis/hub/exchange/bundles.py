@@ -17,6 +17,7 @@ from asepsis.core.mapping.fhir_numeric import (
     effective_ns,
     observation_to_numerics,
 )
+from asepsis.core.mapping.fhir_time import from_date_time
 from asepsis.core.model.identity import Assurance, DeviceId, PrincipalKind
 from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.model.observation import Observation as LiveObservation
@@ -25,9 +26,11 @@ from asepsis.core.wire.fhir_codec import decode_bundle
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
 from asepsis.hub.exchange import rules
+from asepsis.hub.exchange.active import Place as RecordPlace
+from asepsis.hub.exchange.claimed import Claim
 from asepsis.hub.exchange.intake import Accepted, Intake
 from asepsis.hub.exchange.signed import SignedLane
-from asepsis.hub.exchange.window import Place
+from asepsis.hub.exchange.window import LAG_NS_MAX, Place
 
 KIND: Final = "fhir-bundle"
 URI_SYSTEM: Final = "urn:ietf:rfc:3986"
@@ -47,6 +50,28 @@ class BundleNumerics:
     def observations(self) -> Sequence[LiveObservation]:
         """Return the observations."""
         return self.built
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An unsigned bundle: bytes, values, number, and when it was made, if it says so."""
+
+    body: bytes
+    observations: Sequence[Observation]
+    numbering: tuple[int, int]
+    made_ns: int | None
+
+    def claim(self, producer: str, device: str) -> Claim | None:
+        """Return when it was made; None if it says no time, and so renews nothing."""
+        if self.made_ns is None:
+            return None
+        return Claim(
+            account=Account.FHIR,
+            producer=producer,
+            device=device,
+            epoch=self.numbering[0],
+            made_ns=self.made_ns,
+        )
 
 
 @dataclass(slots=True)
@@ -95,9 +120,10 @@ class BundleLane:
             return await self._beside_batch(principal, device, bundle, observations, body)
         if numbering is None:
             raise InputError("the headers Asepsis-Epoch and Asepsis-Sequence are missing")
-        return await self._alone(
-            principal, device, observations, body, numbering=numbering, late=late
+        told = _Told(
+            body, observations, numbering=numbering, made_ns=_made_ns(bundle, observations)
         )
+        return await self._alone(principal, device, told, late=late)
 
     async def _beside_batch(
         self,
@@ -125,16 +151,9 @@ class BundleLane:
         return accepted.receipt
 
     async def _alone(
-        self,
-        principal: Principal,
-        device: str,
-        observations: Sequence[Observation],
-        body: bytes,
-        *,
-        numbering: tuple[int, int],
-        late: bool,
+        self, principal: Principal, device: str, told: _Told, *, late: bool
     ) -> Receipt:
-        _require_own_references(observations, device)
+        _require_own_references(told.observations, device)
         proven = rules.assurance(
             principal,
             device,
@@ -142,21 +161,33 @@ class BundleLane:
             observed=self.intake.directory.observed(principal.name, device),
         )
         built = _observations(
-            observations,
-            DeviceId(device),
-            proven,
-            numbering=numbering,
-            received_at_ns=self.intake.clocks.wall(),
+            told, DeviceId(device), proven, received_at_ns=self.intake.clocks.wall()
         )
-        accepted = await self._store(principal.name, body, numbering, late=late)
+        claim = told.claim(principal.name, device)
+        if not late:
+            await self._require_live(principal.name, told, claim)
+        accepted = await self._store(principal.name, told.body, told.numbering, late=late)
         if accepted.place is not None:
-            await self.intake.heard(device, numbering[0])
-        if accepted.live:
+            await self.intake.heard(device, told.numbering[0])
+        # Again: it may have grown old in the journal's queue.
+        if accepted.live and claim is not None and self.intake.claimed.is_current(claim):
             self.intake.supervisor.batch_accepted(device, state=None)
             if accepted.place is Place.NEWER and built:
                 batch = BundleNumerics(device, built[0].received_at_ns, built)
                 self.intake.feed.numerics(batch)
         return accepted.receipt
+
+    async def _require_live(self, producer: str, told: _Told, claim: Claim | None) -> None:
+        """Refuse what is history; a repeated bundle is answered as the first time.
+
+        Raises:
+            Conflict: Held back, or by a clock that is wrong.
+
+        Source: REQ-OBS-014.
+        """
+        place = RecordPlace(producer, *told.numbering)
+        if not await self.intake.is_repeated(Account.FHIR, place) and claim is not None:
+            self.intake.claimed.require_current(claim)
 
     async def _store(
         self, producer: str, body: bytes, numbering: tuple[int, int], *, late: bool
@@ -226,20 +257,41 @@ def _require_own_references(observations: Iterable[Observation], device: str) ->
                 raise ContentMismatch("an observation refers to another device")
 
 
+def _measured(observations: Sequence[Observation]) -> list[Observation]:
+    return [o for o in observations if o.value_quantity or o.component or o.data_absent_reason]
+
+
+def _until_ns(observation: Observation) -> int:
+    """Return until when a value was measured: of a period its end."""
+    period = observation.effective_period
+    end = period.end if period else None
+    return from_date_time(end) if end else effective_ns(observation)
+
+
+def _made_ns(bundle: Bundle, observations: Sequence[Observation]) -> int | None:
+    """Return when a bundle was made: as it says, else when its newest value was measured."""
+    if bundle.timestamp is not None:
+        return from_date_time(bundle.timestamp)
+    return max((_until_ns(observation) for observation in _measured(observations)), default=None)
+
+
 def _observations(
-    observations: Sequence[Observation],
-    device: DeviceId,
-    proven: Assurance,
-    *,
-    numbering: tuple[int, int],
-    received_at_ns: int,
+    told: _Told, device: DeviceId, proven: Assurance, *, received_at_ns: int
 ) -> tuple[LiveObservation, ...]:
-    """Map what can be mapped; this is also the check of codes, units and numbers."""
-    measured = [o for o in observations if o.value_quantity or o.component or o.data_absent_reason]
+    """Map what can be mapped; this is also the check of codes, units and numbers.
+
+    Returns:
+        The values of the present; one that the source measured long before is not live.
+    """
+    measured = _measured(told.observations)
     if not measured:
         return ()
     start_ns = min(effective_ns(observation) for observation in measured)
-    epoch, sequence = numbering
+    epoch, sequence = told.numbering
+    mapped = [
+        (o, observation_to_numerics(o, device=device, start_ns=start_ns).value) for o in measured
+    ]
+    made_ns = told.made_ns or 0
     return tuple(
         LiveObservation(
             device=device,
@@ -251,6 +303,7 @@ def _observations(
             received_at_ns=received_at_ns,
             late=False,
         )
-        for observation in measured
-        for numeric in observation_to_numerics(observation, device=device, start_ns=start_ns).value
+        for observation, numerics in mapped
+        if made_ns - _until_ns(observation) <= LAG_NS_MAX
+        for numeric in numerics
     )

@@ -37,7 +37,7 @@ class DigestMemory:
         self._devices: dict[str, _Memory] = {}
 
     def promise(
-        self, device: str, digests: Iterable[bytes], *, now_ns: int
+        self, device: str, digests: Iterable[bytes], *, now_ns: int, until_ns: int
     ) -> Sequence[WaveformFrame]:
         """Take the digests of a verified batch.
 
@@ -45,12 +45,13 @@ class DigestMemory:
             device: Who signed it.
             digests: SHA-256 of each frame of its interval.
             now_ns: Monotonic nanoseconds.
+            until_ns: Until when its frames are of the present; what comes later was held back.
 
         Returns:
             Frames that were waiting for one of them, now proven.
         """
         memory = self._fresh(device, now_ns)
-        memory.promised.update(dict.fromkeys(digests, now_ns))
+        memory.promised.update(dict.fromkeys(digests, min(until_ns, now_ns + MEMORY_NS)))
         _cut(memory.promised, DIGESTS_MAX)
         if not memory.waiting:
             return ()
@@ -67,7 +68,7 @@ class DigestMemory:
         memory = self._fresh(device, now_ns)
         proven: list[WaveformFrame] = []
         for frame in frames:
-            if memory.promised.pop(frame.digest, None) is not None:
+            if memory.promised.pop(frame.digest, now_ns) > now_ns:
                 proven.append(frame)
             else:
                 memory.waiting.append((now_ns, frame))
@@ -89,8 +90,8 @@ class DigestMemory:
             memory.waiting.popleft()
         promised = memory.promised
         while promised:
-            first = next(iter(promised))  # Insertion order is order of arrival.
-            if promised[first] >= oldest_ns:
+            first = next(iter(promised))  # Insertion order is, nearly, the order of their ends.
+            if promised[first] > now_ns:
                 break
             del promised[first]
         return memory

@@ -1,7 +1,7 @@
 """What every lane shares: who may send, windows, the journal, and what follows a durable record."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,23 +17,16 @@ from asepsis.core.model.lanes import Account
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action, decide
 from asepsis.hub.exchange.active import Place as RecordPlace
+from asepsis.hub.exchange.claimed import ClaimedTimes
 from asepsis.hub.exchange.digests import DigestMemory
 from asepsis.hub.exchange.lease import Fact
 from asepsis.hub.exchange.ports import Audit, DeviceFacts, Directory, ExchangeJournal, LiveFeed
 from asepsis.hub.exchange.supervisor import Supervisor
-from asepsis.hub.exchange.window import LagMeter, Place, Window, send_late
+from asepsis.hub.exchange.window import Clocks, LagMeter, Place, Window, send_late
 
 GAP_TICK_S: Final = 0.1
 AUDIT_EVERY_NS: Final = 10_000_000_000
 AUDIT_KEYS_MAX: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """The two clocks of the hub, as functions that return nanoseconds."""
-
-    wall: Callable[[], int]
-    monotonic: Callable[[], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +70,7 @@ class Intake:
     clocks: Clocks
     digests: DigestMemory = field(default_factory=DigestMemory)
     lags: dict[str, LagMeter] = field(default_factory=dict[str, LagMeter])
+    claimed: ClaimedTimes = field(init=False)
     _windows: dict[tuple[Account, str], Window] = field(
         default_factory=dict[tuple[Account, str], Window]
     )
@@ -85,6 +79,10 @@ class Intake:
     _lists: dict[str, tuple[Sequence[AlarmNotice], RecordPlace]] = field(
         default_factory=dict[str, tuple[Sequence[AlarmNotice], RecordPlace]]
     )
+
+    def __post_init__(self) -> None:
+        """Measure unsigned data by the same clocks."""
+        self.claimed = ClaimedTimes(self.clocks)
 
     def may_speak(self, principal: Principal, action: Action, device: str) -> None:
         """Refuse a message about a device that is not the sender's to speak for.
@@ -259,6 +257,7 @@ class Intake:
         """Forget a revoked device."""
         self.digests.forget(device)
         self.lags.pop(device, None)
+        self.claimed.forget(device)
         self._gapped.discard(device)
         self._lists.pop(device, None)
         for account in Account:

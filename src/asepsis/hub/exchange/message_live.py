@@ -7,18 +7,20 @@ that of now, and it is no older than what was shown last. Everything else is in 
 Source: REQ-MSG-011, REQ-MSG-012; REQ-OBS (late values never enter a live view).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from asepsis.core.mapping.pcd01 import NS_PER_MS, TimeOf, numerics_of_entry, times_of
 from asepsis.core.mapping.sender_time import Certainty
 from asepsis.core.model.identity import Assurance, DeviceId
+from asepsis.core.model.lanes import Account
 from asepsis.core.model.observation import Observation
 from asepsis.core.wire.hl7 import Message
 from asepsis.core.wire.message_record import MessageEntry
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.exchange import rules
+from asepsis.hub.exchange.claimed import Claim
 from asepsis.hub.exchange.intake import Intake
 
 AGE_MS_MAX: Final = 5_000
@@ -121,7 +123,7 @@ class LiveMessages:
     async def offer(
         self,
         principal: Principal,
-        messages: Iterable[tuple[MessageEntry, Message]],
+        messages: Sequence[tuple[MessageEntry, Message]],
         *,
         epoch: int,
         age_ms: int,
@@ -140,6 +142,8 @@ class LiveMessages:
             TransientError: The journal could not take a device under supervision.
         """
         if age_ms > AGE_MS_MAX:
+            return
+        if not self._is_prompt(principal.name, messages, epoch=epoch, age_ms=age_ms):
             return
         for entry, message in messages:
             for device, times in times_of(entry, message).items():
@@ -163,6 +167,27 @@ class LiveMessages:
                     last_ns=last_ns,
                 )
                 await self._offer(live)
+
+    def _is_prompt(
+        self,
+        gateway: str,
+        messages: Sequence[tuple[MessageEntry, Message]],
+        *,
+        epoch: int,
+        age_ms: int,
+    ) -> bool:
+        """Whether the network brought a group as quickly as usual, by the gateway's own clock.
+
+        Source: REQ-OBS-014.
+        """
+        found = messages[0][0].findings if messages else None
+        if found is None:
+            return False
+        sent_ns = found.arrived_at_ns + age_ms * NS_PER_MS
+        claim = Claim(
+            account=Account.MESSAGE, producer=gateway, device="", epoch=epoch, made_ns=sent_ns
+        )
+        return self.intake.claimed.is_prompt(claim)
 
     async def _offer(self, live: LiveMessage) -> None:
         await self.intake.heard(live.device, live.epoch)

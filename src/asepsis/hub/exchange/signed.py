@@ -219,16 +219,16 @@ class SignedLane:
         place = _place(batch)
         if await self.intake.is_repeated(Account.ORIGIN, place):
             return
-        if self._is_held_back(batch):
+        if self._lag_ns(batch) > LAG_NS_MAX:
             raise send_late("held back on its way")
         if has_events:
             self.intake.require_before_list(place.producer, place)
 
-    def _is_held_back(self, batch: OriginBatch) -> bool:
+    def _lag_ns(self, batch: OriginBatch) -> int:
         lag = self.intake.lags.setdefault(batch.device.uri, LagMeter())
         now_ns = self.intake.clocks.monotonic()
         header = batch.header
-        return lag.lag_ns(header.epoch, header.instant.monotonic_ns, now_ns=now_ns) > LAG_NS_MAX
+        return lag.lag_ns(header.epoch, header.instant.monotonic_ns, now_ns=now_ns)
 
     def _show(
         self, device: str, batch: OriginBatch, accepted: Accepted, received_at_ns: int
@@ -237,14 +237,18 @@ class SignedLane:
         now_ns = intake.clocks.monotonic()
         if accepted.epoch_started:
             intake.supervisor.fact(device, Fact.EPOCH_STARTED)
-        if self._is_held_back(batch):
+        lag_ns = self._lag_ns(batch)
+        if lag_ns > LAG_NS_MAX:
             return  # It grew old in the journal's queue: it is history, it renews no lease.
         header = batch.header
         intake.supervisor.batch_accepted(device, state=header.clinical_state)
         self._remember(device, batch)
         if batch.digest_block:
             proven = intake.digests.promise(
-                device, [d.sha256 for d in batch.waveform_digests()], now_ns=now_ns
+                device,
+                [d.sha256 for d in batch.waveform_digests()],
+                now_ns=now_ns,
+                until_ns=now_ns + LAG_NS_MAX - lag_ns,
             )
             if proven:
                 intake.feed.waveforms(device, proven, Assurance.DEVICE_ORIGIN)

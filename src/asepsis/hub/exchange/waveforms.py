@@ -5,10 +5,11 @@ from typing import Final
 
 from asepsis.core.journal.ports import Append, Link, Receipt
 from asepsis.core.model.lanes import Account, Lane
-from asepsis.core.wire.frames import decode_packet
+from asepsis.core.wire.frames import WaveformPacket, decode_packet
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
 from asepsis.hub.exchange import rules
+from asepsis.hub.exchange.claimed import Claim
 from asepsis.hub.exchange.intake import Intake
 from asepsis.hub.exchange.window import Place
 
@@ -61,7 +62,7 @@ class WaveformLane:
             now_ns = self.intake.clocks.monotonic()
             frames = self.intake.digests.frames(device, packet.frames, now_ns=now_ns)
         else:
-            frames = packet.frames
+            frames = packet.frames if self._is_current(principal, packet) else ()
         if frames:
             assurance = rules.assurance(
                 principal,
@@ -71,3 +72,18 @@ class WaveformLane:
             )
             self.intake.feed.waveforms(device, frames, assurance)
         return accepted.receipt
+
+    def _is_current(self, principal: Principal, packet: WaveformPacket) -> bool:
+        """Whether unsigned frames are of the present; signed ones come by their batch's lag.
+
+        Source: REQ-OBS-014.
+        """
+        ends = [f.wall_ns + len(f.sample_bytes) // 2 * f.metric.period_ns for f in packet.frames]
+        claim = Claim(
+            account=Account.WAVEFORM,
+            producer=principal.name,
+            device=packet.device.uri,
+            epoch=packet.epoch,
+            made_ns=max(ends, default=0),
+        )
+        return self.intake.claimed.is_current(claim)

@@ -4,6 +4,7 @@ A live lane takes what is newer than the last accepted batch, and for `REORDER_N
 that two connections opened by overtaking each other. Everything else belongs on `/late`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -25,6 +26,14 @@ TCP holds a request for about a quarter of an hour, in which 0.9 s are forgotten
 no value is older than 5 s when it is shown."""
 OLDER_EPOCH_LAG_NS: Final = 2 * LAG_NS_MAX
 """What is measured of a record of an older epoch, whose clock is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The two clocks of the hub, as functions that return nanoseconds."""
+
+    wall: Callable[[], int]
+    monotonic: Callable[[], int]
 
 
 class Place(Enum):
