@@ -85,19 +85,23 @@ def numerics_of_message(
     return Mapped(tuple(found), tuple(losses))
 
 
-def numerics_of_entry(entry: MessageEntry, message: Message) -> Mapped[Sequence[DeviceNumerics]]:
+def numerics_of_entry(
+    entry: MessageEntry, message: Message, *, unfit: bool = False
+) -> Mapped[Sequence[DeviceNumerics]]:
     """Return the numerics of one message.
 
     Args:
         entry: The message and its findings.
         message: The same, parsed.
+        unfit: Whether values in a unit that their metric never has are returned too: live views
+            show them, marked; the record and charts never hold them.
     """
     if not _is_report(message):
         return Mapped(())
     findings = entry.findings
     if findings is None:
         return Mapped((), ("device: unverified, the message came without findings",))
-    rows = pcd01_rows.read(message, findings)
+    rows = pcd01_rows.read(message, findings, unfit=unfit)
     groups: dict[tuple[str, int, Certainty], list[pcd01_rows.Value]] = {}
     for value in rows.value:
         groups.setdefault((value.device, value.later_by_ns, value.certainty), []).append(value)

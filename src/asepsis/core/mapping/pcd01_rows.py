@@ -107,12 +107,15 @@ class _Loss(Exception):  # noqa: N818 - it is one, and never leaves this module
     """Why a row has no place in the result."""
 
 
-def read(message: Message, findings: MessageFindings) -> Mapped[Sequence[Value]]:
+def read(
+    message: Message, findings: MessageFindings, *, unfit: bool = False
+) -> Mapped[Sequence[Value]]:
     """Return every number of an ORU^R01 that is said without doubt.
 
     Args:
         message: The message.
         findings: What its gateway found out; names the devices and the zone.
+        unfit: Whether a value in a unit that its metric never has is returned, too.
     """
     values: list[Value] = []
     losses: list[str] = []
@@ -125,7 +128,8 @@ def read(message: Message, findings: MessageFindings) -> Mapped[Sequence[Value]]
                 continue  # A device, subsystem or channel: the containment itself, no value.
             try:
                 device = _device(row, words, order, devices, systems, message)
-                values.append(_value(row, device, message, clock.time(row.at or order.at), losses))
+                at = clock.time(row.at or order.at)
+                values.append(_value(row, device, message, at, losses, unfit=unfit))
             except _Loss as loss:
                 losses.append(str(loss))
     return Mapped(tuple(values), tuple(losses))
@@ -224,7 +228,15 @@ def _device(
     return found.pop()
 
 
-def _value(row: _Row, device: str, message: Message, at: "TimeOf", losses: list[str]) -> Value:
+def _value(
+    row: _Row,
+    device: str,
+    message: Message,
+    at: "TimeOf",
+    losses: list[str],
+    *,
+    unfit: bool,
+) -> Value:
     if row.kind != b"NM":
         raise _Loss(f"value: type {_shown(row.kind)} is no number")
     component = message.delimiters.component
@@ -234,7 +246,7 @@ def _value(row: _Row, device: str, message: Message, at: "TimeOf", losses: list[
     number, unit = int(special or 0), UNIT_UNSPECIFIED
     if special is None:
         number, rounded = (_number if kept else _number.__wrapped__)(row.value)
-        unit, unnamed = (_unit if kept else _unit.__wrapped__)(row.unit, component, code)
+        unit, unnamed = (_unit if kept else _unit.__wrapped__)(row.unit, component, code, unfit)
         losses += (*rounded, *unnamed)
     if at.certainty not in SURE:
         losses.append(f"time: {at.certainty.value}, time of arrival taken")
@@ -306,22 +318,30 @@ def _number(raw: bytes) -> tuple[int, tuple[str, ...]]:
 
 
 @lru_cache(maxsize=4_096)
-def _unit(raw: bytes, component: bytes, code: int) -> tuple[int, tuple[str, ...]]:
+def _unit(
+    raw: bytes,
+    component: bytes,
+    code: int,
+    unfit: bool,  # noqa: FBT001 - a key of the cache
+) -> tuple[int, tuple[str, ...]]:
     """Return the MDC code of OBX-6, which is in MDC or UCUM, and what it could not carry.
 
     Raises:
-        _Loss: No unit, an unknown one, or one that the metric never has.
+        _Loss: No unit, an unknown one, or one that the metric never has, unless `unfit` are taken.
     """
     identifier, _, system = (*raw.split(component)[:3], b"", b"", b"")[:3]
     try:
         if system == _MDC and identifier.isdigit() and len(identifier) <= 10:
             unit = int(identifier)
+            if unfit and nomenclature.dimension_of(unit) is not None:
+                return unit, ()
             if not nomenclature.check_unit(code, unit):
                 raise _Loss("unit: its MDC code is not in the tables")
             return unit, ()
         if system == _UCUM and identifier:
             text = identifier.decode("ascii")
-            nomenclature.check_ucum(code, text)
+            if not unfit:
+                nomenclature.check_ucum(code, text)
             found = nomenclature.unit_code_for(code, text)
             return (UNIT_UNSPECIFIED, _UNNAMED) if found is None else (found, ())
     except ContentMismatch as error:
