@@ -23,9 +23,11 @@ import structlog
 from asepsis.core.errors import AsepsisError
 from asepsis.core.trust.sealing import KeyEncryptionKey
 from asepsis.hub.app.hub import Hub
+from asepsis.hub.app.imaging import start_inspection
 from asepsis.hub.app.records import start_keeping
 from asepsis.hub.console.render import load_templates
 from asepsis.hub.exchange.intake import Clocks
+from asepsis.hub.imaging.inspector import Inspection
 from asepsis.hub.keyholder import (
     Separation,
     SignerProcess,
@@ -82,20 +84,26 @@ def configure_logs(settings: LogSettings) -> None:
     logging.basicConfig(level=max(level, logging.WARNING), stream=sys.stderr)
 
 
-async def run_hub(settings: Settings, kek: KeyEncryptionKey, keeping: Keeping | None = None) -> int:
+async def run_hub(
+    settings: Settings,
+    kek: KeyEncryptionKey,
+    keeping: Keeping | None = None,
+    inspection: Inspection | None = None,
+) -> int:
     """Run a hub until SIGTERM or SIGINT; returns the exit code.
 
     Args:
         settings: Its configuration.
         kek: Key above all keys, see `open_kek`.
         keeping: The process that keeps the record, if it was started already.
+        inspection: The same of the process that inspects images.
 
     Raises:
         ConfigError: An operator's mistake.
         Unavailable: State, signer or an address cannot be reached.
     """
     clocks = Clocks(wall=time.time_ns, monotonic=time.monotonic_ns)
-    hub = Hub(settings, clocks=clocks, kek=kek, keeping=keeping)
+    hub = Hub(settings, clocks=clocks, kek=kek, keeping=keeping, inspection=inspection)
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -145,6 +153,7 @@ def start(settings: Settings) -> int:
     """Start the signer if it is ours to start, give up root, and run the hub; returns exit code."""
     signer: SignerProcess | None = None
     keeping: Keeping | None = None
+    inspection: Inspection | None = None
     # While this is still root: its source may be a file that the hub's user cannot read.
     data = settings.folder()
     kek = open_kek(settings.sealing, hub_folder=data / "hub")
@@ -158,10 +167,11 @@ def start(settings: Settings) -> int:
         if os.geteuid() == 0:
             load_lazy_modules()
             keeping = start_keeping(separation(data))
+            inspection = start_inspection(separation(data))
             give_up_root(separation(data), data=data)
     try:
         with asyncio.Runner(loop_factory=new_loop) as runner:
-            return runner.run(run_hub(settings, kek, keeping))
+            return runner.run(run_hub(settings, kek, keeping, inspection))
     finally:
         if signer is not None:
             signer.stop()

@@ -181,6 +181,18 @@ class AssociationSettings(_Section, frozen=True):
     ] = ()
 
 
+class ImageSettings(_Section, frozen=True):
+    """Images.
+
+    Attributes:
+        bytes_max: What the hub holds of them at most, quarantine included; at it senders get 503.
+        reserve_bytes: Disk space that images leave to everything else.
+    """
+
+    bytes_max: Annotated[int, msgspec.Meta(ge=MIB)] = 200 * GIB
+    reserve_bytes: Annotated[int, msgspec.Meta(ge=0)] = GIB
+
+
 class LogSettings(_Section, frozen=True):
     """Logs: JSON lines on standard error, without patient data."""
 
@@ -203,6 +215,7 @@ class Settings(_Section, frozen=True):
         records: How long the record is kept.
         console: Pages and sessions.
         associations: Which device is used for which patient.
+        images: Images.
         log: Logs.
         drain_s: Seconds that running requests get at the end.
     """
@@ -219,6 +232,7 @@ class Settings(_Section, frozen=True):
     records: RecordSettings = RecordSettings()
     console: ConsoleSettings = ConsoleSettings()
     associations: AssociationSettings = AssociationSettings()
+    images: ImageSettings = ImageSettings()
     log: LogSettings = LogSettings()
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0
 

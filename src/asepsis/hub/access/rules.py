@@ -23,6 +23,8 @@ class Action(StrEnum):
     SUBMIT_FHIR = "submit-fhir"
     SUBMIT_LATE = "submit-late"
     SUBMIT_HL7V2 = "submit-hl7v2"
+    STORE_IMAGES = "store-images"
+    READ_IMAGES = "read-images"
     READ_METADATA = "read-metadata"
     CONSUME = "consume"
     COMMIT_CURSOR = "commit-cursor"
@@ -55,6 +57,7 @@ _SUBMIT: Final = frozenset(
         Action.SUBMIT_WAVEFORM,
         Action.SUBMIT_FHIR,
         Action.SUBMIT_LATE,
+        Action.STORE_IMAGES,
     }
 )
 _BEARS: Final = _SUBMIT | {Action.SUBMIT_HL7V2}

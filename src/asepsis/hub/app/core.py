@@ -17,6 +17,7 @@ from asepsis.hub.delivery.live import LiveHub
 from asepsis.hub.exchange.intake import Clocks
 from asepsis.hub.exchange.projection import AlarmProjection
 from asepsis.hub.exchange.service import Exchange, build_exchange
+from asepsis.hub.imaging.inspector import Inspection
 from asepsis.hub.keys import SignerClient
 from asepsis.hub.opening import open_journal, open_store
 from asepsis.hub.records.client import Keeping
@@ -52,6 +53,7 @@ class Core:
         alarms: What the signer reports.
         close_connections: Ends the connections of an identity at once and says how many.
         keeping: The process that keeps the record, if it was started early.
+        inspection: The process that inspects images, if it was started early.
         status: Section -> what it says now; filled before the listeners open.
     """
 
@@ -73,6 +75,7 @@ class Core:
     alarms: SignerAlarms
     close_connections: Callable[[str], int]
     keeping: Keeping | None = None
+    inspection: Inspection | None = None
     status: dict[str, StatusSource] = field(default_factory=dict[str, StatusSource])
 
 

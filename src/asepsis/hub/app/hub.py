@@ -27,6 +27,7 @@ from asepsis.hub.app.features import open_features
 from asepsis.hub.app.listeners import ListenerSet, routers
 from asepsis.hub.exchange.intake import Clocks
 from asepsis.hub.exchange.service import Exchange
+from asepsis.hub.imaging.inspector import Inspection
 from asepsis.hub.records.client import Keeping
 from asepsis.hub.registry.http_people import StatusSource
 from asepsis.hub.settings import Settings
@@ -48,6 +49,7 @@ class Hub:
         clocks: Wall and monotonic time.
         kek: Key above all keys, opened while its source could still be read.
         keeping: The process that keeps the record, if it had to be started before.
+        inspection: The same of the process that inspects images.
 
     Resource handling:
         `start` opens everything, `stop` closes everything; both once.
@@ -60,9 +62,11 @@ class Hub:
         clocks: Clocks,
         kek: KeyEncryptionKey,
         keeping: Keeping | None = None,
+        inspection: Inspection | None = None,
     ) -> None:
         self.settings = settings
         self._keeping = keeping
+        self._inspection = inspection
         self._kek = kek
         self.clocks = clocks
         self.server: Server | None = None
@@ -87,6 +91,7 @@ class Hub:
             close_connections=self._close_connections,
         )
         core.keeping = self._keeping
+        core.inspection = self._inspection
         core.registry.on_revoked(self.revoked)
         token = self.settings.folder() / "hub" / TOKEN_FILE
         await asyncio.to_thread(core.access.people.ensure_first_administrator, token)

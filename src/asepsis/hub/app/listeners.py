@@ -18,6 +18,7 @@ from asepsis.hub.console.security import HEADERS
 from asepsis.hub.delivery.consumers import Consumers
 from asepsis.hub.delivery.http import consumer_routes, live_route
 from asepsis.hub.exchange.rules import PATIENT
+from asepsis.hub.imaging.http import STREAMED
 from asepsis.hub.opening import (
     identity_files,
     identity_is_due,
@@ -123,6 +124,7 @@ class ListenerSet:
                 limits=limit,
                 idevid=name is tls.Listener.ENROLMENT,
                 patient=PATIENT if name is tls.Listener.CLINICAL else frozenset(),
+                streams=STREAMED if name is tls.Listener.CLINICAL else frozenset(),
                 headers=HEADERS if name is tls.Listener.PEOPLE else [],
             )
             for name, (address, limit) in places.items()

@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 
 from asepsis.core.errors import AsepsisError, FramingError, InputError, LimitExceeded
 from asepsis.hub.web.asgi import Headers
-from asepsis.hub.web.limits import Limits
 
 _DIGITS_MAX: Final = 18
 _SINGLE: Final = frozenset(
@@ -48,13 +47,13 @@ class Target(NamedTuple):
     query: bytes
 
 
-def judge_head(version: str, headers: Headers, *, limits: Limits) -> Refusal | None:
+def judge_head(version: str, headers: Headers, *, body_bytes_max: int) -> Refusal | None:
     """Return why a head is refused, or None.
 
     Args:
         version: Protocol version as the parser reports it, for example `1.1`.
         headers: Fields in order, names in lower case.
-        limits: The listener's limits.
+        body_bytes_max: Longest body that may be declared, in bytes.
     """
     if version != "1.1":
         return Refusal(InputError("only HTTP/1.1 is spoken here"), 505)
@@ -68,10 +67,10 @@ def judge_head(version: str, headers: Headers, *, limits: Limits) -> Refusal | N
             return Refusal(InputError("this listener takes no protocol upgrade"), 501)
     if not seen.get(b"host"):
         return Refusal(FramingError("no Host header"))
-    return _judge_body(seen, limits)
+    return _judge_body(seen, body_bytes_max)
 
 
-def _judge_body(seen: dict[bytes, bytes], limits: Limits) -> Refusal | None:
+def _judge_body(seen: dict[bytes, bytes], body_bytes_max: int) -> Refusal | None:
     coding, length = seen.get(b"transfer-encoding"), seen.get(b"content-length")
     if coding is not None:
         if length is not None:
@@ -81,8 +80,8 @@ def _judge_body(seen: dict[bytes, bytes], limits: Limits) -> Refusal | None:
     if length is not None:
         if not length.isdigit() or len(length) > _DIGITS_MAX:
             return Refusal(FramingError("Content-Length is not a decimal number"))
-        if int(length) > limits.body_bytes_max:
-            return Refusal(LimitExceeded(f"body is over {limits.body_bytes_max} bytes"))
+        if int(length) > body_bytes_max:
+            return Refusal(LimitExceeded(f"body is over {body_bytes_max} bytes"))
     if seen.get(b"expect", b"100-continue").lower() != b"100-continue":
         return Refusal(InputError("only Expect: 100-continue is met"), 417)
     return None

@@ -18,6 +18,9 @@ class Limits:
         header_count_max: Header fields of one request.
         target_bytes_max: Path and query of one request.
         body_bytes_max: Hard cap of one request body; a route may set less with `bounded_body`.
+        stream_bytes_max: The same of a body that its route takes as a stream (see
+            `Listener.streams`).
+        stream_stall_s: A streamed body of which nothing comes although somebody would read it.
         request_s: From a request's first byte (or the end of the handshake) to its last.
         handshake_s: From the accepted TCP connection to the end of the TLS handshake.
         idle_s: A kept connection without a request.
@@ -40,6 +43,8 @@ class Limits:
     header_count_max: int = 100
     target_bytes_max: int = 8_192
     body_bytes_max: int = 16_777_216
+    stream_bytes_max: int = 17_179_869_184
+    stream_stall_s: float = 20.0
     request_s: float = 20.0
     handshake_s: float = 10.0
     idle_s: float = 75.0

@@ -54,6 +54,8 @@ class Listener:
         backlog: Connections that the kernel keeps before they are accepted.
         patient: Paths whose requests wait their turn when the event loop is busy; all others are
             begun at once.
+        streams: Paths whose POST bodies are long and read as they come, also of every path below
+            them: they have a limit and a deadline of their own.
     """
 
     name: str
@@ -68,9 +70,16 @@ class Listener:
     headers: Headers = field(default_factory=list[tuple[bytes, bytes]])
     backlog: int = 2_048
     patient: Collection[str] = frozenset()
+    streams: Collection[str] = frozenset()
 
     def __post_init__(self) -> None:
         if not self.name:
             raise ConfigError("a listener needs a name")
         if not 0 <= self.port < 65_536:
             raise ConfigError(f"listener {self.name}: no such port: {self.port}")
+
+    def is_streamed(self, method: str, path: str) -> bool:
+        """Say whether the body of such a request is read as it comes."""
+        return method == "POST" and any(
+            path == each or path.startswith(each + "/") for each in self.streams
+        )

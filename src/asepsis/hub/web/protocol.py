@@ -287,9 +287,12 @@ class HttpProtocol(Reading):
     def _overdue(self) -> None:
         """End what took too long: tell a slow sender, drop everything else."""
         self.deadline = NEVER
-        if self._begun and not self._closing:
+        if self._streamed and self._begun and self.flow.read_paused and not self._closing:
+            # We are slow, not the peer: the reader of the stream has limits of its own.
+            self.deadline = self.loop.time() + self._limits.stream_stall_s
+        elif self._begun and not self._closing:
             self.site.counters.cut_slow += 1
-            seconds = self._limits.request_s
+            seconds = self._limits.stream_stall_s if self._streamed else self._limits.request_s
             self._refuse(Refusal(LimitExceeded(f"request took over {seconds:g} s"), 408))
         elif self.transport.is_closing():
             self.abort()

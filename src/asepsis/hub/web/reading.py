@@ -55,6 +55,8 @@ class Reading(HttpToolsProtocol):
         self._begun = False
         self._head_bytes = 0
         self._body_bytes = 0
+        self._body_bytes_max = self._limits.body_bytes_max
+        self._streamed = False
         self._closing = False
 
     @abstractmethod
@@ -143,20 +145,34 @@ class Reading(HttpToolsProtocol):
         self._in_head = False
         scope = self._scope_base.copy()
         scope["asepsis.connection"].requests += 1
-        refusal = judge_head(self.parser.get_http_version(), self.headers, limits=self._limits)
-        target = read_target(self.url)
-        if isinstance(target, Refusal):
-            refusal = refusal or target
-        else:
-            scope["path"], scope["raw_path"], scope["query_string"] = target
         scope["method"] = self.parser.get_method().decode("ascii")
         scope["headers"] = self.headers
+        target = read_target(self.url)
+        if not isinstance(target, Refusal):
+            scope["path"], scope["raw_path"], scope["query_string"] = target
+        self._measure(scope)
+        refusal = judge_head(
+            self.parser.get_http_version(), self.headers, body_bytes_max=self._body_bytes_max
+        )
+        if isinstance(target, Refusal):
+            refusal = refusal or target
         if refusal is None:
             try:
                 scope["asepsis.principal"] = self._admit(self._clock())
             except AsepsisError as error:
                 refusal = Refusal(error)
+        if refusal is None and self._streamed:
+            # Its peer is known and its route bounds how many there are: no longer one of those
+            # whose requests are overdue, as long as its bytes come.
+            self.site.finish_request(self)
+            self.deadline = self.loop.time() + self._limits.stream_stall_s
         self._take_request(scope, refusal=refusal)
+
+    def _measure(self, scope: Scope) -> None:
+        """Set the limit of the body that follows."""
+        limits = self._limits
+        self._streamed = self.site.listener.is_streamed(scope["method"], scope["path"])
+        self._body_bytes_max = limits.stream_bytes_max if self._streamed else limits.body_bytes_max
 
     def on_body(self, body: bytes) -> None:
         """Collect body bytes within the listener's hard cap."""
@@ -165,9 +181,11 @@ class Reading(HttpToolsProtocol):
             return
         cycle.body += body
         self._body_bytes += len(body)
-        limit = self._limits.body_bytes_max
+        limit = self._body_bytes_max
         if self._body_bytes > limit:
             raise HeadRefused(Refusal(LimitExceeded(f"body is over {limit} bytes")))
+        if self._streamed:
+            self.deadline = self.loop.time() + self._limits.stream_stall_s
         if len(cycle.body) > PIECE_BYTES:
             self.flow.pause_reading()
         cycle.message_event.set()

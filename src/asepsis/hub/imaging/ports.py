@@ -1,0 +1,43 @@
+"""What imaging needs from outside; `hub/app/imaging.py` fills it."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from asepsis.core.journal.ports import AccountState, Append, Receipt
+from asepsis.core.model.lanes import Account
+
+
+class ImageJournal(Protocol):
+    """The durable log; `AsyncJournal` is one."""
+
+    async def append(self, record: Append) -> Receipt:
+        """Return once the record is durable."""
+        ...
+
+    async def account(self, account: Account, producer: str, epoch: int) -> AccountState:
+        """Return what was received on an account."""
+        ...
+
+
+class Deliveries(Protocol):
+    """What became of an instance on its way to the archives; ROUTES of the hub fill it."""
+
+    async def accepted(self, instance_key: str) -> bool:
+        """Whether every archive that an instance is meant for has accepted it.
+
+        False as long as one has not, and also if nothing is known: nothing is purged then.
+
+        Args:
+            instance_key: SOP Instance UID.
+        """
+        ...
+
+
+class ImageAudit(Protocol):
+    """The audit log."""
+
+    async def note(
+        self, *, actor: str, action: str, subject: str, outcome: str, detail: Mapping[str, object]
+    ) -> None:
+        """Write one entry durably."""
+        ...

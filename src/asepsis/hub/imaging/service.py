@@ -1,0 +1,351 @@
+"""Storing images: from parts of a request to objects that are held, or refused with a reason.
+
+An instance is a success only when its file is flushed, it was inspected, the index holds it and
+the journal tells of it. Everything that blocks runs on a few threads of low priority, so that the
+lanes of alarms and values never wait for a picture.
+"""
+
+import asyncio
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+import structlog
+
+from asepsis.core.errors import AsepsisError, BackPressure, LimitExceeded, TransientError
+from asepsis.core.wire.dicom_file import Reason
+from asepsis.core.wire.dicomweb_store import Failure, Stored
+from asepsis.core.wire.inspection import Passed, Refused
+from asepsis.hub.access.principal import Principal
+from asepsis.hub.imaging import rules
+from asepsis.hub.imaging.index import Apart, Entry, ImageIndex
+from asepsis.hub.imaging.inspector import Inspector
+from asepsis.hub.imaging.rules import FAILURES, Repeat
+from asepsis.hub.imaging.storage import ObjectWriter, Vault
+from asepsis.hub.imaging.telling import Teller
+
+THREADS: Final = 4
+NICENESS: Final = 10
+"""Of the threads that write images; those of the journal have 0."""
+CONFLICT: Final = "conflict"
+
+T = TypeVar("T")
+log = structlog.get_logger("imaging")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Who brings the images of a request.
+
+    Attributes:
+        name: Identity.
+        device: Device whose images they are.
+        calling_ae: Calling AE title, empty if there is none.
+        study: Study Instance UID that all must have; empty for any.
+    """
+
+    name: str
+    device: str
+    calling_ae: str
+    study: str = ""
+
+
+class Threads:
+    """The threads on which everything blocks that has to."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(THREADS, "images", initializer=_be_nice)
+
+    async def call(self, work: Callable[[], T]) -> T:
+        """Run `work` on one of them."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def close(self) -> None:
+        """Wait for what runs."""
+        self._pool.shutdown()
+
+
+def _be_nice() -> None:
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
+@dataclass(slots=True, kw_only=True)
+class ImageService:
+    """Takes store requests.
+
+    Attributes:
+        vault: Objects.
+        index: What is held.
+        teller: Tells the journal.
+        inspector: Looks at objects.
+        threads: Where everything blocks that has to.
+        wall: Wall clock, nanoseconds since 1970.
+        bytes_max: Bytes of objects that the hub holds at most.
+    """
+
+    vault: Vault
+    index: ImageIndex
+    teller: Teller
+    inspector: Inspector
+    threads: Threads
+    wall: Callable[[], int]
+    bytes_max: int
+    held: int = 0
+    held_bytes: int = 0
+    quarantined_bytes: int = 0
+    _uploads: Counter[str] = field(default_factory=Counter[str])
+
+    async def restore(self) -> None:
+        """Open what is held and tell what was left untold.
+
+        Raises:
+            TransientError: The disk, the state or the journal does not answer.
+        """
+        left = await self.threads.call(self.vault.open)
+        if left:
+            log.info("half received images were removed", count=left)
+        self.held, self.held_bytes, self.quarantined_bytes = await self.index.held()
+        await self.teller.restore()
+
+    def begin(
+        self, principal: Principal, *, device: str | None, calling_ae: str | None, study: str
+    ) -> "Upload":
+        """Begin a store request.
+
+        Raises:
+            NotPermitted: Not this sender, or not for this device.
+            InputError: The request does not say whose images it brings.
+            RateLimited: Too many at once.
+            BackPressure: No space.
+        """
+        sender = Sender(
+            name=principal.name,
+            device=rules.source_of(principal, device),
+            calling_ae=rules.calling_ae(calling_ae),
+            study=study,
+        )
+        rules.check_room(self._uploads.total(), self._uploads[principal.name])
+        self.check_space()
+        self._uploads[principal.name] += 1
+        return Upload(self, sender)
+
+    def check_space(self) -> None:
+        """Refuse more than the hub may hold.
+
+        Raises:
+            BackPressure: The budget or the disk is full.
+        """
+        if self.held_bytes + self.quarantined_bytes >= self.bytes_max:
+            raise BackPressure("no space for images", retry_after_s=30)
+        self.vault.check_room()
+
+    def end(self, sender: Sender) -> None:
+        """Free the place of a request."""
+        self._uploads[sender.name] -= 1
+        if self._uploads[sender.name] <= 0:
+            del self._uploads[sender.name]
+
+    async def finish(self, writer: ObjectWriter, sender: Sender) -> Stored:
+        """Bring a received object to its end: held, refused, or set apart."""
+        sha256 = await self.threads.call(writer.settle)
+        answer = await self.threads.call(lambda: self._inspect(writer))
+        if isinstance(answer, Refused):
+            await self._set_apart(writer, sender, sha256, answer)
+            failure = FAILURES.get(Reason(answer.reason), Failure.NOT_UNDERSTOOD)
+            return _failed(answer.sop_class, answer.instance, failure)
+        if sender.study and answer.study != sender.study:
+            return _failed(answer.sop_class, answer.instance, Failure.MISMATCH)
+        return await self._keep(writer, sender, sha256, answer)
+
+    def _inspect(self, writer: ObjectWriter) -> Passed | Refused:
+        reader = writer.reader()
+        try:
+            return self.inspector.inspect(reader)
+        finally:
+            reader.close()
+
+    async def _keep(
+        self, writer: ObjectWriter, sender: Sender, sha256: bytes, passed: Passed
+    ) -> Stored:
+        await self.threads.call(writer.keep)
+        entry = Entry(
+            sop_instance=passed.instance,
+            series=passed.series,
+            study=passed.study,
+            sop_class=passed.sop_class,
+            transfer_syntax=passed.transfer_syntax,
+            length=writer.byte_count,
+            sha256=sha256,
+            object=writer.name,
+            sender=sender.name,
+            device=sender.device,
+            calling_ae=sender.calling_ae,
+            received_at_ns=self.wall(),
+            attributes=passed.attributes,
+        )
+        try:
+            indexed = await self.index.add(entry)
+        except AsepsisError:
+            await self.threads.call(lambda: self.vault.remove(writer.name))
+            raise
+        if indexed.repeat is Repeat.CONFLICT:
+            conflict = Refused(
+                reason=CONFLICT,
+                text="held with other bytes",
+                instance=passed.instance,
+                sop_class=passed.sop_class,
+            )
+            await self._set_apart(writer, sender, sha256, conflict, kept=True)
+            return _failed(passed.sop_class, passed.instance, Failure.DUPLICATE)
+        if indexed.repeat is Repeat.SAME:
+            await self.threads.call(lambda: self.vault.remove(writer.name))
+        else:
+            self.held += 1
+            self.held_bytes += entry.length
+        if not indexed.told:
+            await self.teller.tell(indexed.id, entry)
+        return Stored(
+            sop_class=passed.sop_class,
+            sop_instance=passed.instance,
+            retrieve_url=(
+                f"/studies/{passed.study}/series/{passed.series}/instances/{passed.instance}"
+            ),
+        )
+
+    async def _set_apart(
+        self,
+        writer: ObjectWriter,
+        sender: Sender,
+        sha256: bytes,
+        refused: Refused,
+        *,
+        kept: bool = False,
+    ) -> None:
+        """Keep an object apart; its sender is told that it was refused all the same."""
+        if not kept:
+            await self.threads.call(writer.keep)
+        item = Apart(
+            sop_instance=refused.instance,
+            sop_class=refused.sop_class,
+            reason=refused.reason,
+            length=writer.byte_count,
+            sha256=sha256,
+            object=writer.name,
+            sender=sender.name,
+            device=sender.device,
+            calling_ae=sender.calling_ae,
+        )
+        log.warning("an image is set apart", reason=refused.reason, device=sender.device)
+        if await self.index.set_apart(item, at_ns=self.wall()):
+            self.quarantined_bytes += item.length
+        else:
+            await self.threads.call(lambda: self.vault.remove(writer.name))
+
+
+class Upload:
+    """One store request while it is received.
+
+    Args:
+        service: What takes it.
+        sender: Who brings it.
+
+    Resource handling:
+        `close` ends it, whatever happened.
+    """
+
+    def __init__(self, service: ImageService, sender: Sender) -> None:
+        self._service = service
+        self._sender = sender
+        self._writer: ObjectWriter | None = None
+        self._refused: Failure | None = None
+        self._pending = bytearray()
+        self._results: list[asyncio.Task[Stored] | Stored] = []
+        self._finishing = asyncio.Semaphore(rules.FINISHING_MAX)
+        self._writers: set[ObjectWriter] = set()
+
+    async def begin(self) -> None:
+        """Begin an instance.
+
+        Raises:
+            LimitExceeded: More instances than one request may have.
+        """
+        if len(self._results) >= rules.INSTANCES_MAX:
+            raise LimitExceeded(f"more than {rules.INSTANCES_MAX} instances in one request")
+        await self._finishing.acquire()
+        self._refused = None
+        try:
+            self._service.check_space()
+            self._writer = await self._service.threads.call(self._service.vault.create)
+        except TransientError as error:
+            self._refused = _failure_of(error)
+
+    async def add(self, data: bytes) -> None:
+        """Add bytes to the instance that has begun."""
+        if self._writer is None:
+            return
+        self._pending += data
+        if len(self._pending) >= rules.BATCH_BYTES:
+            await self._flush()
+
+    async def finish(self) -> None:
+        """End the instance that has begun; what follows runs beside the next one."""
+        await self._flush()
+        writer, self._writer = self._writer, None
+        if writer is None:
+            self._finishing.release()
+            self._results.append(_failed("", "", self._refused or Failure.PROCESSING))
+            return
+        self._writers.add(writer)
+        self._results.append(asyncio.create_task(self._finish(writer)))
+
+    async def results(self) -> Sequence[Stored]:
+        """Return what became of every instance, in the order of the request."""
+        return [
+            each if isinstance(each, Stored) else await asyncio.shield(each)
+            for each in self._results
+        ]
+
+    async def close(self) -> None:
+        """Forget what was half received, and let what is complete come to its end."""
+        if self._writer is not None:
+            await self._service.threads.call(self._writer.discard)
+            self._writer = None
+        tasks = [each for each in self._results if isinstance(each, asyncio.Task)]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._service.end(self._sender)
+
+    async def _flush(self) -> None:
+        data, self._pending = bytes(self._pending), bytearray()
+        writer = self._writer
+        if writer is None or not data:
+            return
+        try:
+            await self._service.threads.call(lambda: writer.write(data))
+        except TransientError as error:
+            self._refused = _failure_of(error)
+            self._writer = None
+            await self._service.threads.call(writer.discard)
+
+    async def _finish(self, writer: ObjectWriter) -> Stored:
+        try:
+            return await self._service.finish(writer, self._sender)
+        except TransientError as error:
+            log.warning("an image was not stored", code=error.code)
+            return _failed("", "", _failure_of(error))
+        finally:
+            await self._service.threads.call(writer.discard)
+            self._finishing.release()
+
+
+def _failed(sop_class: str, sop_instance: str, failure: Failure) -> Stored:
+    return Stored(sop_class=sop_class, sop_instance=sop_instance, failure=failure)
+
+
+def _failure_of(error: TransientError) -> Failure:
+    return Failure.NO_RESOURCES if isinstance(error, BackPressure) else Failure.PROCESSING

@@ -1,0 +1,20 @@
+"""A ward with a modality that has no identity of its own, and the gateway that speaks for it."""
+
+from pathlib import Path
+
+from hub_ward import Ward, make_ward
+
+from asepsis.core.trust.identity import Profile
+from hospital import device_name, system_name
+
+MODALITY = device_name(40)
+IMAGER = system_name(40)
+"""The gateway that is declared for the modality."""
+
+
+def make_imaging_ward(folder: Path, *, more: str = "") -> Ward:
+    """Prepare it; the hub is not started."""
+    made = make_ward(folder, more=more)
+    for machine in made.hospital.enlist([(IMAGER, Profile.GATEWAY)], declared=[MODALITY]):
+        made.machines[machine.name] = machine
+    return made
