@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from asepsis.core.errors import AsepsisError, InputError
+from asepsis.core.errors import AsepsisError, IdentityRevoked, InputError, NotFound
 from asepsis.core.journal.aio import AsyncJournal
 from asepsis.core.model.identity import PrincipalKind
 from asepsis.core.model.lanes import Lane
@@ -20,7 +20,7 @@ from asepsis.hub.records.http import RecordRoutes
 from asepsis.hub.records.ports import Histories, KnownDevice, Reach, Trends
 from asepsis.hub.records.projection import LANES
 from asepsis.hub.records.service import RecordService
-from asepsis.hub.registry.book import IdentityBook
+from asepsis.hub.registry.book import DeviceEntry, IdentityBook
 from asepsis.hub.store.leases import Lease, LeasedTask
 from asepsis.hub.store.store import Store
 
@@ -167,14 +167,24 @@ class BookDevices:
     def known(self) -> Sequence[KnownDevice]:
         """Return every enrolled device."""
         return [
-            KnownDevice(
-                name=entry.name,
-                model=entry.model,
-                signs=entry.origin_required or entry.origin_spki is not None,
-            )
-            for entry in self.book.devices()
-            if entry.kind is PrincipalKind.DEVICE
+            _known(entry) for entry in self.book.devices() if entry.kind is PrincipalKind.DEVICE
         ]
+
+    def named(self, name: str) -> KnownDevice | None:
+        """Return the device of a name; None if it is not enrolled now."""
+        try:
+            entry = self.book.device(name)
+        except (NotFound, IdentityRevoked):
+            return None
+        return _known(entry) if entry.kind is PrincipalKind.DEVICE else None
+
+
+def _known(entry: DeviceEntry) -> KnownDevice:
+    return KnownDevice(
+        name=entry.name,
+        model=entry.model,
+        signs=entry.origin_required or entry.origin_spki is not None,
+    )
 
 
 @dataclass(frozen=True, slots=True)

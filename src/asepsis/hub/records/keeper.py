@@ -19,8 +19,8 @@ from asepsis.hub.records.projection import LANES, Projection
 from asepsis.hub.records.projector import Projector
 from asepsis.hub.records.search import BEFORE_SLOTS, Search, Slice
 
-READ_RECORDS: Final = 500
-"""Records projected between two looks at anything else."""
+READ_RECORDS: Final = 128
+"""Records of a lane projected between two looks at anything else: a reader waits for no more."""
 TREND_ROWS_MAX: Final = 2 * 1_440
 INDEX_FILE: Final = "index.db"
 

@@ -117,6 +117,10 @@ class Devices(Protocol):
         """Return every device that may have a record and is enrolled now, by name."""
         ...
 
+    def named(self, name: str) -> KnownDevice | None:
+        """Return the device of a name; None if it is not enrolled now."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:

@@ -1,8 +1,9 @@
 """The process that keeps the record: follows the journal, answers the hub, and gives way to it.
 
 It is a process of its own so that neither unpacking nor searching ever holds the interpreter's lock
-of the hub, and it is nicer than the hub, so that lanes come first on a busy machine. A small parent
-starts it anew when it dies; what is on disk and in the journal is all it needs.
+of the hub. What keeps the record is nicer than the hub, so that lanes come first on a busy machine;
+what answers people is less so, and while they wait the other pauses. A small parent starts it anew
+when it dies; what is on disk and in the journal is all it needs.
 """
 
 import os
@@ -33,6 +34,11 @@ from asepsis.hub.records.ports import Readers
 from asepsis.hub.records.rebuild import recover
 
 NICE: Final = 10
+"""Of the thread that keeps the record."""
+ANSWERING_NICE: Final = 3
+"""Of the others: people wait for them, but not as urgently as machines for the lanes."""
+PAUSE_S_MAX: Final = 0.1
+"""The record is kept on after so long, however many people read: it may not fall behind."""
 FLUSH_EVERY_S: Final = 5.0
 STATE_EVERY_S: Final = 1.0
 ANSWERING_THREADS: Final = 2
@@ -123,6 +129,8 @@ class Process:
         self._writing = threading.Lock()
         self._news: queue.SimpleQueue[queries.Ends | queries.Expire | None] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(ANSWERING_THREADS, thread_name_prefix="answer")
+        self._asked = 0  # Questions that are not answered yet.
+        self._answered = threading.Condition()
 
     def run(self) -> None:
         """Work until the hub closes the connection.
@@ -161,9 +169,19 @@ class Process:
             if message is None:
                 return
             if isinstance(message, queries.Ask):
-                self._threads.submit(self._answer, keeper, message)
+                with self._answered:
+                    self._asked += 1
+                self._threads.submit(self._serve, keeper, message)
             elif isinstance(message, queries.Ends | queries.Expire):
                 self._news.put(message)
+
+    def _serve(self, keeper: Keeper, ask: queries.Ask) -> None:
+        try:
+            self._answer(keeper, ask)
+        finally:
+            with self._answered:
+                self._asked -= 1
+                self._answered.notify()
 
     def _answer(self, keeper: Keeper, ask: queries.Ask) -> None:
         try:
@@ -177,6 +195,8 @@ class Process:
         self._send(queries.Answer(number=ask.number, reply=reply))
 
     def _project(self, keeper: Keeper, follower: Follower, failed: list[BaseException]) -> None:
+        # Of this thread alone, see nice(2): a person who reads waits for what answers.
+        os.nice(NICE - ANSWERING_NICE)
         try:
             self._keep(keeper, follower)
         except BaseException as error:
@@ -191,6 +211,8 @@ class Process:
             if not self._hear(keeper, wait_s=0 if more else STATE_EVERY_S):
                 keeper.flush(everything=True)
                 return
+            with self._answered:
+                self._answered.wait_for(lambda: not self._asked, PAUSE_S_MAX)
             try:
                 more = keeper.step(follower)
                 if time.monotonic() >= flush_at:
@@ -249,7 +271,7 @@ def _exactly(sock: socket.socket, size: int) -> bytes | None:
 
 def _be_child(sock: socket.socket, work: Callable[[socket.socket], None]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The hub says when it is over.
-    os.nice(NICE)
+    os.nice(ANSWERING_NICE)
     status = 1
     try:
         work(sock)

@@ -156,15 +156,14 @@ class RecordService:
         sees_patients = self._may_see_patients(principal)
         if read.patient is not None and not sees_patients:
             raise NotPermitted(f"a {principal.kind.value} may not {Action.READ_PATIENT} here")
-        known = await self.known()
         from_ns, to_ns = read.from_ns, read.to_ns
         if read.patient is None:
-            names = [self.resolve(read.device, known).name]
+            names = [await self._name(read.device)]
         else:
             own = await self.histories.history(patient=read.patient, from_ns=from_ns, to_ns=to_ns)
             names = sorted({a.device for a in own})
             if read.device:
-                wanted = self.resolve(read.device, known).name
+                wanted = await self._name(read.device)
                 names = [name for name in names if name == wanted]
             from_ns = max(from_ns, min((a.start_ns for a in own), default=from_ns))
             ends = [FOREVER_NS if a.end_ns is None else a.end_ns for a in own]
@@ -178,7 +177,7 @@ class RecordService:
             claims=await self._claims(names, from_ns) if sees_patients else (),
             patient=read.patient.key() if read.patient else None,
             show_patients=sees_patients,
-            unsigned=tuple(d.name for d in known if d.name in names and not d.signs),
+            unsigned=tuple(name for name in names if not self._signs(name)),
             codes=read.codes,
             from_ns=from_ns,
             to_ns=to_ns,
@@ -215,6 +214,21 @@ class RecordService:
             if logical_id == self._key(each.name):
                 return each
         raise NotFound("no such device in the registry or the record")
+
+    async def _name(self, device: str) -> str:
+        """Return the name of a device, from the registry alone where that knows it.
+
+        Raises:
+            NotFound: None in the registry or the record.
+        """
+        name = device.removeprefix(DEVICE_PREFIX)
+        if self.devices.named(name) is None:
+            name = self.resolve(device, await self.known()).name
+        return name
+
+    def _signs(self, name: str) -> bool:
+        device = self.devices.named(name)
+        return device is None or device.signs
 
     async def metrics(self, device: str) -> Sequence[queries.KnownMetric]:
         """Return the metrics that were seen in a device's data."""
