@@ -10,6 +10,7 @@ from asepsis.core.model.association import AssociationState, Basis
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.patient import PatientId, Place
 from asepsis.hub.audit import log as audit_log
+from asepsis.hub.registry.associations.unplaced import last_places
 from asepsis.hub.store.outbox import EventReader
 from asepsis.hub.store.tables import outbox
 
@@ -128,6 +129,19 @@ def test_a_device_that_moves_or_is_revoked_loses_its_association(ward: Ward) -> 
     ward.run(ward.service.forget_device(MONITOR))
     assert ward.book.now(MONITOR) is None
     assert ward.book.placed(MONITOR) is None
+
+
+def test_where_a_revoked_device_stood_is_remembered_though_it_was_nobodys(ward: Ward) -> None:
+    """Goal: its tile shows what happened also after a restart; a device that moved is no news."""
+    ward.place(PUMP, BED_A, fixed=False)
+    ward.place(PUMP, BED_B, fixed=False)
+    began_ns = ward.clock.now_ns
+    ward.clock.advance_s(5)
+    ward.run(ward.service.forget_device(PUMP))
+    ward.run(ward.service.forget_device(PUMP))
+    later_ns = ward.clock.now_ns + 1
+    assert ward.run(ward.store.read(lambda c: last_places(c, since_ns=began_ns))) == {PUMP: BED_B}
+    assert ward.run(ward.store.read(lambda c: last_places(c, since_ns=later_ns))) == {}
 
 
 def test_a_placement_proposes_for_who_lies_there(ward: Ward) -> None:

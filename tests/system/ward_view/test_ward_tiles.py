@@ -137,3 +137,8 @@ def test_a_revoked_only_monitor_counts_as_an_alarm_condition(ward: LiveWard, pag
     page.wait_for_selector("#ward[data-live=yes]")
     assert "DEVICE REVOKED" in " ".join(banner.all_inner_texts())
     assert page.inner_text(".ward-status") == "Alarm conditions: 1 high"
+    ward.kill()
+    ward.ward.start()
+    page.reload()
+    page.wait_for_selector("#ward[data-live=yes]")
+    assert "DEVICE REVOKED" in " ".join(banner.all_inner_texts()), "nobody's, and yet remembered"

@@ -26,6 +26,7 @@ from asepsis.hub.exchange.supervisor import Supervisor
 from asepsis.hub.registry.associations.book import AssociationBook, Bed
 from asepsis.hub.registry.associations.rules import Reason
 from asepsis.hub.registry.associations.service import AssociationService
+from asepsis.hub.registry.associations.unplaced import last_places
 from asepsis.hub.registry.book import IdentityBook
 
 REVOKED_SHOWN_NS: Final = 12 * 3_600 * 1_000_000_000
@@ -61,12 +62,15 @@ def open_ward(core: Core, associations: AssociationBook, service: AssociationSer
         feed.revoked(name)
 
     async def restore() -> None:
-        """Put devices that were revoked while they were a patient's back on their tiles."""
+        """Put devices that were revoked where they stood, or at a patient, back on their tiles."""
         since_ns = core.clocks.wall() - REVOKED_SHOWN_NS
+        stood = await core.store.read(lambda c: last_places(c, since_ns=since_ns))
         for name in core.book.revoked():
             for was in await service.history(device=name, from_ns=since_ns):
                 if was.end_reason == Reason.REVOKED:
                     placement.was_revoked_at(name, was.place)
+            if name in stood:
+                placement.was_revoked_at(name, stood[name])
 
     async def opened(person: str, ward: str) -> None:
         await core.store.write(

@@ -29,6 +29,8 @@ from asepsis.hub.store.tables import counters
 COUNTER: Final = "audit"
 PAGE_MAX: Final = 500
 """Entries read at once, by people and by the check."""
+LATELY_MAX: Final = 100_000
+"""Entries looked through for what was done lately; a hospital writes fewer in a day."""
 
 
 class AuditLog:
@@ -118,6 +120,26 @@ def page(connection: Connection, *, after: int, entries_max: int = PAGE_MAX) -> 
         .where(entries.c.leaf_index > after)
         .order_by(entries.c.leaf_index)
         .limit(min(entries_max, PAGE_MAX))
+    )
+    return [_entry(row) for row in rows]
+
+
+def lately(connection: Connection, *, action: str, since_ns: int) -> list[Entry]:
+    """Return entries of one action, ascending, among the newest `LATELY_MAX` of the log.
+
+    Args:
+        connection: A consistent view.
+        action: Of the entries.
+        since_ns: Nanoseconds since 1970.
+
+    Raises:
+        SignatureInvalid: A sealed detail was changed.
+    """
+    rows = connection.execute(
+        select(entries)
+        .where(entries.c.leaf_index >= size(connection) - LATELY_MAX)
+        .where(entries.c.action == action, entries.c.at_ns >= since_ns)
+        .order_by(entries.c.leaf_index)
     )
     return [_entry(row) for row in rows]
 

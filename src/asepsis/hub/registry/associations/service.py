@@ -25,6 +25,7 @@ from asepsis.hub.registry.associations.book import AssociationBook
 from asepsis.hub.registry.associations.records import Rows, Touched
 from asepsis.hub.registry.associations.rules import Reason
 from asepsis.hub.registry.associations.scene import DeviceUse, Scene
+from asepsis.hub.registry.associations.unplaced import act_of
 from asepsis.hub.store.outbox import Event, publish
 from asepsis.hub.store.store import Store
 
@@ -181,11 +182,12 @@ class AssociationService:
         await self.refresh()
 
     async def forget_device(self, device: str) -> None:
-        """End what a revoked device was used for and take it from its place."""
+        """End what a revoked device was used for and take it from its place, which is noted."""
         await self.change(
             Touched(devices=[device]),
             lambda scene: acts.unplace(scene, device, Reason.REVOKED),
             actor="hub",
+            act=act_of(self._book.placed(device)),
         )
 
     async def sighted(self, device: str, *, epoch: int, state: ClinicalState, at_ns: int) -> None:
