@@ -33,6 +33,8 @@ from asepsis.core.trust.libcrypto import PrivateKey, generate_key
 from asepsis.core.trust.requests import Expectation
 from asepsis.hub.opening import open_kek, open_store
 from asepsis.hub.registry import records
+from asepsis.hub.registry.delegations import rows
+from asepsis.hub.registry.delegations.lines import Source, SourceKind
 from asepsis.hub.settings import read_settings
 
 DAY_NS = 86_400_000_000_000
@@ -131,6 +133,7 @@ class Hospital:
         signing: bool = True,
         lease_ms: int = 2_000,
         declared: Iterable[str] = (),
+        sources: Iterable[str] = ("adt", "merge"),
     ) -> list[Machine]:
         """Issue certificates and register machines; the hub must not run yet."""
         settings = read_settings(self.toml)
@@ -153,7 +156,7 @@ class Hospital:
                     key = generate_key()
                     records.bind_origin(connection, name, key.spki_der)
                 if declared and peer.kind is PrincipalKind.GATEWAY:
-                    records.put_declarations(
+                    rows.put(
                         connection,
                         name,
                         declared,
@@ -161,6 +164,11 @@ class Hospital:
                         now_ns=now_ns,
                         expires_at_ns=now_ns + DAY_NS,
                     )
+                for kind in sources if peer.kind is PrincipalKind.GATEWAY else ():
+                    source = Source(
+                        holder=name, kind=SourceKind(kind), expires_at_ns=now_ns + DAY_NS
+                    )
+                    rows.put_source(connection, source, now_ns=now_ns)
                 records.touch(connection, name)
                 files = tls.KeyAndChain(
                     chain_path=folder / "chain.pem", key_path=folder / "key.pem"

@@ -12,7 +12,7 @@ import jsonschema
 import msgspec
 import pytest
 import yaml
-from hub_ward import CONSUMER, GATEWAY, SIGNING, UNSIGNED, Ward
+from hub_ward import CONSUMER, GATEWAY, NATIVE, SIGNING, Ward
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -161,7 +161,7 @@ def test_lanes_are_those_of_the_program() -> None:
         (SIGNING, "clinical", "DELETE", "/origin", {}, 405),
         (SIGNING, "clinical", "GET", "/nowhere", {}, 404),
         (SIGNING, "clinical", "GET", f"/consumers/{CONSUMER}/batch?lane=vitals", {}, 403),
-        (UNSIGNED, "clinical", "GET", "/metadata", {"X-Long": "a" * 40_000}, 431),
+        (NATIVE, "clinical", "GET", "/metadata", {"X-Long": "a" * 40_000}, 431),
         (GATEWAY, "clinical", "GET", "/" + "a" * 9_000, {}, 414),
         (None, "enrolment", "GET", "/time?nonce=00", {}, 400),
         (None, "enrolment", "GET", f"/time?nonce={'00' * 16}", {}, 503),

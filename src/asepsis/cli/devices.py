@@ -4,7 +4,7 @@ import json as json_module
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from cyclopts import App, Parameter
 
@@ -14,6 +14,7 @@ from asepsis.core.errors import Unavailable
 from asepsis.tools.people import PeopleClient
 
 app: Final = App(name="devices", help="See what is enrolled, and revoke.")
+SourceKind = Literal["adt", "merge", "worklist"]
 COLUMNS: Final = ("name", "kind", "model", "signs", "state")
 
 
@@ -87,12 +88,83 @@ def declare(
         ),
     ] = False,
     days: Annotated[int, Parameter(help="How long, 1 to 1096.")] = 365,
+    partner: Annotated[str, Parameter(help="The other gateway of a pair.")] = "",
+    interface: Annotated[str, Parameter(help="Family or listener, for people.")] = "",
+    message_type: Annotated[
+        list[str] | None,
+        Parameter(help="ORU^R01, ORU^*, fhir, alert, waveform, dicom; repeat. All by default."),
+    ] = None,
+    address: Annotated[str, Parameter(help="Address or network of the devices.")] = "",
+    port: Annotated[int, Parameter(help="Port that they come to.")] = 0,
+    vlan: Annotated[int, Parameter(help="VLAN of their segment.")] = 0,
+    tls_key: Annotated[str, Parameter(help="SHA-256 of their public key, hexadecimal.")] = "",
     data: Data = DATA,
 ) -> None:
-    """Let a gateway speak for devices."""
+    """Let a gateway speak for devices that have no certificate of their own.
+
+    What the network shows later is compared with --address, --port, --vlan and --tls-key: where it
+    differs, values count as claimed, not observed, until somebody declares the devices anew.
+    """
     evidence = "observed" if observed else "claimed"
-    people(data).declare(gateway, devices, days=days, evidence=evidence)
+    network = {"address": address, "port": port, "vlan": vlan, "tls_key_sha256": tls_key}
+    people(data).declare(
+        gateway,
+        devices,
+        days=days,
+        evidence=evidence,
+        partner=partner,
+        interface=interface,
+        message_types=message_type or [],
+        network=network,
+    )
     console.print(f"{gateway} speaks for {len(devices)} more devices, evidence {evidence}")
+
+
+@app.command
+def source(
+    gateway: Annotated[str, Parameter(help="Which gateway.")],
+    kind: Annotated[SourceKind, Parameter(help="adt, merge or worklist.")],
+    *,
+    days: Annotated[int, Parameter(help="How long, 1 to 1096.")] = 365,
+    partner: Annotated[str, Parameter(help="The other gateway of a pair.")] = "",
+    end: Annotated[bool, Parameter(help="It is no such source any more.")] = False,
+    data: Data = DATA,
+) -> None:
+    """Name a gateway as a source of what concerns every patient: ADT, merges, worklists.
+
+    A message of these kinds from any other gateway is refused and audited.
+    """
+    if end:
+        people(data).withdraw_source(gateway, kind)
+        console.print(f"{gateway} is no source of {kind} any more")
+        return
+    people(data).name_source(gateway, kind, days=days, partner=partner)
+    console.print(f"{gateway} is a source of {kind} for {days} days")
+
+
+@app.command
+def delegations(*, data: Data = DATA, json: bool = False) -> None:
+    """Show who may speak for whom until when, and whether the network still shows it so."""
+    found = people(data).get("/api/delegations")
+    if json:
+        show_json(found)
+        return
+    rows = [
+        (
+            line["holder"],
+            line["device"],
+            line["interface"],
+            " ".join(line["message_types"]) or "all",
+            "CHANGED" if line["changed_at_ns"] else line["evidence"],
+            moment(line["expires_at_ns"]),
+            line["person"],
+        )
+        for line in found["delegations"]
+    ]
+    columns = ("gateway", "device", "interface", "types", "evidence", "until", "declared by")
+    show_table("Delegations", columns, rows)
+    named = [(s["holder"], s["kind"], moment(s["expires_at_ns"])) for s in found["sources"]]
+    show_table("Sources", ("gateway", "of", "until"), named)
 
 
 @app.command
@@ -139,11 +211,12 @@ def _row(device: Mapping[str, Any]) -> list[str]:
 
 def _state(device: Mapping[str, Any]) -> str:
     if device["revoked_at_ns"]:
-        return f"revoked {_moment(device['revoked_at_ns'])}"
+        return f"revoked {moment(device['revoked_at_ns'])}"
     if not device["expires_at_ns"]:
         return "listed"
-    return f"enrolled, certificate until {_moment(device['expires_at_ns'])}"
+    return f"enrolled, certificate until {moment(device['expires_at_ns'])}"
 
 
-def _moment(ns: int) -> str:
+def moment(ns: int) -> str:
+    """Return a time as people read it."""
     return f"{datetime.fromtimestamp(ns / 1e9, UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,7 +1,7 @@
 """`asepsis enrol`: list a device at the hub, and enrol one with its token."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from cyclopts import App, Parameter
 
@@ -16,6 +16,7 @@ from asepsis.edge.uplink.enrolment import EnrolmentOrder, enrol
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
 from asepsis.edge.uplink.token import EnrolmentToken
 
+SourceKind = Literal["adt", "merge", "worklist"]
 app: Final = App(name="enrol", help="List devices at the hub, and enrol a device with its token.")
 
 
@@ -33,6 +34,10 @@ def expect(
     idevid_serial: Annotated[str | None, Parameter(help="Serial number in the IDevID.")] = None,
     declared: Annotated[
         list[str] | None, Parameter(help="Device a gateway speaks for; repeat.")
+    ] = None,
+    source: Annotated[
+        list[SourceKind] | None,
+        Parameter(help="What a gateway is named as a source of; repeat."),
     ] = None,
     data: Data = DATA,
     json: bool = False,
@@ -52,6 +57,7 @@ def expect(
         idevid_issuer=idevid_issuer,
         idevid_serial=idevid_serial,
         declared=tuple(declared or ()),
+        sources=tuple(source or ()),
     )
     answer = ask(data, lambda admin: admin.expect(expectation)).token
     if json:

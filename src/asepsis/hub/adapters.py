@@ -35,7 +35,7 @@ class BookDirectory:
         except IdentityRevoked as error:
             raise NotFound("not an admitted device") from error
         except NotFound:
-            if not self.book.is_declared(name):
+            if not self.book.delegations.is_declared(name):
                 raise
             return DeviceFacts(
                 name=name, lease_ms=LEASE_MS_MAX, has_origin_key=False, origin_required=False
@@ -58,7 +58,7 @@ class BookDirectory:
 
     def observed(self, gateway: str, device: str) -> bool:
         """Whether a person declared that the gateway itself ends the device's own connection."""
-        return self.book.observed(gateway, device)
+        return self.book.delegations.observed(gateway, device)
 
 
 @dataclass(frozen=True, slots=True)

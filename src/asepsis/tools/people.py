@@ -76,10 +76,22 @@ class PeopleClient:
         body = {"reason": reason} | ({"confirm": name} if confirm else {})
         return cast("dict[str, Any]", self._ask("POST", path, json=body))
 
-    def declare(self, gateway: str, devices: Sequence[str], *, days: int, evidence: str) -> None:
-        """Let a gateway speak for devices."""
-        body = {"devices": list(devices), "days": days, "evidence": evidence}
+    def declare(
+        self, gateway: str, devices: Sequence[str], *, days: int, evidence: str, **terms: Any
+    ) -> None:
+        """Let a gateway speak for devices; `terms` are the further fields of the route's body."""
+        body = {"devices": list(devices), "days": days, "evidence": evidence, **terms}
         self._ask("POST", f"/api/devices/{quote(gateway, safe='')}/declare", json=body)
+
+    def name_source(self, gateway: str, kind: str, *, days: int, partner: str = "") -> None:
+        """Name a gateway as a source of ADT, merges or worklists."""
+        path = f"/api/devices/{quote(gateway, safe='')}/sources"
+        self._ask("POST", path, json={"kind": kind, "days": days, "partner": partner})
+
+    def withdraw_source(self, gateway: str, kind: str) -> None:
+        """End that a gateway is a source."""
+        path = f"/api/devices/{quote(gateway, safe='')}/sources/withdraw"
+        self._ask("POST", path, json={"kind": kind})
 
     def withdraw(self, gateway: str, devices: Sequence[str]) -> None:
         """Take devices from a gateway's declared list."""

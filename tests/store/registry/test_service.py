@@ -24,6 +24,7 @@ from asepsis.core.trust.identity import PeerCertificate, Profile, peer_from_der
 from asepsis.core.trust.requests import ReleaseRequest, RenewalProof, RevokeRequest, TokenProof
 from asepsis.hub.audit import log
 from asepsis.hub.registry.book import CLINICAL, ENROLMENT
+from asepsis.hub.registry.delegations.rows import Terms
 from asepsis.hub.registry.rules import DAY_NS, Evidence
 from asepsis.hub.registry.tables import certificates
 from asepsis.hub.store.metadata import METADATA
@@ -435,10 +436,10 @@ def test_a_gateway_speaks_for_its_declared_list_until_it_ends(
         peer = await hospital.enrol(machine, Profile.GATEWAY, declared=(NAME,))
         assert admitted(hospital, peer).declared == {NAME}
         await hospital.service.declare(GATEWAY, [OTHER], person="ana", days=1)
-        assert not hospital.book.observed(GATEWAY, OTHER)
-        observed = Evidence.OBSERVED
-        await hospital.service.declare(GATEWAY, [OTHER], person="ana", days=1, evidence=observed)
-        assert hospital.book.observed(GATEWAY, OTHER)
+        assert not hospital.book.delegations.observed(GATEWAY, OTHER)
+        observed = Terms(evidence=Evidence.OBSERVED)
+        await hospital.service.declare(GATEWAY, [OTHER], person="ana", days=1, terms=observed)
+        assert hospital.book.delegations.observed(GATEWAY, OTHER)
         assert admitted(hospital, peer).declared == {NAME, OTHER}
         clock.advance_s(86_401)
         assert admitted(hospital, peer).declared == {NAME}

@@ -10,7 +10,8 @@ from asepsis.core.trust.identity import Profile
 from hospital import Hospital, HubProcess, Machine, device_name, system_name
 from load import Bed
 
-SIGNING, OTHER, UNSIGNED = device_name(1), device_name(2), device_name(3)
+SIGNING, OTHER, UNSIGNED, NATIVE = (device_name(n) for n in (1, 2, 3, 5))
+"""UNSIGNED has no certificate: the gateway speaks for it. NATIVE has one, and no origin key."""
 GATEWAY, CONSUMER = system_name(1), system_name(2)
 LANES = '["alert", "vitals", "waveform", "late", "message", "event"]'
 CONSUMERS = f"""
@@ -76,7 +77,7 @@ def make_ward(
     hospital.toml.write_text(f'state_url = "{state_url}"\n' + hospital.toml.read_text())
     made = [
         *hospital.enlist([(SIGNING, Profile.DEVICE), (OTHER, Profile.DEVICE)]),
-        *hospital.enlist([(UNSIGNED, Profile.DEVICE)], signing=False),
+        *hospital.enlist([(NATIVE, Profile.DEVICE)], signing=False),
         *hospital.enlist([(GATEWAY, Profile.GATEWAY)], declared=[UNSIGNED]),
         *hospital.enlist([(CONSUMER, Profile.CONSUMER)]),
     ]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from hub_ward import CONSUMER, OTHER, UNSIGNED, Ward
+from hub_ward import CONSUMER, NATIVE, OTHER, Ward
 from test_lanes import ALARM, FHIR, ONSET, WAVES, bundle, numbered
 from watching import watching
 
@@ -30,19 +30,19 @@ def with_time(body: bytes, at_ns: int) -> bytes:
 
 def events(at_ns: int) -> bytes:
     about = {"conditionId": f"00000000-0000-4000-8000-{at_ns:x}"[:36], "at": to_instant(at_ns)}
-    return json.dumps({"device": UNSIGNED, "events": [ONSET | about]}).encode()
+    return json.dumps({"device": NATIVE, "events": [ONSET | about]}).encode()
 
 
 def listed(at_ns: int) -> bytes:
     made = {"listsActive": True, "madeAt": to_instant(at_ns)}
-    return json.dumps({"device": UNSIGNED, "events": []} | made).encode()
+    return json.dumps({"device": NATIVE, "events": []} | made).encode()
 
 
 class Source:
     """A source without an origin key."""
 
     def __init__(self, ward: Ward) -> None:
-        self._client = ward.client(UNSIGNED)
+        self._client = ward.client(NATIVE)
         self._epoch = time.time_ns()
         self._sequence = 0
 
@@ -94,7 +94,7 @@ def test_a_sender_that_drains_what_it_kept_does_not_look_alive(
 
 
 def test_a_list_without_its_time_is_no_list(source: Source) -> None:
-    timeless = json.dumps({"device": UNSIGNED, "events": [], "listsActive": True}).encode()
+    timeless = json.dumps({"device": NATIVE, "events": [], "listsActive": True}).encode()
     answer = source.post("/alerts", ALARM, timeless)
     assert answer.status_code == 400
     assert "madeAt" in answer.text
@@ -102,34 +102,34 @@ def test_a_list_without_its_time_is_no_list(source: Source) -> None:
 
 def test_no_receiver_is_told_of_it(ward: Ward, source: Source) -> None:
     """Goal: neither view nor lane; an old list ends nothing, an old value is not shown."""
-    with watching(ward, UNSIGNED) as view:
+    with watching(ward, NATIVE) as view:
         onset = events(time.time_ns())
         assert source.post("/alerts", ALARM, onset).status_code == 201
-        view.wait(lambda told: told["device"] == UNSIGNED and told["phase"] == "onset")
+        view.wait(lambda told: told["device"] == NATIVE and told["phase"] == "onset")
         assert source.post("/alerts", ALARM, listed(time.time_ns() - HELD_NS)).status_code == 409
         batch, _ = ward.bed(OTHER).measure(time.time_ns(), time.monotonic_ns())
-        now = bundle(batch, device=UNSIGNED, beside=False)
+        now = bundle(batch, device=NATIVE, beside=False)
         assert source.post("/fhir", FHIR, now).status_code == 201
         old = with_time(now, time.time_ns() + HELD_NS)  # Made now, of values of before.
         assert source.post("/fhir", FHIR, old).status_code == 201
         view.until(lambda: any(name == "numerics" for _, name, _ in view.seen))
         time.sleep(0.3)
         assert [name for _, name, _ in view.seen].count("numerics") == 1
-        phases = [phase for phase, device, _ in view.alarms() if device == UNSIGNED]
+        phases = [phase for phase, device, _ in view.alarms() if device == NATIVE]
         assert "end" not in phases
 
 
 def test_unsigned_waveforms_are_shown_while_they_are_of_now(ward: Ward) -> None:
     """Goal: REQ-OBS-014; held-back frames are in the record and in no view."""
-    client, epoch = ward.client(UNSIGNED), time.time_ns()
+    client, epoch = ward.client(NATIVE), time.time_ns()
 
     def send(sequence: int, at_ns: int) -> None:
         frame = encode_frame(METRIC, frame_sequence=sequence, wall_ns=at_ns, samples=range(250))
-        packet = encode_packet(DeviceId(UNSIGNED), epoch=epoch, sequence=sequence, frames=[frame])
+        packet = encode_packet(DeviceId(NATIVE), epoch=epoch, sequence=sequence, frames=[frame])
         assert client.post("/waveforms", content=packet, headers=WAVES).status_code == 201
 
     seen: list[int] = []
-    path = f"/views/live?device={UNSIGNED}&waveforms=1"
+    path = f"/views/live?device={NATIVE}&waveforms=1"
     with ward.client(CONSUMER).stream("GET", path) as answer:
         lines = answer.iter_lines()
         for sequence, late_ns in ((1, 0), (2, HELD_NS), (3, KEPT_NS), (4, 0)):

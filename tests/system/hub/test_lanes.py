@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hub_ward import CONSUMER, GATEWAY, OTHER, SIGNING, UNSIGNED, Ward
+from hub_ward import CONSUMER, GATEWAY, NATIVE, OTHER, SIGNING, UNSIGNED, Ward
 
 from asepsis.core.mapping.fhir_numeric import Origin, device_key, numeric_to_observation
 from asepsis.core.mapping.fhir_time import to_instant
@@ -127,15 +127,15 @@ def test_a_bundle_must_equal_its_batch(ward: Ward, bed: Any) -> None:
 
 
 def test_a_bundle_of_a_source_without_key_stands_for_itself(ward: Ward) -> None:
-    client = ward.client(UNSIGNED)
+    client = ward.client(NATIVE)
     batch, _ = ward.bed(OTHER).measure(time.time_ns(), time.monotonic_ns())
-    own = bundle(batch, device=UNSIGNED, beside=False)
+    own = bundle(batch, device=NATIVE, beside=False)
     assert code(client.post("/fhir", content=own, headers=FHIR)) == (400, "ASP-100")
     assert client.post("/fhir", content=own, headers=numbered(FHIR, 1)).status_code == 201
     wrong = own.replace(b'"code":"/min"', b'"code":"mm[Hg]"')
     assert wrong != own
     assert code(client.post("/fhir", content=wrong, headers=numbered(FHIR, 2))) == (422, "ASP-104")
-    assert device_key(DeviceId(UNSIGNED)).encode() in own
+    assert device_key(DeviceId(NATIVE)).encode() in own
 
 
 def test_messages_come_from_gateways_only(ward: Ward) -> None:

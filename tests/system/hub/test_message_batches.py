@@ -142,7 +142,7 @@ def test_a_silent_legacy_device_becomes_an_alarm_condition(ward: Ward) -> None:
     client = ward.client(GATEWAY)
     with watching(ward, UNSIGNED) as view:
         assert post(client, group(41, oru(70))).status_code == 200
-        view.wait(lambda told: told["device"] == UNSIGNED and told["phase"] == "onset")
+        view.wait(lambda told: told["device"] == UNSIGNED and told["phase"] == "onset", seconds=15)
         assert post(client, group(42, oru(71))).status_code == 200
         view.wait(lambda told: told["device"] == UNSIGNED and told["phase"] == "end")
 

@@ -7,7 +7,7 @@ nothing (NIST SP 800-57 part 1 section 6.2.2.3, restricted use of keys).
 """
 
 import struct
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 
@@ -56,6 +56,7 @@ class Expectation(Message, frozen=True, tag="expectation"):
         idevid_issuer: RFC 4514 name of the maker's CA whose IDevID may be used instead of a token.
         idevid_serial: Subject serialNumber of that IDevID.
         declared: Devices a gateway or vendor's server may speak for.
+        sources: What a gateway is named as a source of: `adt`, `merge`, `worklist`.
         listed_ns: When it was listed, nanoseconds since 1970.
         expires_ns: Moment after which neither token nor IDevID opens it any more.
     """
@@ -70,6 +71,7 @@ class Expectation(Message, frozen=True, tag="expectation"):
     idevid_issuer: Annotated[str, msgspec.Meta(max_length=1_024)] | None = None
     idevid_serial: Text | None = None
     declared: Annotated[tuple[Text, ...], msgspec.Meta(max_length=DECLARED_MAX)] = ()
+    sources: tuple[Literal["adt", "merge", "worklist"], ...] = ()
     listed_ns: int = 0
     expires_ns: int = 0
 

@@ -48,6 +48,7 @@ class Action(StrEnum):
     LIST_ASSOCIATIONS = "list-associations"
     DECIDE_ASSOCIATION = "decide-association"
     PLACE_DEVICE = "place-device"
+    REPORT_EVIDENCE = "report-evidence"
 
 
 _SUBMIT: Final = frozenset(
@@ -67,7 +68,7 @@ _IDENTITY: Final = _ENROLMENT | {Action.RENEW}
 MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
     PrincipalKind.DEVICE: _IDENTITY | _SUBMIT | {Action.READ_METADATA},
     # Messages come from gateways and declared servers only (REQ-MSG-003).
-    PrincipalKind.GATEWAY: _IDENTITY | _BEARS | {Action.READ_METADATA},
+    PrincipalKind.GATEWAY: _IDENTITY | _BEARS | {Action.READ_METADATA, Action.REPORT_EVIDENCE},
     PrincipalKind.CONSUMER: _IDENTITY
     | {
         Action.READ_METADATA,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from asepsis.hub.app.associations import build_associations, open_associations
 from asepsis.hub.app.console import open_console
 from asepsis.hub.app.core import Core
+from asepsis.hub.app.delegations import open_delegations
 from asepsis.hub.app.feature import Feature
 from asepsis.hub.app.imaging import open_imaging
 from asepsis.hub.app.records import open_records
@@ -21,5 +22,6 @@ def open_features(core: Core) -> Sequence[Feature]:
         open_console(core, book, service, records.trends),
         open_ward(core, book, service),
         records.feature,
+        open_delegations(core),
         open_imaging(core),
     )

@@ -30,7 +30,8 @@ from asepsis.core.errors import (
 from asepsis.core.model.identity import PrincipalKind
 from asepsis.core.trust.identity import KEY_ID_BYTES, PeerCertificate
 from asepsis.hub.access.principal import ANONYMOUS, Principal
-from asepsis.hub.registry.rules import Evidence
+from asepsis.hub.registry.delegations.book import DelegationBook
+from asepsis.hub.registry.delegations.lines import Declaration, Source
 
 CLINICAL: Final = "clinical"
 ENROLMENT: Final = "enrolment"
@@ -96,23 +97,6 @@ class CertificateEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration:
-    """One line of a declared list.
-
-    Attributes:
-        holder: Gateway or vendor's server.
-        device: Whom it may speak for.
-        expires_at_ns: End of the permission, nanoseconds since 1970.
-        evidence: What the person who declared it says of the gateway's knowledge.
-    """
-
-    holder: str
-    device: str
-    expires_at_ns: int
-    evidence: Evidence = Evidence.CLAIMED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BookState:
     """Everything that the book holds, as read in one transaction.
 
@@ -122,7 +106,8 @@ class BookState:
         certificates: Certificates that are not void.
         void: Fingerprints that never open again.
         revoked: Names that are refused.
-        declarations: Declared lists.
+        declarations: Delegations.
+        sources: Gateways that are named as sources of ADT, merges or worklists.
     """
 
     version: int = 0
@@ -131,6 +116,7 @@ class BookState:
     void: Iterable[bytes] = ()
     revoked: Iterable[str] = ()
     declarations: Iterable[Declaration] = ()
+    sources: Iterable[Source] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,15 +174,14 @@ class IdentityBook:
         self._identities: dict[str, _Identity] = {}
         self._void: set[bytes] = set()
         self._revoked: set[str] = set()
-        self._declared: dict[str, dict[str, int]] = {}
-        self._observed: set[tuple[str, str]] = set()
+        self.delegations = DelegationBook()
         self._told: set[bytes] = set()
 
     def load(self, state: BookState, *, now_ns: int) -> None:
         """Replace everything, at the start."""
         self.version = state.version
-        self._known, self._identities, self._declared = {}, {}, {}
-        self._observed = set()
+        self._known, self._identities = {}, {}
+        self.delegations.clear()
         self._void, self._revoked = set(), set()
         self._put(state, now_ns=now_ns)
 
@@ -215,14 +200,16 @@ class IdentityBook:
         newly = (frozenset(state.revoked) & changed) - self._revoked
         self._revoked -= changed
         used: dict[bytes, int] = {}
+        partners: set[str] = set()
         for name in changed:
-            for device in self._declared.pop(name, ()):
-                self._observed.discard((name, device))
+            partners |= self.delegations.forget(name)
             identity = self._identities.pop(name, None)
             for known in identity.known if identity else ():
                 used[known.entry.fingerprint] = known.last_used_ns
                 del self._known[known.entry.fingerprint]
         self._put(state, now_ns=now_ns, used=used)
+        # A device that got or lost a certificate of its own changes what others may say for it.
+        self._think_again(partners | self.delegations.holders_of(changed))
         return newly
 
     def admit(self, peer: PeerCertificate | None, listener: str, now_ns: int) -> Principal:
@@ -267,13 +254,9 @@ class IdentityBook:
             raise NotFound(f"{name} is not enrolled")
         return identity.device
 
-    def observed(self, holder: str, device: str) -> bool:
-        """Whether a person declared that a gateway observes the device's own connection."""
-        return (holder, device) in self._observed
-
-    def is_declared(self, name: str) -> bool:
-        """Whether a gateway or vendor's server is listed to speak for this device."""
-        return any(name in lines for lines in self._declared.values())
+    def speaks_itself(self, name: str, now_ns: int) -> bool:
+        """Whether a device has a certificate of its own that is valid now: nobody speaks for it."""
+        return self._own_until_ns(name, now_ns) >= now_ns
 
     def origin_key(self, name: str, key_id: bytes) -> bytes:
         """Return the DER public key that signs a device's batches.
@@ -304,15 +287,32 @@ class IdentityBook:
     ) -> None:
         self._void |= frozenset(state.void)
         self._revoked |= frozenset(state.revoked)
-        for line in state.declarations:
-            self._declared.setdefault(line.holder, {})[line.device] = line.expires_at_ns
-            if line.evidence is Evidence.OBSERVED:
-                self._observed.add((line.holder, line.device))
+        touched = self.delegations.put(state.declarations, state.sources)
         for device in state.devices:
             self._identities[device.name] = _Identity(device)
         for entry in sorted(state.certificates, key=lambda c: (c.issued_at_ns, c.serial)):
             last_used_ns = (used or {}).get(entry.fingerprint, 0)
             self._add(entry, now_ns=now_ns, last_used_ns=last_used_ns)
+        self._think_again(touched)
+
+    def _think_again(self, gateways: Iterable[str]) -> None:
+        """Have the principals of gateways worked out anew at their next request."""
+        for name in gateways:
+            identity = self._identities.get(name)
+            for known in identity.known if identity else ():
+                known.principal_until_ns = 0
+
+    def _own_until_ns(self, name: str, now_ns: int) -> int:
+        """Return until when a device's own certificate is valid; 0 if none is."""
+        identity = self._identities.get(name)
+        if identity is None or name in self._revoked:
+            return 0
+        valid = [
+            known.entry.not_after_ns
+            for known in identity.known
+            if known.entry.not_before_ns <= now_ns <= known.entry.not_after_ns
+        ]
+        return max(valid, default=0)
 
     def _add(self, entry: CertificateEntry, *, now_ns: int, last_used_ns: int) -> None:
         identity = self._identities.get(entry.name)
@@ -361,10 +361,11 @@ class IdentityBook:
             )
 
     def _principal(self, device: DeviceEntry, now_ns: int) -> tuple[Principal, int]:
-        lines = self._declared.get(device.name, {})
-        current = {d: until for d, until in lines.items() if until >= now_ns}
-        principal = Principal(kind=device.kind, name=device.name, declared=frozenset(current))
-        return principal, min(current.values(), default=NEVER_NS)
+        listed, until_ns = self.delegations.current(device.name, now_ns)
+        own = {name: self._own_until_ns(name, now_ns) for name in listed}
+        declared = frozenset(name for name, own_until_ns in own.items() if not own_until_ns)
+        principal = Principal(kind=device.kind, name=device.name, declared=declared)
+        return principal, min(until_ns, *(end for end in own.values() if end), NEVER_NS)
 
     def _admit_to_enrolment(self, peer: PeerCertificate, now_ns: int) -> Principal:
         known = self._known.get(peer.fingerprint)

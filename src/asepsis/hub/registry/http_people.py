@@ -10,6 +10,13 @@ from asepsis.core.errors import Conflict, InputError
 from asepsis.core.model.identity import NAME_CHARS_MAX
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
+from asepsis.hub.registry.delegations.lines import (
+    INTERFACE_CHARS_MAX,
+    NOTHING,
+    TYPES_MAX,
+    Network,
+)
+from asepsis.hub.registry.delegations.rows import Terms
 from asepsis.hub.registry.rules import DECLARATION_DAYS_DEFAULT, DECLARED_MAX, Evidence
 from asepsis.hub.registry.service import PAGE_MAX, RegistryService
 from asepsis.hub.web.asgi import Receive, Scope, Send, answer
@@ -21,6 +28,7 @@ BODY_BYTES_MAX: Final = 262_144
 DEVICE: Final = "/api/devices/{name}"
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARS_MAX)]
+Type = Annotated[str, msgspec.Meta(min_length=1, max_length=16)]
 StatusSource = Callable[[], Awaitable[object]]
 """One section of the status: whatever JSON can hold, without patient data."""
 
@@ -44,11 +52,19 @@ class DeclareBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         devices: Their names.
         days: How long, 1 to 1 096.
         evidence: Whether the gateway itself ends the devices' own connections.
+        partner: The other gateway of a pair; empty for none.
+        interface: By which family or listener they come, for people.
+        message_types: What may come; empty for all.
+        network: What the gateway must see of each of them.
     """
 
     devices: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=DECLARED_MAX)]
     days: Annotated[int, msgspec.Meta(ge=1, le=1_096)] = DECLARATION_DAYS_DEFAULT
     evidence: Evidence = Evidence.CLAIMED
+    partner: Annotated[str, msgspec.Meta(max_length=NAME_CHARS_MAX)] = ""
+    interface: Annotated[str, msgspec.Meta(max_length=INTERFACE_CHARS_MAX)] = ""
+    message_types: Annotated[tuple[Type, ...], msgspec.Meta(max_length=TYPES_MAX)] = ()
+    network: Network = NOTHING
 
 
 class WithdrawBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -118,7 +134,13 @@ class DeviceRoutes:
             body.devices,
             person=_person(scope),
             days=body.days,
-            evidence=body.evidence,
+            terms=Terms(
+                evidence=body.evidence,
+                partner=body.partner,
+                interface=body.interface,
+                message_types=body.message_types,
+                network=body.network,
+            ),
         )
         await _answer(send, {"done": True})
 

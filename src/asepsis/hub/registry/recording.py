@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection
 
 from asepsis.core.errors import Conflict, NotFound
@@ -12,10 +13,11 @@ from asepsis.core.trust.requests import Issued
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.rules import Act
 from asepsis.hub.registry import records
+from asepsis.hub.registry.delegations import rows
+from asepsis.hub.registry.delegations.lines import Source, SourceKind
 from asepsis.hub.registry.rules import (
     DAY_NS,
     DECLARATION_DAYS_DEFAULT,
-    Evidence,
     Handed,
     check_lift,
     check_origin_binding,
@@ -96,18 +98,18 @@ class Recorder:
         *,
         person: str,
         days: int,
-        evidence: Evidence,
+        terms: rows.Terms,
     ) -> None:
-        """Record lines of a declared list."""
+        """Record delegations."""
         now_ns = self._clock()
-        records.put_declarations(
+        rows.put(
             connection,
             holder,
             names,
             person=person,
             now_ns=now_ns,
             expires_at_ns=now_ns + days * DAY_NS,
-            evidence=evidence,
+            terms=terms,
         )
         self._note(
             connection,
@@ -116,7 +118,11 @@ class Recorder:
             holder,
             devices=list(names),
             days=days,
-            evidence=evidence.value,
+            evidence=terms.evidence.value,
+            partner=terms.partner,
+            interface=terms.interface,
+            message_types=list(terms.message_types),
+            network=msgspec.to_builtins(terms.network),
         )
 
     def withdraw(
@@ -127,7 +133,7 @@ class Recorder:
         Raises:
             NotFound: None of them was declared.
         """
-        if not records.withdraw_declarations(connection, holder, names):
+        if not rows.withdraw(connection, holder, names):
             raise NotFound("none of these devices is declared")
         self._note(connection, f"person:{person}", "withdraw-source", holder, devices=list(names))
 
@@ -154,7 +160,7 @@ class Recorder:
         records.put_device(connection, peer, issued.expectation, now_ns=now_ns)
         if not renewal and peer.kind is PrincipalKind.GATEWAY:
             # A person listed them with the gateway; a renewal does not bring withdrawn ones back.
-            records.put_declarations(
+            rows.put(
                 connection,
                 peer.uri,
                 issued.expectation.declared,
@@ -162,6 +168,14 @@ class Recorder:
                 now_ns=now_ns,
                 expires_at_ns=now_ns + DECLARATION_DAYS_DEFAULT * DAY_NS,
             )
+            for kind in issued.expectation.sources:
+                source = Source(
+                    holder=peer.uri,
+                    kind=SourceKind(kind),
+                    expires_at_ns=now_ns + DECLARATION_DAYS_DEFAULT * DAY_NS,
+                    person="listed with the gateway",
+                )
+                rows.put_source(connection, source, now_ns=now_ns)
 
     def _note(
         self, connection: Connection, actor: str, action: str, name: str, **detail: object

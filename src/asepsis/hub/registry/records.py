@@ -12,11 +12,10 @@ from asepsis.core.trust.requests import Expectation
 from asepsis.hub.registry.book import (
     BookState,
     CertificateEntry,
-    Declaration,
     DeviceEntry,
 )
-from asepsis.hub.registry.rules import Evidence
-from asepsis.hub.registry.tables import certificates, delegations, devices, revocations
+from asepsis.hub.registry.delegations import rows
+from asepsis.hub.registry.tables import certificates, devices, revocations
 from asepsis.hub.store.store import next_number
 from asepsis.hub.store.tables import counters
 
@@ -51,6 +50,7 @@ class DeviceSummary:
 
 def read_all(connection: Connection) -> BookState:
     """Read everything that the book holds."""
+    lines, named = rows.read_lines(connection)
     return BookState(
         version=version(connection),
         devices=_devices(connection, select(devices)),
@@ -59,13 +59,15 @@ def read_all(connection: Connection) -> BookState:
         .scalars()
         .all(),
         revoked=connection.execute(select(revocations.c.name)).scalars().all(),
-        declarations=_declarations(connection, select(delegations)),
+        declarations=lines,
+        sources=named,
     )
 
 
 def read_names(connection: Connection, names: Iterable[str]) -> BookState:
     """Read what the book holds of some names, at most `NAMES_PER_QUERY`."""
     wanted = list(names)
+    lines, named = rows.read_lines(connection, holders=wanted)
     return BookState(
         devices=_devices(connection, select(devices).where(devices.c.name.in_(wanted))),
         certificates=_certificates(connection, _opening().where(certificates.c.name.in_(wanted))),
@@ -79,9 +81,8 @@ def read_names(connection: Connection, names: Iterable[str]) -> BookState:
         revoked=connection.execute(select(revocations.c.name).where(revocations.c.name.in_(wanted)))
         .scalars()
         .all(),
-        declarations=_declarations(
-            connection, select(delegations).where(delegations.c.holder.in_(wanted))
-        ),
+        declarations=lines,
+        sources=named,
     )
 
 
@@ -95,13 +96,13 @@ def version(connection: Connection) -> int:
 
 def changed_since(connection: Connection, seen: int) -> tuple[int, list[str]]:
     """Return a later version and the names that changed up to it, at most `NAMES_PER_QUERY`."""
-    rows = connection.execute(
+    found = connection.execute(
         select(devices.c.name, devices.c.version)
         .where(devices.c.version > seen)
         .order_by(devices.c.version)
         .limit(NAMES_PER_QUERY)
     ).all()
-    return (rows[-1].version if rows else seen), [row.name for row in rows]
+    return (found[-1].version if found else seen), [row.name for row in found]
 
 
 def touch(connection: Connection, name: str) -> None:
@@ -227,50 +228,10 @@ def mark_told(connection: Connection, name: str) -> None:
 
 def untold(connection: Connection) -> list[tuple[str, str]]:
     """Return names and reasons of revocations that the signer does not know of yet."""
-    rows = connection.execute(
+    found = connection.execute(
         select(revocations.c.name, revocations.c.reason).where(~revocations.c.signer_told)
     )
-    return [(row.name, row.reason.decode()) for row in rows]
-
-
-def put_declarations(
-    connection: Connection,
-    holder: str,
-    named: Iterable[str],
-    *,
-    person: str,
-    now_ns: int,
-    expires_at_ns: int,
-    evidence: Evidence = Evidence.CLAIMED,
-) -> None:
-    """Add lines to a declared list, or give them a new expiry and evidence."""
-    wanted = list(dict.fromkeys(named))
-    if not wanted:
-        return
-    withdraw_declarations(connection, holder, wanted)
-    connection.execute(
-        insert(delegations),
-        [
-            {
-                "holder": holder,
-                "device": device,
-                "person": person,
-                "declared_at_ns": now_ns,
-                "expires_at_ns": expires_at_ns,
-                "evidence": evidence.value,
-            }
-            for device in wanted
-        ],
-    )
-
-
-def withdraw_declarations(connection: Connection, holder: str, named: Iterable[str]) -> int:
-    """Remove lines from a declared list; return how many there were."""
-    return connection.execute(
-        delete(delegations).where(
-            delegations.c.holder == holder, delegations.c.device.in_(list(named))
-        )
-    ).rowcount
+    return [(row.name, row.reason.decode()) for row in found]
 
 
 def summaries(
@@ -338,18 +299,6 @@ def _certificates(connection: Connection, query: Select[Any]) -> list[Certificat
             not_before_ns=row.not_before_ns,
             not_after_ns=row.not_after_ns,
             issued_at_ns=row.issued_at_ns,
-        )
-        for row in connection.execute(query)
-    ]
-
-
-def _declarations(connection: Connection, query: Select[Any]) -> list[Declaration]:
-    return [
-        Declaration(
-            holder=row.holder,
-            device=row.device,
-            expires_at_ns=row.expires_at_ns,
-            evidence=Evidence(row.evidence),
         )
         for row in connection.execute(query)
     ]

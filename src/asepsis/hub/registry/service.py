@@ -29,6 +29,9 @@ from asepsis.core.trust.requests import IssueRequest, Proof, RenewalProof
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.registry import records
 from asepsis.hub.registry.book import IdentityBook, TwoInUse
+from asepsis.hub.registry.delegations.book import DelegationBook
+from asepsis.hub.registry.delegations.lines import check_network, check_types
+from asepsis.hub.registry.delegations.rows import DEFAULT_TERMS, Terms
 from asepsis.hub.registry.ports import CountConnections, OnRevoked, Signer
 from asepsis.hub.registry.recording import Recorder
 from asepsis.hub.registry.refusals import Refusals
@@ -36,7 +39,6 @@ from asepsis.hub.registry.rules import (
     DECLARATION_DAYS_DEFAULT,
     DECLARATION_DAYS_MAX,
     DECLARED_MAX,
-    Evidence,
     check_reason,
     read_handed,
     wished_name,
@@ -101,6 +103,11 @@ class RegistryService:
         self._refusals = Refusals(store, audit)
         book.on_two_in_use = self._notice_two_in_use
 
+    @property
+    def delegations(self) -> DelegationBook:
+        """Every delegation and source, in memory."""
+        return self._book.delegations
+
     def on_revoked(self, callback: OnRevoked) -> None:
         """Call back with each name that was revoked, here or by another hub."""
         self._on_revoked.append(callback)
@@ -152,7 +159,7 @@ class RegistryService:
                 self._due.set()
             await self._refusals.note(error, profile=profile, actor=actor)
             raise
-        await self._refresh(handed.name)
+        await self.refresh(handed.name)
         self._wake_relay()
         return issued.chain_der
 
@@ -187,7 +194,7 @@ class RegistryService:
         await self._store.write(
             lambda c: self._recorder.revoke(c, name, person=person, reason=reason)
         )
-        closed = await self._refresh(name)
+        closed = await self.refresh(name)
         self._untold = True
         self._due.set()
         self._wake_relay()
@@ -200,7 +207,7 @@ class RegistryService:
         *,
         person: str,
         days: int = DECLARATION_DAYS_DEFAULT,
-        evidence: Evidence = Evidence.CLAIMED,
+        terms: Terms = DEFAULT_TERMS,
     ) -> None:
         """Let a gateway or vendor's server speak for devices.
 
@@ -209,25 +216,27 @@ class RegistryService:
             devices: Whom it may speak for.
             person: Who decided it.
             days: How long, 1 to 1 096.
-            evidence: How the gateway knows that the data is the devices' own.
+            terms: How the gateway knows, its pair, interface, message types and network.
 
         Raises:
             NotFound: No such gateway.
-            InputError: Not a gateway, not device names, too many, or not 1 to 1 096 days.
+            InputError: Not a gateway, not device names, too many, not 1 to 1 096 days, or terms
+                that are none.
         """
         if not 1 <= days <= DECLARATION_DAYS_MAX or len(devices) > DECLARED_MAX:
             raise InputError("a declaration names up to 1000 devices for 1 to 1096 days")
         names = [DeviceId.parse(device).uri for device in devices]
-        if (await self.device(holder)).kind != PrincipalKind.GATEWAY.value:
-            raise InputError("only a gateway or vendor's server speaks for others")
+        check_types(terms.message_types)
+        check_network(terms.network)
+        for name in filter(None, (holder, terms.partner)):
+            if (await self.device(name)).kind != PrincipalKind.GATEWAY.value:
+                raise InputError("only a gateway or vendor's server speaks for others")
 
         def work(connection: Connection) -> None:
-            self._recorder.declare(
-                connection, holder, names, person=person, days=days, evidence=evidence
-            )
+            self._recorder.declare(connection, holder, names, person=person, days=days, terms=terms)
 
         await self._store.write(work)
-        await self._refresh(holder)
+        await self.refresh(holder)
 
     async def withdraw(self, holder: str, devices: Sequence[str], *, person: str) -> None:
         """End that a gateway speaks for devices, at its next request.
@@ -240,7 +249,7 @@ class RegistryService:
             self._recorder.withdraw(connection, holder, devices, person=person)
 
         await self._store.write(work)
-        await self._refresh(holder)
+        await self.refresh(holder)
 
     async def device(self, name: str) -> records.DeviceSummary:
         """Return one line of the list of devices.
@@ -309,7 +318,7 @@ class RegistryService:
         except NotFound as error:
             raise Conflict("enrol the device before its origin key") from error
 
-    async def _refresh(self, *names: str) -> int:
+    async def refresh(self, *names: str) -> int:
         """Bring the book up to date about names; return how many connections were closed."""
         # One at a time: what was read first must not overwrite what was read later.
         async with self._refreshing:
@@ -328,7 +337,7 @@ class RegistryService:
             version, names = await self._store.read(look)
             if not names:
                 return
-            await self._refresh(*names)
+            await self.refresh(*names)
             self._book.version = version
 
     async def _tell_signer(self) -> None:

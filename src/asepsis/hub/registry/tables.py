@@ -10,6 +10,7 @@ from sqlalchemy import (
     Named,
     String,
     Table,
+    Text,
     TypedColumns,
 )
 
@@ -62,7 +63,7 @@ class RevocationColumns(TypedColumns):
 
 
 class DelegationColumns(TypedColumns):
-    """The declared list: devices that a gateway or vendor's server may speak for."""
+    """Delegations: devices that a gateway or vendor's server may speak for, and how far."""
 
     holder: Named[str] = Column(String(NAME_CHARS_MAX), primary_key=True)
     device: Named[str] = Column(String(NAME_CHARS_MAX), primary_key=True)
@@ -71,9 +72,31 @@ class DelegationColumns(TypedColumns):
     expires_at_ns: Named[int] = Column(BigInteger, nullable=False)
     # "claimed" or "observed": what stands behind what the gateway brings.
     evidence: Named[str] = Column(String(10), nullable=False, server_default="claimed")
+    # The other gateway of a pair, which may do the same.
+    partner: Named[str] = Column(String(NAME_CHARS_MAX), nullable=False, server_default="")
+    interface: Named[str] = Column(String(60), nullable=False, server_default="")
+    # JSON: a list of message types; what the network must show; what the gateway says it shows.
+    message_types: Named[str] = Column(Text, nullable=False, server_default="[]")
+    network: Named[str] = Column(Text, nullable=False, server_default="{}")
+    seen: Named[str | None] = Column(Text)
+    changed_at_ns: Named[int] = Column(BigInteger, nullable=False, server_default="0")
+    warned_at_ns: Named[int] = Column(BigInteger, nullable=False, server_default="0")
+
+
+class SourceColumns(TypedColumns):
+    """Gateways that are named as sources of ADT, merges or worklists."""
+
+    holder: Named[str] = Column(String(NAME_CHARS_MAX), primary_key=True)
+    kind: Named[str] = Column(String(10), primary_key=True)
+    person: Named[str] = Column(String(120), nullable=False)
+    declared_at_ns: Named[int] = Column(BigInteger, nullable=False)
+    expires_at_ns: Named[int] = Column(BigInteger, nullable=False)
+    partner: Named[str] = Column(String(NAME_CHARS_MAX), nullable=False, server_default="")
+    warned_at_ns: Named[int] = Column(BigInteger, nullable=False, server_default="0")
 
 
 devices = Table("devices", METADATA, DeviceColumns)
 certificates = Table("certificates", METADATA, CertificateColumns)
 revocations = Table("revocations", METADATA, RevocationColumns)
 delegations = Table("delegations", METADATA, DelegationColumns)
+sources = Table("gateway_sources", METADATA, SourceColumns)

@@ -98,5 +98,5 @@ def _check(wanted: Expectation) -> None:
         raise InputError(f"renewal window is 0 to {RENEWAL_WINDOW_DAYS_MAX} days")
     if (wanted.idevid_issuer is None) != (wanted.idevid_serial is None):
         raise InputError("an IDevID is listed with issuer and serial")
-    if wanted.declared and profile is not Profile.GATEWAY:
-        raise InputError("only a gateway declares devices that it speaks for")
+    if (wanted.declared or wanted.sources) and profile is not Profile.GATEWAY:
+        raise InputError("only a gateway speaks for devices or is named as a source")

@@ -215,6 +215,7 @@ class Stage:
                 origin_required=kind == "device",
                 lease_ms=LEASE_MS,
                 declared=tuple(declared),
+                sources=("adt", "merge") if kind == "gateway" else (),
             )
         )
         # Devices and gateway stand in the ward, whose network will be cut.

@@ -42,6 +42,7 @@ read-record        . . C . . . .   . e . c v
 list-associations  . . . . . . .   . e . c v
 decide-association . . . . . . .   . . . c .
 place-device       . . . . . . .   a e . . .
+report-evidence    . G . . . . .   . . . . .
 """
 NAME = "urn:dev:mac:0000000000000001"
 OTHER = "urn:dev:mac:0000000000000002"

@@ -21,11 +21,11 @@ from asepsis.hub.registry.book import (
     OVERLAP_NS,
     BookState,
     CertificateEntry,
-    Declaration,
     DeviceEntry,
     IdentityBook,
     TwoInUse,
 )
+from asepsis.hub.registry.delegations.lines import Declaration
 
 NAME = "urn:dev:mac:0000000000000001"
 OTHER = "urn:dev:mac:0000000000000002"

@@ -1,0 +1,15 @@
+"""Delegations: their routes, and the look for what ends soon."""
+
+from asepsis.hub.app.core import Core
+from asepsis.hub.app.feature import Feature
+from asepsis.hub.registry.delegations.http import DelegationRoutes
+from asepsis.hub.registry.delegations.service import DelegationService
+
+
+def open_delegations(core: Core) -> Feature:
+    """Open what people decide about gateways and what gateways report."""
+    service = DelegationService(core.store, audit=core.audit_log, registry=core.registry)
+    routes = DelegationRoutes(service)
+    return Feature(
+        clinical=routes.clinical(), people=routes.people(), work={"delegations": service.run}
+    )

@@ -1,0 +1,1 @@
+"""Delegations: who may speak for whom, how far, until when, and what the network must show."""
