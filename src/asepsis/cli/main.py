@@ -15,6 +15,7 @@ from asepsis.cli import (
     hub,
     people,
     places,
+    profile,
     route,
     signer,
     ward,
@@ -36,6 +37,7 @@ app.command(devices.app)
 app.command(people.app)
 app.command(associations.app)
 app.command(places.app)
+app.command(profile.app)
 app.command(device.app)
 app.command(gateway.app)
 app.command(route.app)

@@ -142,6 +142,11 @@ class Learner:
         yield f"bytes_max = {min(BYTES_MAX, max(1_024, self._bytes_max * BODY_SLACK))}"
         yield from self._closed("types", "type")
         yield ""
+        yield "# A day of traffic refuses nobody: a person raises these to block."
+        yield "[severities]"
+        yield 'identity = "warn"'
+        yield 'size = "warn"'
+        yield ""
         yield "[header]"
         for key, what in (
             ("versions", "MSH-12"),
@@ -162,7 +167,7 @@ class Learner:
         values = sorted(value for value in seen if value or what == "MSH-18")
         open_ended = "?" in seen or (not all(seen) and what != "MSH-18")
         counts = ", ".join(str(seen[value]) for value in values)
-        yield f"# Seen {counts or 'never'} times."
+        yield f"# Seen {counts} times." if counts else "# Never seen."
         if open_ended:
             yield "# Not a closed list: some messages had none, or what cannot be written here."
         yield f"{key} = {_list(() if open_ended else values)}"

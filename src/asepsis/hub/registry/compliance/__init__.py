@@ -1,0 +1,1 @@
+"""Profiles of device models, who decided them, and what they say about what arrives."""
