@@ -12,6 +12,7 @@ from asepsis.core.journal.aio import AsyncJournal
 from asepsis.core.journal.limits import JournalLimits, LaneBudget
 from asepsis.core.journal.ports import Append, Link
 from asepsis.core.journal.sqlite import SqliteJournal
+from asepsis.core.model.association import Basis
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.model.lanes import Account, Lane
@@ -242,6 +243,49 @@ def test_a_cut_link_goes_on_only_when_nothing_is_missing(
         assert held.end_ns == backlog[1].received_at_ns
     else:
         assert held.end_ns is None
+
+
+@pytest.mark.parametrize("told_after", [4, 6], ids=["in the cut", "after it"])
+def test_who_was_put_on_out_of_sight_is_confirmed_once_nothing_is_missing(
+    folder: Folder, told_after: int
+) -> None:
+    """Goal: by the ward's rule, as if the monitor had been in sight; and it ends with its use."""
+    ward = folder.ward
+    ward.run(ward.service.set_ward_rule("ICU", follow_adt=True, actor="person:test"))
+
+    async def work() -> None:
+        async with folder.opened() as lanes:
+            follower = StateFollower(lanes.journal, ward.service)
+            await follower.restore()
+            await lanes.journal.append(lanes.signed(1, IN_USE))
+            await catch_up(follower)
+            ward.clock.advance_s(1)
+            await _say(ward, adt("A01", ADA, BED_A, entered_ns=ward.clock()))
+            backlog: list[Append] = []
+            for sequence, state in enumerate((IN_USE, IDLE, IDLE, IN_USE, IN_USE), 2):
+                ward.clock.advance_s(60)
+                backlog.append(lanes.signed(sequence, state))
+                if sequence == 3:
+                    await _say(ward, adt("A03", ADA, BED_A, entered_ns=ward.clock()))
+                if sequence == 6:
+                    await lanes.journal.append(_now(backlog.pop(), ward, Lane.VITALS))
+                    await catch_up(follower)
+                if sequence == told_after:
+                    ward.clock.advance_s(1)
+                    await _say(ward, adt("A01", BEN, BED_A, entered_ns=ward.clock()))
+            assert ward.book.now(MONITOR) is None
+            for record in backlog:
+                await lanes.journal.append(_now(record, ward, Lane.LATE))
+            await catch_up(follower)
+            now = ward.book.now(MONITOR)
+            assert now is not None
+            assert (now.patient, now.basis) == (BEN, Basis.WARD_RULE)
+            ward.clock.advance_s(60)
+            await lanes.journal.append(lanes.signed(7, IDLE))
+            await catch_up(follower)
+
+    ward.run(work())
+    assert ward.book.now(MONITOR) is None, "who is taken off has no device, whatever came late"
 
 
 def test_what_a_restart_finds_given_up_is_for_a_person(folder: Folder) -> None:

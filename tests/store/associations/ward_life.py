@@ -34,6 +34,7 @@ class WardLife:
             + [self.use_pump] * 4
             + [self.move_pump] * 3
             + [self.change_electrode, self.clean, self.cut, self.cut, self.switch]
+            + [self.admit_unseen, self.admit_unseen]
             + [self.nurse] * 6
         )
         for number in range(STEPS):
@@ -56,6 +57,15 @@ class WardLife:
             return
         self._tell_arrival("A01", patient, bed)
         self._settle_in(patient, bed)
+
+    def admit_unseen(self) -> None:
+        """Somebody comes to a free bed while its monitor is out of sight."""
+        bed = self._free()
+        for device in self.world.devices:
+            if device.fixed and device.bed == bed:
+                self.world.cut(device, self.rng.choice((90, 400)))
+                self.world.pass_s(self.rng.choice((5, 60)))
+        self.admit()
 
     def transfer(self) -> None:
         """Somebody moves to a free bed, sometimes with a pump."""

@@ -77,12 +77,15 @@ def switched_on(scene: Scene, device: str, *, epoch: int, at_ns: int, last_ns: i
 
 
 def seen_late(scene: Scene, device: str, *, state: ClinicalState, at_ns: int) -> None:
-    """Take a state from the time that is over: it can only cut."""
+    """Take a state from the time that is over: it can only cut, and make a use begin earlier."""
     before = scene.uses.get(device)
-    if before is None or USES[state] is not Use.VACANT:
+    if before is None:
         return
-    _cut(scene, device, at_ns, VACATES[state])
-    scene.uses[device] = replace(before, vacated_ns=max(before.vacated_ns, at_ns))
+    if USES[state] is Use.VACANT:
+        _cut(scene, device, at_ns, VACATES[state])
+        scene.uses[device] = replace(before, vacated_ns=max(before.vacated_ns, at_ns))
+    elif USES[state] is before.use is Use.ATTACHED and before.vacated_ns < at_ns < before.since_ns:
+        scene.uses[device] = replace(before, since_ns=at_ns)
 
 
 def out_of_sight(scene: Scene, device: str, *, at_ns: int) -> None:

@@ -9,7 +9,7 @@ came on the late lane. Those come in their order, so what they hold is charted a
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from asepsis.core.errors import FramingError, TransientError
@@ -19,7 +19,7 @@ from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.wire.origin import peek_state
 from asepsis.hub.registry.associations.ports import FollowedJournal
 from asepsis.hub.registry.associations.rules import USES
-from asepsis.hub.registry.associations.scene import Use
+from asepsis.hub.registry.associations.scene import DeviceUse, Use
 from asepsis.hub.registry.associations.service import AssociationService
 
 log: Final = logging.getLogger("asepsis.hub.associations")
@@ -44,7 +44,8 @@ NEVER: Final = 1 << 62
 class _Seen:
     """What the newest batch of a device said, and how many before it are missing.
 
-    Its time is 0 if it came before this hub started.
+    Its time is 0 if it came before this hub started. While batches are missing it holds the last
+    one that came late, or before the first gap, and what the device said right after the last gap.
     """
 
     epoch: int
@@ -53,7 +54,8 @@ class _Seen:
     at_ns: int
     missing: int = 0
     unseen: bool = False
-    late_vacant: int = 0
+    late: tuple[int, ClinicalState | None] = (0, None)
+    back: tuple[int, ClinicalState | None] = (0, None)
 
 
 class StateFollower:
@@ -85,6 +87,8 @@ class StateFollower:
             account = await self._journal.account(Account.ORIGIN, use.device, use.epoch)
             missing = sum(last - first + 1 for first, last in account.gaps)
             drained = self._seen.get(use.device)
+            if drained is not None and _is_other(use, drained):
+                await self._sight(use.device, drained)
             self._seen[use.device] = _Seen(
                 epoch=use.epoch,
                 sequence=account.highest,
@@ -193,8 +197,12 @@ class StateFollower:
         if now.epoch > before.epoch:
             await self._switch(device, now, last_ns=before.at_ns or None)
         else:
-            now.unseen, now.late_vacant = before.unseen, before.late_vacant
+            now.unseen, now.late, now.back = before.unseen, before.late, before.back
             now.missing = before.missing + now.sequence - before.sequence - 1
+            if not before.missing:
+                now.late = (before.sequence, before.state)
+            if now.missing > before.missing:
+                now.back = (now.at_ns, now.state)
         self._seen[device] = now
         if now.state is not before.state or now.epoch != before.epoch:
             await self._sight(device, now)
@@ -202,17 +210,22 @@ class StateFollower:
             self._suspect.add(device)
 
     async def _past(self, device: str, now: _Seen, before: _Seen) -> None:
-        """Take a batch from before: it can only cut, and it may be the last one missing."""
-        if now.state is not None and USES[now.state] is Use.VACANT:
-            # The first of a stretch cuts everything; the rest of it says nothing new.
-            if now.epoch != before.epoch or now.sequence != before.late_vacant + 1:
+        """Take a batch from before; it may be the last one missing."""
+        if now.epoch != before.epoch:
+            if now.state is not None and USES[now.state] is Use.VACANT:
                 await self._sight(device, now)
-            before.late_vacant = now.sequence
-        if now.epoch != before.epoch or not before.missing:
+            return
+        if before.late != (now.sequence - 1, now.state):  # Else it says nothing new.
+            await self._sight(device, now)
+        before.late = (now.sequence, now.state)
+        if not before.missing:
             return
         before.missing -= 1
         if not before.missing and before.unseen:
             before.unseen = False
+            # What it said when it was back was right, but for what came before.
+            at_ns, state = before.back
+            await self._sight(device, replace(now, state=state, at_ns=at_ns))
             await self._service.seen_whole(device)
 
     async def _look(self, device: str) -> None:
@@ -235,6 +248,13 @@ class StateFollower:
             await self._service.sighted(device, epoch=now.epoch, state=now.state, at_ns=now.at_ns)
             if not self._service.concerns(device):
                 await asyncio.sleep(PACE_S)
+
+
+def _is_other(use: DeviceUse, newest: _Seen) -> bool:
+    """Whether something late was taken for the present, which had said nothing new."""
+    return (
+        newest.state is not None and newest.epoch == use.epoch and USES[newest.state] is not use.use
+    )
 
 
 def _read(record: Record) -> _Seen | None:
