@@ -187,10 +187,14 @@ class ImageSettings(_Section, frozen=True):
     Attributes:
         bytes_max: What the hub holds of them at most, quarantine included; at it senders get 503.
         reserve_bytes: Disk space that images leave to everything else.
+        readers: `urn:uuid:` names of gateways and consumers that may search and retrieve images.
     """
 
     bytes_max: Annotated[int, msgspec.Meta(ge=MIB)] = 200 * GIB
     reserve_bytes: Annotated[int, msgspec.Meta(ge=0)] = GIB
+    readers: Annotated[
+        tuple[Annotated[str, msgspec.Meta(max_length=120)], ...], msgspec.Meta(max_length=256)
+    ] = ()
 
 
 class LogSettings(_Section, frozen=True):

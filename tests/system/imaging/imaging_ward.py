@@ -10,11 +10,22 @@ from hospital import device_name, system_name
 MODALITY = device_name(40)
 IMAGER = system_name(40)
 """The gateway that is declared for the modality."""
+READER = system_name(41)
+"""A consumer that may read images."""
+IMAGES = f"""
+[images]
+reserve_bytes = 0
+readers = ["{READER}"]
+"""
 
 
 def make_imaging_ward(folder: Path, *, more: str = "") -> Ward:
     """Prepare it; the hub is not started."""
-    made = make_ward(folder, more=more)
-    for machine in made.hospital.enlist([(IMAGER, Profile.GATEWAY)], declared=[MODALITY]):
+    made = make_ward(folder, more=more or IMAGES)
+    machines = [
+        *made.hospital.enlist([(IMAGER, Profile.GATEWAY)], declared=[MODALITY]),
+        *made.hospital.enlist([(READER, Profile.CONSUMER)]),
+    ]
+    for machine in machines:
         made.machines[machine.name] = machine
     return made

@@ -68,11 +68,14 @@ _IDENTITY: Final = _ENROLMENT | {Action.RENEW}
 MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
     PrincipalKind.DEVICE: _IDENTITY | _SUBMIT | {Action.READ_METADATA},
     # Messages come from gateways and declared servers only (REQ-MSG-003).
-    PrincipalKind.GATEWAY: _IDENTITY | _BEARS | {Action.READ_METADATA, Action.REPORT_EVIDENCE},
+    PrincipalKind.GATEWAY: _IDENTITY
+    | _BEARS
+    | {Action.READ_METADATA, Action.REPORT_EVIDENCE, Action.READ_IMAGES},
     PrincipalKind.CONSUMER: _IDENTITY
     | {
         Action.READ_METADATA,
         Action.READ_RECORD,
+        Action.READ_IMAGES,
         Action.CONSUME,
         Action.COMMIT_CURSOR,
         Action.WATCH_LIVE,
@@ -100,6 +103,7 @@ _SEE_PATIENTS: Final = frozenset(
         Action.WATCH_LIVE,
         Action.READ_PATIENT,
         Action.READ_RECORD,
+        Action.READ_IMAGES,
         Action.LIST_ASSOCIATIONS,
     }
 )

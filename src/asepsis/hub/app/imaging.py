@@ -1,17 +1,25 @@
 """Images: objects, their index, the workers that look at them, and their routes."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from asepsis.core.trust.sealing_cryptography import CryptographyAead
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.feature import Feature
+from asepsis.hub.audit.log import AuditLog
+from asepsis.hub.audit.rules import Act
+from asepsis.hub.imaging.finding import ImageFinder
 from asepsis.hub.imaging.http import StoreRoutes
+from asepsis.hub.imaging.http_reading import ReadRoutes
 from asepsis.hub.imaging.index import ImageIndex
 from asepsis.hub.imaging.inspector import Inspection, Inspector
+from asepsis.hub.imaging.reading import ImageReading
 from asepsis.hub.imaging.service import ImageService, Threads
 from asepsis.hub.imaging.storage import Vault
 from asepsis.hub.imaging.telling import Teller
 from asepsis.hub.keyholder import Separation
+from asepsis.hub.store.store import Store
 
 FOLDER: Final = "images"
 
@@ -47,6 +55,17 @@ def open_imaging(core: Core) -> Feature:
         bytes_max=settings.bytes_max,
     )
 
+    reading = ImageReading(
+        finder=ImageFinder(core.store),
+        vault=service.vault,
+        inspector=inspector,
+        threads=threads,
+        audit=StoreImageAudit(core.store, core.audit_log),
+        readers=NamedReaders(frozenset(settings.readers)),
+        wall=core.clocks.wall,
+    )
+    reads = ReadRoutes(reading).routes()
+
     async def close() -> None:
         threads.close()
         inspector.close()
@@ -60,9 +79,45 @@ def open_imaging(core: Core) -> Feature:
         }
 
     return Feature(
-        clinical=StoreRoutes(service).routes(),
+        clinical=[*StoreRoutes(service).routes(), *reads],
+        people=reads,
         restore=service.restore,
         work={"images told": teller.run},
         close=close,
         status={"images": status},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class NamedReaders:
+    """Machines that may read images.
+
+    Attributes:
+        names: Those that the operator named.
+    """
+
+    names: frozenset[str]
+
+    def may_read(self, name: str) -> bool:
+        """Whether this machine may read images."""
+        return name in self.names
+
+
+@dataclass(frozen=True, slots=True)
+class StoreImageAudit:
+    """The audit log as images use it.
+
+    Attributes:
+        store: Where it stands.
+        log: Writes entries.
+    """
+
+    store: Store
+    log: AuditLog
+
+    async def note(
+        self, *, actor: str, action: str, subject: str, outcome: str, detail: Mapping[str, object]
+    ) -> None:
+        """Write one entry durably."""
+        act = Act(actor=actor, action=action, subject=subject, outcome=outcome, detail=dict(detail))
+        await self.store.write(lambda connection: self.log.record(connection, act))

@@ -51,12 +51,12 @@ class StoreRoutes:
         if header(scope, b"content-encoding") not in {None, b"identity"}:
             raise dicomweb.UnsupportedMedia("compressed bodies are not accepted")
         boundary = dicomweb.related_boundary(_text(scope, b"content-type") or "")
-        study = study_of(scope)
+        named: str = scope.get("asepsis.path_params", {}).get("study", "")
         upload = self._service.begin(
             principal,
             device=_text(scope, b"asepsis-device"),
             calling_ae=_text(scope, b"asepsis-calling-ae"),
-            study=study,
+            study=uid_of(named) if named else "",
         )
         try:
             await _receive_parts(MultipartReader(boundary), upload, receive)
@@ -114,16 +114,15 @@ async def _answer(scope: Scope, send: Send, results: Sequence[Stored]) -> None:
     await answer(send, status, body, media=dicomweb_store.MEDIA, headers=headers)
 
 
-def study_of(scope: Scope) -> str:
-    """Return the study that the path names; empty if it names none.
+def uid_of(value: str) -> str:
+    """Return a UID of a path.
 
     Raises:
         InputError: Not a UID.
     """
-    study: str = scope.get("asepsis.path_params", {}).get("study", "")
-    if study and not (_UID.fullmatch(study) and len(study) <= UID_CHARS_MAX):
+    if not (_UID.fullmatch(value) and len(value) <= UID_CHARS_MAX):
         raise InputError("the path names no UID")
-    return study
+    return value
 
 
 def base_of(scope: Scope) -> str:

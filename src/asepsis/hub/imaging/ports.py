@@ -41,3 +41,11 @@ class ImageAudit(Protocol):
     ) -> None:
         """Write one entry durably."""
         ...
+
+
+class Readers(Protocol):
+    """Which machines may read images; people go by their roles."""
+
+    def may_read(self, name: str) -> bool:
+        """Whether an operator or administrator named this machine as a reader of images."""
+        ...
