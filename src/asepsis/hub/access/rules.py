@@ -39,6 +39,7 @@ class Action(StrEnum):
     DECLARE_SOURCE = "declare-source"
     READ_AUDIT = "read-audit"
     MANAGE_CONSUMERS = "manage-consumers"
+    MANAGE_PROFILES = "manage-profiles"
     MANAGE_PEOPLE = "manage-people"
     READ_STATUS = "read-status"
     SIGN_IN = "sign-in"
@@ -117,11 +118,17 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
         Action.PLACE_DEVICE,
         Action.READ_AUDIT,
         Action.MANAGE_CONSUMERS,
+        Action.MANAGE_PROFILES,
         Action.MANAGE_PEOPLE,
     },
     Role.CLINICAL_ENGINEER: _READ
     | _SEE_PATIENTS
-    | {Action.REVOKE_DEVICE, Action.DECLARE_SOURCE, Action.PLACE_DEVICE},
+    | {
+        Action.REVOKE_DEVICE,
+        Action.DECLARE_SOURCE,
+        Action.PLACE_DEVICE,
+        Action.MANAGE_PROFILES,
+    },
     Role.SECURITY: _READ | {Action.REVOKE_DEVICE, Action.READ_AUDIT},
     # Stands at the bed: only who sees the patient may say whose device it is (IHE PCIM).
     Role.CLINICIAN: _READ | _SEE_PATIENTS | {Action.DECIDE_ASSOCIATION},

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from asepsis.hub.app.associations import build_associations, open_associations
+from asepsis.hub.app.compliance import build_compliance, open_compliance
 from asepsis.hub.app.console import open_console
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.delegations import open_delegations
@@ -17,8 +18,10 @@ def open_features(core: Core) -> Sequence[Feature]:
     associations = build_associations(core)
     book, service = associations.book, associations.service
     records = open_records(core, service)
+    compliance = build_compliance(core, associations)
     return (
         open_associations(core, associations),
+        open_compliance(compliance),
         open_console(core, book, service, records.trends),
         open_ward(core, book, service),
         records.feature,

@@ -33,6 +33,7 @@ revoke-device      . . . . . . .   a e s . .
 declare-source     . . . . . . .   a e . . .
 read-audit         . . . . . . .   a . s . .
 manage-consumers   . . . . . . .   a . . . .
+manage-profiles    . . . . . . .   a e . . .
 manage-people      . . . . . . .   a . . . .
 read-status        . . . . . . .   a e s c v
 sign-in            . . . . N . .   a e s c v

@@ -1,0 +1,58 @@
+"""Compliance: profiles, who judges what arrives, and the gate before charts."""
+
+from dataclasses import dataclass
+
+from asepsis.core.errors import AsepsisError
+from asepsis.hub.app.associations import Associations
+from asepsis.hub.app.core import Core
+from asepsis.hub.app.feature import Feature
+from asepsis.hub.registry.compliance.book import ComplianceBook
+from asepsis.hub.registry.compliance.http import ComplianceRoutes
+from asepsis.hub.registry.compliance.judge import HubJudge
+from asepsis.hub.registry.compliance.service import ComplianceService
+
+
+@dataclass(frozen=True, slots=True)
+class Compliance:
+    """What other features ask.
+
+    Attributes:
+        judge: Marks what is shown; it is the `ChartGate` of chart delivery, too.
+        service: Profiles and decisions.
+    """
+
+    judge: HubJudge
+    service: ComplianceService
+
+
+def build_compliance(core: Core, associations: Associations) -> Compliance:
+    """Return judge and service; both are filled by the feature's `restore`."""
+
+    def model_of(device: str) -> str:
+        try:
+            return core.book.device(device).model
+        except AsepsisError:
+            return ""  # Declared behind a gateway, or not known: only what was decided for it.
+
+    judge = HubJudge(ComplianceBook(model_of), associations.book, associations.service)
+    service = ComplianceService(
+        store=core.store,
+        audit=core.audit_log,
+        book=judge.book,
+        judge=judge,
+        journal=core.journal,
+        wake_relay=core.relay.wake,
+    )
+    return Compliance(judge, service)
+
+
+def open_compliance(built: Compliance) -> Feature:
+    """Open what keeps profiles and watches how devices stand."""
+    service = built.service
+    return Feature(
+        people=ComplianceRoutes(service).routes(),
+        restore=service.load,
+        work={"compliance": service.run},
+        revoked=service.forget,
+        status={"compliance": service.status},
+    )
