@@ -23,6 +23,11 @@ packages=(
   "procps:process inspection"
   "chromium:journeys of the console in a browser"
   "fonts-dejavu-core:text in the pictures of the console"
+  "dcmtk:modalities and archives of DICOM"
+  "krb5-kdc:Kerberos users of modalities"
+  "krb5-admin-server:Kerberos users of modalities"
+  "krb5-user:Kerberos users of modalities"
+  "libgssapi-krb5-2:Kerberos users of modalities"
   "util-linux:mount and network namespaces, taskset"
 )
 missing=(); reasons=()

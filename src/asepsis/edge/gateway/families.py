@@ -38,6 +38,11 @@ FAMILIES: Final = (
         module="asepsis.edge.gateway.app",
         wanted=lambda settings: bool(settings.listeners),
     ),
+    Family(
+        name="imaging",
+        module="asepsis.edge.gateway.imaging.app",
+        wanted=lambda settings: settings.imaging is not None,
+    ),
 )
 
 

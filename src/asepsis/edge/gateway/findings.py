@@ -49,10 +49,10 @@ class Findings:
 
     def __init__(self, monotonic: Callable[[], int]) -> None:
         self._monotonic = monotonic
-        self._last: dict[tuple[Finding, str], tuple[int, int]] = {}
-        self.counts: dict[tuple[Finding, str], int] = {}
+        self._last: dict[tuple[StrEnum, str], tuple[int, int]] = {}
+        self.counts: dict[tuple[StrEnum, str], int] = {}
 
-    def note(self, finding: Finding, peer: str = "", **details: object) -> None:
+    def note(self, finding: StrEnum, peer: str = "", **details: object) -> None:
         """Count a finding and log it unless the same one was logged within a minute.
 
         Args:

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from asepsis.core.errors import ConfigError
+from asepsis.edge.gateway.imaging.settings import ImagingSettings
 
 FILE_BYTES_MAX: Final = 1_048_576
 MIB: Final = 1 << 20
@@ -190,6 +191,7 @@ class Settings(_Section, frozen=True):
         sealing: Where the spool's key comes from.
         hub: The connection to the hub.
         spool: What waits here.
+        imaging: DICOM; without it the imaging family does not run.
     """
 
     listeners: Annotated[tuple[Listener, ...], msgspec.Meta(max_length=64)] = ()
@@ -199,6 +201,7 @@ class Settings(_Section, frozen=True):
     sealing: Sealing = Sealing()
     hub: Hub = Hub()
     spool: SpoolSettings = SpoolSettings()
+    imaging: ImagingSettings | None = None
 
 
 def read_settings(path: Path) -> Settings:

@@ -1,0 +1,204 @@
+"""The DICOM family as processes: `python -m asepsis.edge.gateway.imaging.app <gateway.toml>`.
+
+Three, forked from one, none of which can do what the others can. The parser (this one) reads what
+strangers write; it holds neither the hub's key nor any other secret of the gateway but the key of
+its own TLS listeners, and can open no file. The keeper has the spool and the hub's key, and reads
+nothing of strangers but sealed files. The prover, where users are asked to prove themselves, has
+the keys for that and no network. Ends on SIGTERM; exits with 5 for an operator's mistake.
+"""
+
+import asyncio
+import encodings.idna
+import gc
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NoReturn
+
+from asepsis.core.errors import AsepsisError, ConfigError, Unavailable
+from asepsis.edge.gateway import confinement
+from asepsis.edge.gateway.families import EXIT_CONFIG
+from asepsis.edge.gateway.findings import Findings
+from asepsis.edge.gateway.imaging import channel, identity_process, keeper_process, policy
+from asepsis.edge.gateway.imaging.deposit import Deposit
+from asepsis.edge.gateway.imaging.keeper_process import imaging_of
+from asepsis.edge.gateway.imaging.prover import RemoteProver
+from asepsis.edge.gateway.imaging.provider import Port, Provider, bind
+from asepsis.edge.gateway.settings import Settings, read_settings
+from asepsis.edge.sandbox import bubblewrap
+from asepsis.edge.sandbox.confine import Confinement, Limits, confine
+from asepsis.edge.sandbox.seccomp import SyscallClass
+
+EXIT_FAILED: Final = 1
+MEMORY_MIB: Final = 2_048
+FILES: Final = 4_096
+STOP_S: Final = 7.0
+"""Longest wait for the keeper to finish what is in flight, seconds."""
+_PRELOADED: Final = (encodings.idna,)
+
+
+async def serve(
+    ports: list[Port], keeper: socket.socket, prover: socket.socket | None, findings: Findings
+) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Raises:
+        Unavailable: Another process of the family has ended.
+    """
+    told, lost = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    deposit = Deposit(keeper, lost=lost)
+    deposit.listen()
+    judge = RemoteProver(prover, lost=lost)
+    judge.listen()
+    providers = [Provider(port, deposit=deposit, prover=judge, findings=findings) for port in ports]
+    for provider in providers:
+        await provider.open()
+    waiting = [asyncio.ensure_future(event.wait()) for event in (told, lost)]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for waiter in waiting:
+        waiter.cancel()
+    for provider in providers:
+        await provider.close()
+    if lost.is_set():
+        raise Unavailable("another process of the imaging family has ended")
+
+
+def start(settings: Settings) -> None:
+    """Run the family, confined.
+
+    Raises:
+        ConfigError: An operator's mistake.
+        Unavailable: An address cannot be had, or another process of the family has ended.
+    """
+    imaging = imaging_of(settings)
+    doors = policy.doors(imaging, segments=settings.device_segments)
+    ours, theirs = channel.pair()
+    keeper = _fork(lambda: keeper_process.serve(settings, theirs), keep=theirs, close=[ours])
+    theirs.close()
+    judge: socket.socket | None = None
+    if any(peer.forms for door in doors for peer in door.peers):
+        judge, other = channel.pair()
+        _fork(
+            lambda: identity_process.serve(
+                imaging.identity, other, folder=Path(settings.data) / "run" / "imaging-users"
+            ),
+            keep=other,
+            close=[ours, judge],
+        )
+        other.close()
+    ports = [bind(door) for door in doors]
+    findings = Findings(time.monotonic_ns)
+    loop = asyncio.new_event_loop()  # It makes a pair of sockets, which is forbidden after this.
+    limits = order()
+    _say_ready(Path(settings.data), ports, limits)
+    confinement.preload()
+    confine(limits)
+    gc.set_threshold(20_000, 50, 100)
+    try:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(serve(ports, ours, judge, findings))
+    finally:
+        ours.close()
+        _wait(keeper)
+
+
+def order() -> Confinement:
+    """Return what the parser takes away from itself: every file, and every new connection."""
+    code = bubblewrap.code()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return Confinement(
+        layers=confinement.holding(),
+        kind=SyscallClass.LISTENING,
+        readable=(*code.libraries, code.package),
+        limits=Limits(
+            memory_mib=MEMORY_MIB,
+            files=FILES if hard == resource.RLIM_INFINITY else min(FILES, hard),
+            file_mib=1 << 40 >> 20,
+        ),
+    )
+
+
+def _fork(work: Callable[[], None], *, keep: socket.socket, close: list[socket.socket]) -> int:
+    """Run a function in a child process that has only its own end of a conversation."""
+    child = os.fork()
+    if not child:
+        for other in close:
+            other.close()
+        _end(work, keep)
+    return child
+
+
+def _end(work: Callable[[], None], keep: socket.socket) -> NoReturn:
+    code = EXIT_FAILED
+    try:
+        work()
+        code = 0
+    except AsepsisError as error:
+        sys.stderr.write(f"{error.code}: {error}\n")
+        code = EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
+    finally:
+        sys.stderr.flush()
+        keep.close()
+        os._exit(code)
+
+
+def _wait(child: int) -> None:
+    """Let the keeper finish; its spool is safe whatever happens."""
+    deadline_s = time.monotonic() + STOP_S
+    while time.monotonic() < deadline_s:
+        try:
+            pid, status = os.waitpid(child, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid:
+            if os.waitstatus_to_exitcode(status) == EXIT_CONFIG:
+                raise ConfigError("the keeper cannot run with these settings")
+            return
+        signal.sigtimedwait({signal.SIGCHLD}, 0.05)
+
+
+def _say_ready(data: Path, ports: list[Port], limits: Confinement) -> None:
+    run = data / "run"
+    run.mkdir(mode=0o700, exist_ok=True)
+    document = {
+        "pid": os.getpid(),
+        "listeners": {
+            port.door.listener.name: {
+                "host": port.door.listener.host,
+                "port": port.socket.getsockname()[1],
+            }
+            for port in ports
+        },
+        "layers": sorted(layer.value for layer in limits.layers),
+    }
+    aside = run / "imaging.json.new"
+    aside.write_text(json.dumps(document), "utf-8")
+    aside.replace(run / "imaging.json")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the DICOM family of one settings file; return the exit code."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m asepsis.edge.gateway.imaging.app <gateway.toml>\n")
+        return EXIT_CONFIG
+    try:
+        start(read_settings(Path(arguments[0])))
+    except AsepsisError as error:
+        sys.stderr.write(f"{error.code}: {error}\n")
+        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,215 @@
+"""The section `[imaging]` of the gateway's configuration file; docs/reference/imaging-gateway.md.
+
+`policy.py` turns it into what an association is asked; nothing here opens a file.
+"""
+
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+MIB: Final = 1 << 20
+GIB: Final = 1_024 * MIB
+
+Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+Network = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+AeTitle = Annotated[str, msgspec.Meta(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]
+Uid = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)*|storage)$", max_length=64)]
+Fingerprint = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+IdentityForm = Literal["passcode", "kerberos", "saml", "jwt"]
+Role = Literal["store", "query", "worklist"]
+"""What a user may do through this gateway: store instances, find and fetch them, read worklists."""
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every section: frozen, named fields, nothing unknown."""
+
+
+class ImagingTls(_Section, frozen=True):
+    """TLS of one listener by the BCP 195 profiles; peers always prove themselves.
+
+    Attributes:
+        chain_file: PEM, leaf first.
+        key_file: PEM.
+        client_ca_file: PEM with the CA of the peers' certificates.
+    """
+
+    chain_file: Text
+    key_file: Text
+    client_ca_file: Text
+
+
+class ImagingListener(_Section, frozen=True):
+    """One DICOM port.
+
+    Attributes:
+        name: For people and for peers to refer to.
+        host: Address to listen on; without TLS it lies in `device_segments`.
+        port: 0 lets the kernel choose; `run/imaging.json` says which. 2762 is that of DICOM on TLS.
+        ae_titles: What it is called by.
+        tls: None means clear text.
+        associations_max: Associations of all peers together.
+        pdu_bytes_max: Longest P-DATA-TF body that is announced to peers, bytes.
+    """
+
+    name: Name
+    host: Text
+    ae_titles: Annotated[tuple[AeTitle, ...], msgspec.Meta(min_length=1, max_length=64)]
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 11_112
+    tls: ImagingTls | None = None
+    associations_max: Annotated[int, msgspec.Meta(ge=1, le=1_024)] = 64
+    pdu_bytes_max: Annotated[int, msgspec.Meta(ge=4_096, le=MIB)] = 262_144
+
+
+class ImagingPeer(_Section, frozen=True):
+    """One modality and what it may do.
+
+    Attributes:
+        name: For people, findings and the spool.
+        listener: Name of the listener it comes to.
+        addresses: Its addresses or networks.
+        ae_titles: What it may call itself; address and title together name one peer of a listener.
+        sop_classes: SOP classes it may store; `storage` takes every storage class of the standard.
+        called: What it may call us; empty takes every title of the listener.
+        certificate_sha256: Fingerprints of its certificate.
+        certificate_names: Or names of it: DNS, address or URI of subjectAltName.
+        user_identity: Proofs of a user of which it must bring one; empty asks for none, and the
+            peer is bound by this entry.
+        ack: `hub`: success once durable at the hub, or in the spool while the hub is away;
+            `spool`: as soon as it is durable here.
+        cleartext: Must be true where the listener has no TLS.
+        instance_bytes_max: Largest data set, bytes.
+        rate_per_s: Instances a second that are taken for long; more are read later.
+        burst: Instances that may come at once after a pause.
+        associations_max: Associations at once.
+        idle_s: Longest silence between two messages, seconds.
+        pdu_s: Longest time for one PDU, and between two of one message, seconds.
+        message_s: Longest time for one instance, seconds.
+    """
+
+    name: Name
+    listener: Name
+    addresses: Annotated[tuple[Network, ...], msgspec.Meta(min_length=1, max_length=256)]
+    ae_titles: Annotated[tuple[AeTitle, ...], msgspec.Meta(min_length=1, max_length=64)]
+    sop_classes: Annotated[tuple[Uid, ...], msgspec.Meta(min_length=1, max_length=1_024)]
+    called: Annotated[tuple[AeTitle, ...], msgspec.Meta(max_length=64)] = ()
+    certificate_sha256: Annotated[tuple[Fingerprint, ...], msgspec.Meta(max_length=64)] = ()
+    certificate_names: Annotated[tuple[Text, ...], msgspec.Meta(max_length=64)] = ()
+    user_identity: Annotated[tuple[IdentityForm, ...], msgspec.Meta(max_length=4)] = ()
+    ack: Literal["hub", "spool"] = "hub"
+    cleartext: bool = False
+    instance_bytes_max: Annotated[int, msgspec.Meta(ge=1_024, le=1_024 * GIB)] = 4 * GIB
+    rate_per_s: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 1_000.0
+    burst: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 2_000
+    associations_max: Annotated[int, msgspec.Meta(ge=1, le=256)] = 8
+    idle_s: Seconds = 600.0
+    pdu_s: Seconds = 10.0
+    message_s: Seconds = 3_600.0
+
+
+class RoleRow(_Section, frozen=True):
+    """One row of the table that turns a proven user into roles.
+
+    Attributes:
+        form: How the user was proven.
+        roles: What they may do.
+        user: Whole user name, Kerberos principal or subject; `*@REALM` takes a whole realm, and
+            empty takes everybody whom `claim` fits.
+        claim: Value of the role claim (JWT) or role attribute (SAML) that must be there.
+    """
+
+    form: IdentityForm
+    roles: Annotated[tuple[Role, ...], msgspec.Meta(min_length=1, max_length=8)]
+    user: str = ""
+    claim: str = ""
+
+
+class KerberosSettings(_Section, frozen=True):
+    """Kerberos tickets.
+
+    Attributes:
+        keytab_file: Keys of our own service principal; readable by its owner only.
+        service: Our principal, such as `dicom/gateway.hospital.example@HOSPITAL.EXAMPLE`.
+    """
+
+    keytab_file: Text
+    service: Text
+
+
+class SamlSettings(_Section, frozen=True):
+    """SAML 2.0 assertions.
+
+    Attributes:
+        issuer: Whose assertions are taken.
+        certificate_file: PEM with the issuer's one signing certificate, pinned.
+        audience: What AudienceRestriction must name.
+        role_attribute: Name of the attribute whose values the table's `claim` is compared with.
+    """
+
+    issuer: Text
+    certificate_file: Text
+    audience: Text
+    role_attribute: str = ""
+
+
+class JwtSettings(_Section, frozen=True):
+    """JSON Web Tokens.
+
+    Attributes:
+        issuer: What `iss` must say.
+        key_file: PEM with the issuer's public key, pinned.
+        algorithm: The one algorithm taken.
+        audience: What `aud` must name.
+        role_claim: Name of the claim whose values the table's `claim` is compared with.
+    """
+
+    issuer: Text
+    key_file: Text
+    audience: Text
+    algorithm: Literal["ES256", "ES384", "PS256", "PS384", "EdDSA", "RS256"] = "ES256"
+    role_claim: str = ""
+
+
+class IdentitySettings(_Section, frozen=True):
+    """How users of modalities prove themselves (DICOM PS3.7 D.3.3.7).
+
+    Attributes:
+        table: Roles by user; who is in no row has none.
+        passcode_file: Lines `user:salt:hash` as `asepsis gateway passcode` writes them.
+        kerberos: Kerberos tickets.
+        saml: SAML assertions.
+        jwt: JSON Web Tokens.
+        clock_skew_s: Difference of clocks that is forgiven, seconds.
+    """
+
+    table: Annotated[tuple[RoleRow, ...], msgspec.Meta(max_length=1_024)] = ()
+    passcode_file: str = ""
+    kerberos: KerberosSettings | None = None
+    saml: SamlSettings | None = None
+    jwt: JwtSettings | None = None
+    clock_skew_s: Annotated[float, msgspec.Meta(ge=0, le=300)] = 30.0
+
+
+class ImagingSettings(_Section, frozen=True):
+    """The DICOM family of a gateway.
+
+    Attributes:
+        listeners: DICOM ports.
+        peers: Modalities; whoever is not listed is not served.
+        spool_bytes_max: What may wait for the hub; at it senders get 0xA700.
+        connections: Connections to the hub, which keeps eight of one identity, those of the other
+            families included.
+        wait_s: How long a modality waits for the hub, beside the time for the transfer itself,
+            before the spool's durability is acknowledged instead; only where `ack = "hub"`.
+        answer_s: Longest wait for an answer of the hub, seconds.
+        identity: How users of modalities prove themselves.
+    """
+
+    listeners: Annotated[tuple[ImagingListener, ...], msgspec.Meta(min_length=1, max_length=16)]
+    peers: Annotated[tuple[ImagingPeer, ...], msgspec.Meta(min_length=1, max_length=1_024)]
+    spool_bytes_max: Annotated[int, msgspec.Meta(ge=MIB)] = 64 * GIB
+    connections: Annotated[int, msgspec.Meta(ge=1, le=4)] = 2
+    wait_s: Seconds = 5.0
+    answer_s: Seconds = 60.0
+    identity: IdentitySettings = IdentitySettings()
