@@ -1,5 +1,7 @@
 """Fills the ports of the features from one another; only the composition root knows both sides."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from asepsis.core.errors import IdentityRevoked, NotFound
@@ -17,9 +19,11 @@ class BookDirectory:
 
     Attributes:
         book: Who may enter and what is known of them.
+        clock: Wall time, nanoseconds since 1970.
     """
 
     book: IdentityBook
+    clock: Callable[[], int] = time.time_ns
 
     def device(self, name: str) -> DeviceFacts:
         """Return the facts of an admitted device.
@@ -38,7 +42,11 @@ class BookDirectory:
             if not self.book.delegations.is_declared(name):
                 raise
             return DeviceFacts(
-                name=name, lease_ms=LEASE_MS_MAX, has_origin_key=False, origin_required=False
+                name=name,
+                lease_ms=LEASE_MS_MAX,
+                has_origin_key=False,
+                origin_required=False,
+                period_s=self.book.delegations.period_s(name),
             )
         return DeviceFacts(
             name=name,
@@ -59,6 +67,22 @@ class BookDirectory:
     def observed(self, gateway: str, device: str) -> bool:
         """Whether a person declared that the gateway itself ends the device's own connection."""
         return self.book.delegations.observed(gateway, device)
+
+    def check_source(self, gateway: str, message_type: str) -> None:
+        """Let a message type pass that only a named source may bring.
+
+        Raises:
+            NotPermitted: Nobody named this gateway.
+        """
+        self.book.delegations.check_message(gateway, message_type, now_ns=self.clock())
+
+    def check_type(self, gateway: str, device: str, what: str) -> None:
+        """Let a message type or lane of a device pass.
+
+        Raises:
+            NotPermitted: The delegation does not name it.
+        """
+        self.book.delegations.check_type(gateway, device, what)
 
 
 @dataclass(frozen=True, slots=True)

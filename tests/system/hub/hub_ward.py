@@ -10,7 +10,7 @@ from asepsis.core.trust.identity import Profile
 from hospital import Hospital, HubProcess, Machine, device_name, system_name
 from load import Bed
 
-SIGNING, OTHER, UNSIGNED, NATIVE = (device_name(n) for n in (1, 2, 3, 5))
+SIGNING, OTHER, UNSIGNED, NATIVE = (device_name(n) for n in (1, 2, 3, 13))
 """UNSIGNED has no certificate: the gateway speaks for it. NATIVE has one, and no origin key."""
 GATEWAY, CONSUMER = system_name(1), system_name(2)
 LANES = '["alert", "vitals", "waveform", "late", "message", "event"]'

@@ -113,7 +113,7 @@ async def open_core(
         count_connections=count_connections,
     )
     await registry.load()
-    directory = BookDirectory(book)
+    directory = BookDirectory(book, clocks.wall)
     live = LiveHub(journal, AlarmProjection(directory), monotonic=clocks.monotonic)
     exchange = build_exchange(
         journal=journal,

@@ -43,6 +43,14 @@ class NoEvidence:
         """Say that there is no evidence."""
         return False
 
+    def check_source(self, gateway: str, message_type: str) -> None:
+        """Ask nobody: who might bring a message was decided before it was stored."""
+        raise InputError(f"{gateway}: no delegations in the record for {message_type}")
+
+    def check_type(self, gateway: str, device: str, what: str) -> None:
+        """Ask nobody, as `check_source`."""
+        raise InputError(f"{gateway}: no delegations in the record for {what} of {device}")
+
 
 @dataclass(frozen=True, slots=True)
 class ExchangeReaders:

@@ -54,7 +54,7 @@ class AlarmLane:
         """
         document = decode_alarms(body)
         action = Action.SUBMIT_LATE if late else Action.SUBMIT_ALERT
-        self.intake.may_speak(principal, action, document.device)
+        await self.intake.may_speak(principal, action, document.device)
         signs = self.intake.facts(document.device).signs
         rules.require_unsigned_allowed(signs=signs, what="alarm")
         received_at_ns = self.intake.clocks.wall()

@@ -113,7 +113,7 @@ class BundleLane:
         if bundle.type not in BUNDLE_TYPES:
             raise ContentMismatch("a bundle of this type is not taken", hint="send a transaction")
         device = _device_of(bundle, principal)
-        self.intake.may_speak(principal, action, device)
+        await self.intake.may_speak(principal, action, device)
         observations = [e.resource for e in bundle.entry if isinstance(e.resource, Observation)]
         if self.intake.facts(device).signs:
             rules.require_unsigned_allowed(signs=late, what="late bundle")

@@ -13,6 +13,7 @@ from asepsis.core.errors import (
 )
 from asepsis.core.journal.ports import Append, Outcome, Receipt
 from asepsis.core.model.alarm import AlarmNotice
+from asepsis.core.model.identity import PrincipalKind
 from asepsis.core.model.lanes import Account
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action, decide
@@ -27,6 +28,13 @@ from asepsis.hub.exchange.window import Clocks, LagMeter, Place, Window, send_la
 GAP_TICK_S: Final = 0.1
 AUDIT_EVERY_NS: Final = 10_000_000_000
 AUDIT_KEYS_MAX: Final = 10_000
+LANE_WORDS: Final = {
+    Action.SUBMIT_FHIR: "fhir",
+    Action.SUBMIT_ALERT: "alert",
+    Action.SUBMIT_WAVEFORM: "waveform",
+    Action.SUBMIT_LATE: "late",
+}
+"""How a delegation names what a gateway may bring beside messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +92,19 @@ class Intake:
         """Measure unsigned data by the same clocks."""
         self.claimed = ClaimedTimes(self.clocks)
 
-    def may_speak(self, principal: Principal, action: Action, device: str) -> None:
-        """Refuse a message about a device that is not the sender's to speak for.
+    async def may_speak(self, principal: Principal, action: Action, device: str) -> None:
+        """Refuse a message about a device that is not the sender's to speak for, and audit it.
 
         Raises:
             NotPermitted: The access table says no; a device that lies about its name is an alarm.
         """
         try:
             decide(principal, action, device)
-        except NotPermitted:
+            if principal.kind is PrincipalKind.GATEWAY and action in LANE_WORDS:
+                self.directory.check_type(principal.name, device, LANE_WORDS[action])
+        except NotPermitted as error:
             self.supervisor.fact(principal.name, Fact.FORGERY_FOUND)
+            await self.refused(principal, device, error)
             raise
 
     def facts(self, device: str) -> DeviceFacts:

@@ -11,6 +11,7 @@ Source: REQ-MSG-006 to REQ-MSG-012; standard/frames.md section 10.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from asepsis.core.errors import InputError, LimitExceeded, NotFound, NotPermitted
@@ -19,6 +20,7 @@ from asepsis.core.mapping.hl7_device import eui64_device
 from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.wire import message_record
 from asepsis.core.wire.hl7 import Delimiters, Message, MessageReader
+from asepsis.core.wire.hl7_header import Header
 from asepsis.core.wire.message_record import (
     BatchGroup,
     MessageEntry,
@@ -33,6 +35,8 @@ from asepsis.hub.exchange.message_live import LiveMessages
 MESSAGES_MAX: Final = 1_024
 """Messages of one batch, all groups together."""
 READERS_MAX: Final = 1_024
+TYPE_BYTES_MAX: Final = 64
+"""Longest MSH-9 whose reading is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,35 +163,59 @@ class BatchLane:
         reader = self._reader(principal.name)
         kept: list[tuple[MessageEntry, Message]] = []
         whole = True
-        fits: dict[tuple[MessagePeer, Delimiters], MessagePeer] = {}
+        fits: dict[tuple[MessagePeer, Delimiters, str], MessagePeer] = {}
         for entry in entries:
             try:
-                message = reader.parse(entry.body)
-            except InputError as error:
+                message, kind = self._open(principal, reader, entry.body, unfit)
+            except (InputError, NotPermitted) as error:
                 refusals.append(Refusal(group.sequence, entry.index, error.code, str(error)))
                 whole = False
                 continue
-            known, fitting = _peer(entry), (_peer(entry), message.delimiters)
+            known, fitting = _peer(entry), (_peer(entry), message.delimiters, kind)
             peer = fits.get(fitting)
             if peer is None:
-                peer = fits[fitting] = self._fit(principal, known, message.delimiters, unfit)
+                peer = fits[fitting] = self._fit(principal, known, fitting[1:], unfit)
             whole = whole and peer is known
             kept.append((entry if peer is known else _with_peer(entry, peer), message))
         record = group.body if whole else _written([entry for entry, _ in kept])
         return _Judged(group, record, kept)
 
+    def _open(
+        self,
+        principal: Principal,
+        reader: MessageReader,
+        body: bytes,
+        unfit: dict[str, NotPermitted],
+    ) -> tuple[Message, str]:
+        """Read a message; return it and its type.
+
+        Raises:
+            InputError: Malformed.
+            NotPermitted: Only a named source brings messages of this type; audited under the type.
+        """
+        message = reader.parse(body)
+        kind = message_type(message)
+        try:
+            self.intake.directory.check_source(principal.name, kind)
+        except NotPermitted as error:
+            unfit[kind] = error
+            raise
+        return message, kind
+
     def _fit(
         self,
         principal: Principal,
         peer: MessagePeer,
-        delimiters: Delimiters,
+        form: tuple[Delimiters, str],
         unfit: dict[str, NotPermitted],
     ) -> MessagePeer:
-        """Return the peer without devices that the gateway may not bring data of."""
+        """Return the peer without devices that the gateway may not bring such data of."""
+        delimiters, kind = form
         devices: list[tuple[bytes, str]] = []
         for word, device in peer.devices:
             try:
                 self._check(principal, word, device, delimiters)
+                self.intake.directory.check_type(principal.name, device, kind)
             except NotPermitted as error:
                 unfit[device] = error
                 continue
@@ -241,6 +269,31 @@ def open_batch(body: bytes) -> Opened:
             raise LimitExceeded(f"a batch has at most {MESSAGES_MAX} messages")
         groups.append((group, entries))
     return Opened(groups, count)
+
+
+def message_type(message: Message) -> str:
+    """Return MSH-9.1 and MSH-9.2 as `ORU^R01`, as every reader of the lane will read them.
+
+    Raises:
+        InputError: MSH-9 is not valid in the declared character set.
+    """
+    (raw,) = message.first("MSH", 9)
+    if raw.isascii() and len(raw) <= TYPE_BYTES_MAX:
+        found = _type_of(raw, message.delimiters)
+    else:
+        found = _type_in(message.header)
+    # Readers of ADT take the event from EVN-1 where MSH-9 names none.
+    return found if found != "ADT^" else found + message.get("EVN-1")
+
+
+@lru_cache(maxsize=1_024)
+def _type_of(raw: bytes, delimiters: Delimiters) -> str:
+    fields = [b"MSH", delimiters.encoding, *[b""] * 6, raw, *[b""] * 9]
+    return _type_in(Header(fields, delimiters, marked=False))
+
+
+def _type_in(header: Header) -> str:
+    return f"{header.message_code}^{header.trigger_event}"
 
 
 def _findings(entry: MessageEntry) -> MessageFindings:

@@ -7,7 +7,7 @@ Source: HL7 v2.5.1 chapter 2.9 (acknowledgement); REQ-MSG.
 
 from dataclasses import dataclass
 
-from asepsis.core.errors import InputError
+from asepsis.core.errors import InputError, NotPermitted
 from asepsis.core.journal.ports import Append, Link
 from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.wire.hl7 import Message
@@ -16,6 +16,7 @@ from asepsis.core.wire.hl7_header import Header
 from asepsis.core.wire.message_record import KIND_MESSAGE
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.exchange.intake import Intake
+from asepsis.hub.exchange.message_batches import message_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,22 @@ class MessageLane:
         """Take one message.
 
         Raises:
+            NotPermitted: Only a named source brings messages of this type.
             InputError: Not even a header can be read, so nobody could match an acknowledgement.
             TransientError: The journal is full or busy; nothing was stored and nothing is
                 acknowledged, so the sender tries again.
         """
         control_id = f"{epoch}-{sequence}"
         try:
-            header = Message.parse(body).header
+            message = Message.parse(body)
+            header, kind = message.header, message_type(message)
         except InputError as error:
             return self._refusal(body, error, control_id)
+        try:
+            self.intake.directory.check_source(principal.name, kind)
+        except NotPermitted as error:
+            await self.intake.refused(principal, kind, error)
+            raise
         await self.intake.journal.append(
             Append(
                 lane=Lane.MESSAGE,

@@ -73,12 +73,14 @@ class DeviceFacts:
         lease_ms: Its model's lease; None for the default.
         has_origin_key: Whether an origin key is registered: then only signed data counts.
         origin_required: Whether it may send nothing unsigned even before its key is registered.
+        period_s: For a device that others speak for, how often it reports; 0 if nobody said.
     """
 
     name: str
     lease_ms: int | None
     has_origin_key: bool
     origin_required: bool
+    period_s: int = 0
 
     @property
     def signs(self) -> bool:
@@ -107,6 +109,22 @@ class Directory(Protocol):
 
     def observed(self, gateway: str, device: str) -> bool:
         """Whether the gateway has network evidence of a device of its declared list."""
+        ...
+
+    def check_source(self, gateway: str, message_type: str) -> None:
+        """Let a message type such as `ADT^A40` pass.
+
+        Raises:
+            NotPermitted: Only a named source brings it, and this gateway is none.
+        """
+        ...
+
+    def check_type(self, gateway: str, device: str, what: str) -> None:
+        """Let what a gateway brings of a device pass: a message type, or a lane's word.
+
+        Raises:
+            NotPermitted: The delegation does not name it.
+        """
         ...
 
 

@@ -137,7 +137,7 @@ class SignedLane:
         """
         batch = decode_batch(body)
         device = batch.header.device.uri
-        self.intake.may_speak(principal, action, device)
+        await self.intake.may_speak(principal, action, device)
         await self._require_genuine(principal, device, batch)
         self.units.require(batch)
         received_at_ns = self.intake.clocks.wall()

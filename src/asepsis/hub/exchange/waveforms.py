@@ -40,7 +40,7 @@ class WaveformLane:
         """
         packet = decode_packet(body)
         device = packet.device.uri
-        self.intake.may_speak(principal, action, device)
+        await self.intake.may_speak(principal, action, device)
         facts = self.intake.facts(device)
         accepted = await self.intake.store(
             Append(

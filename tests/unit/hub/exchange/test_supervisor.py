@@ -83,6 +83,12 @@ class Registry:
     def observed(self, gateway: str, device: str) -> bool:
         raise AssertionError(f"the supervisor asks for no evidence: {gateway} {device}")
 
+    def check_source(self, gateway: str, message_type: str) -> None:
+        raise AssertionError(f"the supervisor takes no message: {gateway} {message_type}")
+
+    def check_type(self, gateway: str, device: str, what: str) -> None:
+        raise AssertionError(f"the supervisor takes no data: {gateway} {device} {what}")
+
 
 class Bench:
     """A supervisor with a clock of its own, that can be started anew on the same journal."""

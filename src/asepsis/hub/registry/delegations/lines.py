@@ -23,6 +23,10 @@ TYPES_MAX: Final = 64
 ANY_EVENT: Final = "*"
 LANES: Final = frozenset({"fhir", "alert", "waveform", "dicom"})
 """Words for what is no HL7 v2 message."""
+LATE: Final = "late"
+"""What waited at the gateway, of whatever lane."""
+PERIOD_S_MAX: Final = 300
+"""Longest time between two reports of a device that is supervised."""
 WARN_NS: Final = 30 * 86_400_000_000_000
 """People are told of an expiry this long before it: 30 days."""
 _MERGES: Final = frozenset(
@@ -80,6 +84,8 @@ class Declaration:
         interface: By which family or listener of the gateway the device comes, for people.
         message_types: What may come: `ORU^R01`, `ORU^*`, or a word of `LANES`; empty for all.
         network: What the gateway must see of the device.
+        period_s: How often the device reports at least, 1 to `PERIOD_S_MAX` seconds; its silence is
+            judged by that. 0 for the default.
         seen: What it last said that it sees; None before it said anything.
         changed_at_ns: When that first differed; 0 if it never did. A person declares anew.
     """
@@ -93,6 +99,7 @@ class Declaration:
     interface: str = ""
     message_types: tuple[str, ...] = ()
     network: Network = NOTHING
+    period_s: int = 0
     seen: Network | None = None
     changed_at_ns: int = 0
 
@@ -110,9 +117,9 @@ class Declaration:
             NotPermitted: It is not among those of the delegation.
         """
         code = message_type.partition("^")[0]
-        if self.message_types and not {message_type, f"{code}^{ANY_EVENT}"} & set(
-            self.message_types
-        ):
+        # What comes late of a lane is what the lane would have taken.
+        wanted = LANES if message_type == LATE else {message_type, f"{code}^{ANY_EVENT}"}
+        if self.message_types and not wanted & set(self.message_types):
             raise NotPermitted(f"the delegation of {self.device} does not name {message_type}")
 
 
