@@ -6,6 +6,7 @@ young goes to the spool and from there, in ascending order, to the hub's late la
 
 import contextlib
 import queue
+import struct
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +38,8 @@ DRAIN_RECORDS: Final = 64
 LOOK_AHEAD: Final = QUEUE_RECORDS_MAX + DRAIN_RECORDS
 """Records looked at behind these for lower numbers: lanes share an account and spool at their own
 pace, and the hub takes late records of a gap in ascending order only."""
+NUMBER: Final = struct.Struct(">QQ")
+"""Epoch and sequence before a spooled body that does not say them."""
 YOUNG_S: Final = 1.0
 """An older record with a newer one behind it is not the first over a new connection, seconds."""
 
@@ -60,12 +63,34 @@ class Outgoing:
         sequence: Sequence in its account; the account is named by the media type.
         epoch: Boot epoch.
         body: The bytes.
+        numbered: Whether the number goes along in headers, because the body does not say it.
+        source: Whose account, of a sender that speaks for several; else empty.
     """
 
     media_type: str
     epoch: int
     sequence: int
     body: bytes
+    numbered: bool = False
+    source: str = ""
+
+    @property
+    def account(self) -> str:
+        """What its sequence counts in."""
+        return f"{self.media_type} {self.source}" if self.source else self.media_type
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of its request (REQ-OBS-008)."""
+        headers = {"Content-Type": self.media_type}
+        if self.numbered:
+            headers |= {"Asepsis-Epoch": str(self.epoch), "Asepsis-Sequence": str(self.sequence)}
+        return headers
+
+    @property
+    def kept(self) -> bytes:
+        """The bytes as they wait in the spool: a number that the body does not say goes first."""
+        return NUMBER.pack(self.epoch, self.sequence) + self.body if self.numbered else self.body
 
 
 Report = Callable[[Outgoing, Fate], None]
@@ -84,12 +109,12 @@ class InFlight:
     def add(self, record: Outgoing) -> None:
         """A live lane took the record."""
         with self._lock:
-            self._held.add((record.media_type, record.epoch, record.sequence))
+            self._held.add((record.account, record.epoch, record.sequence))
 
     def remove(self, record: Outgoing) -> None:
         """The record is acknowledged, refused or in the spool."""
         with self._lock:
-            self._held.discard((record.media_type, record.epoch, record.sequence))
+            self._held.discard((record.account, record.epoch, record.sequence))
 
     def oldest(self) -> dict[str, tuple[int, int]]:
         """Return the lowest epoch and sequence held of each account."""
@@ -229,7 +254,7 @@ class LiveLane(threading.Thread):
                 "POST",
                 self._path,
                 body=record.body,
-                headers={"Content-Type": record.media_type},
+                headers=record.headers,
             )
         except Conflict:
             self._to_spool(record)  # Too old for a live lane: it is late data now.
@@ -291,7 +316,7 @@ class LiveLane(threading.Thread):
 
     def _to_spool(self, record: Outgoing) -> None:
         try:
-            self._spool.put(record.media_type, record.body)
+            self._spool.put(record.media_type, record.kept)
         except (BackPressure, TransientError):
             self._finish(record, Fate.LOST_SPOOL_FULL)
             return
@@ -397,11 +422,11 @@ class Drain(threading.Thread):
         for position, record in records:
             if position <= last:
                 number = (record.epoch, record.sequence)
-                upto[record.media_type] = max(upto.get(record.media_type, number), number)
+                upto[record.account] = max(upto.get(record.account, number), number)
         chosen = [
             (position, record)
             for position, record in records
-            if (record.epoch, record.sequence) <= upto.get(record.media_type, (-1, -1))
+            if (record.epoch, record.sequence) <= upto.get(record.account, (-1, -1))
         ]
         for media, number in held.items():
             if number < upto.get(media, number):
@@ -413,13 +438,13 @@ class Drain(threading.Thread):
         self._ahead = {position for position in self._ahead if position > last}
 
     def _send_all(self, connection: HubConnection, records: Sequence[Outgoing]) -> None:
-        for record in sorted(records, key=lambda r: (r.media_type, r.epoch, r.sequence)):
+        for record in sorted(records, key=lambda r: (r.account, r.epoch, r.sequence)):
             try:
                 connection.request(
                     "POST",
                     "/late",
                     body=record.body,
-                    headers={"Content-Type": record.media_type},
+                    headers=record.headers,
                 )
             except Conflict as error:
                 raise TransientError("the hub expects an older record first") from error
