@@ -98,6 +98,13 @@ def declare(
     port: Annotated[int, Parameter(help="Port that they come to.")] = 0,
     vlan: Annotated[int, Parameter(help="VLAN of their segment.")] = 0,
     tls_key: Annotated[str, Parameter(help="SHA-256 of their public key, hexadecimal.")] = "",
+    period: Annotated[
+        int,
+        Parameter(
+            help="Seconds between two reports of a device, 1 to 300: silence counts 5 s later. "
+            "By default after 10 s."
+        ),
+    ] = 0,
     data: Data = DATA,
 ) -> None:
     """Let a gateway speak for devices that have no certificate of their own.
@@ -116,6 +123,7 @@ def declare(
         interface=interface,
         message_types=message_type or [],
         network=network,
+        period_s=period,
     )
     console.print(f"{gateway} speaks for {len(devices)} more devices, evidence {evidence}")
 

@@ -11,6 +11,7 @@ from asepsis.core.errors import InputError, NotFound
 from asepsis.core.model.identity import PrincipalKind
 from asepsis.core.trust.identity import Profile
 from asepsis.hub.access.principal import Principal
+from asepsis.hub.adapters import BookDirectory
 from asepsis.hub.audit import log
 from asepsis.hub.registry.book import CLINICAL
 from asepsis.hub.registry.delegations.lines import Network, SourceKind
@@ -88,6 +89,22 @@ def test_evidence_that_changes_drops_assurance_until_a_person_looks(
         assert book.observed(ONE, NAME)
         assert await service.take_evidence(ONE, [Seen(OTHER, THERE)]) == []
         assert acts(hospital, "report-evidence")[-1] == (OTHER, "ASP-206")
+
+    asyncio.run(scenario())
+
+
+def test_the_shortest_declared_period_is_the_devices(hospital: Any, new_machine: Any) -> None:
+    """Goal: until a person declares one it is unknown, and a declaration can change it."""
+
+    async def scenario() -> None:
+        await pair(hospital, new_machine)
+        directory = BookDirectory(hospital.book)
+        assert directory.device(NAME).period_s == 0
+        for gateway, period_s in ((ONE, 60), (TWO, 120), (TWO, 30)):
+            terms = Terms(period_s=period_s)
+            await hospital.service.declare(gateway, [NAME], person="ana", days=60, terms=terms)
+            wanted = min(60, period_s)
+            assert directory.device(NAME).period_s == wanted
 
     asyncio.run(scenario())
 

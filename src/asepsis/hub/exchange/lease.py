@@ -16,6 +16,8 @@ from asepsis.core.model.clinical import ClinicalState
 
 LEASE_MS_DEFAULT: Final = 2_000
 LEASE_MS_MAX: Final = 10_000
+PERIOD_S_MAX: Final = 300
+PERIOD_GRACE_S: Final = 5
 _S: Final = 1_000_000_000
 
 
@@ -183,6 +185,14 @@ TEXT: Final[Mapping[Cause, str]] = {
 """Fixed texts: nothing that came from outside enters a text of the hub's own."""
 
 
-def lease_ns(lease_ms: int | None) -> int:
-    """Return the lease of a model in nanoseconds, default 2 s, at most 10 s."""
+def lease_ns(lease_ms: int | None, *, period_s: int = 0) -> int:
+    """Return a lease in nanoseconds.
+
+    Args:
+        lease_ms: Of the model; default 2 s, at most 10 s.
+        period_s: How often a device that others speak for reports, at most 300 s: it is missed 5 s
+            after that. 0 if nobody said.
+    """
+    if period_s:
+        return (min(period_s, PERIOD_S_MAX) + PERIOD_GRACE_S) * _S
     return min(lease_ms or LEASE_MS_DEFAULT, LEASE_MS_MAX) * 1_000_000

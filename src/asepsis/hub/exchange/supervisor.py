@@ -37,6 +37,8 @@ from asepsis.hub.exchange.technical import (
 )
 
 TICK_S: Final = 0.1
+LEASE_READ_NS: Final = 10_000_000_000
+"""How long a lease is remembered before it is asked for again."""
 STATE_EVERY_RECORDS: Final = 2_000
 STATE_EVERY_NS: Final = 3_600_000_000_000
 READ_RECORDS: Final = 1_000
@@ -84,7 +86,7 @@ class Supervisor:
         self._active = ActiveConditions()
         self._states: dict[str, ClinicalState] = {}
         self._deadlines: dict[str, int] = {}
-        self._leases: dict[str, int] = {}
+        self._leases: dict[str, tuple[int, int]] = {}
         self._watched: dict[str, int] = {}
         self._gateways: set[str] = set()
         self._quiet_at: dict[tuple[str, Cause], int] = {}
@@ -373,11 +375,12 @@ class Supervisor:
         self._active.events(self._read_alarms(record), place, position=record.position)
 
     def _renew(self, device: str, now_ns: int) -> None:
-        lease = self._leases.get(device)
-        if lease is None:
+        lease, read_ns = self._leases.get(device, (0, -LEASE_READ_NS))
+        if now_ns - read_ns >= LEASE_READ_NS:
             try:
-                lease = lease_ns(self._directory.device(device).lease_ms)
+                facts = self._directory.device(device)
             except NotFound:
                 return  # Revoked while its last batch was on the way.
-            self._leases[device] = lease
+            lease = lease_ns(facts.lease_ms, period_s=facts.period_s)
+            self._leases[device] = (lease, now_ns)
         self._deadlines[device] = now_ns + lease

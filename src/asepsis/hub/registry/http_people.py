@@ -13,6 +13,7 @@ from asepsis.hub.access.rules import Action
 from asepsis.hub.registry.delegations.lines import (
     INTERFACE_CHARS_MAX,
     NOTHING,
+    PERIOD_S_MAX,
     TYPES_MAX,
     Network,
 )
@@ -56,6 +57,7 @@ class DeclareBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         interface: By which family or listener they come, for people.
         message_types: What may come; empty for all.
         network: What the gateway must see of each of them.
+        period_s: How often each of them reports at least; 0 for the default lease.
     """
 
     devices: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=DECLARED_MAX)]
@@ -65,6 +67,7 @@ class DeclareBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interface: Annotated[str, msgspec.Meta(max_length=INTERFACE_CHARS_MAX)] = ""
     message_types: Annotated[tuple[Type, ...], msgspec.Meta(max_length=TYPES_MAX)] = ()
     network: Network = NOTHING
+    period_s: Annotated[int, msgspec.Meta(ge=0, le=PERIOD_S_MAX)] = 0
 
 
 class WithdrawBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -140,6 +143,7 @@ class DeviceRoutes:
                 interface=body.interface,
                 message_types=body.message_types,
                 network=body.network,
+                period_s=body.period_s,
             ),
         )
         await _answer(send, {"done": True})

@@ -78,6 +78,8 @@ class DelegationColumns(TypedColumns):
     # JSON: a list of message types; what the network must show; what the gateway says it shows.
     message_types: Named[str] = Column(Text, nullable=False, server_default="[]")
     network: Named[str] = Column(Text, nullable=False, server_default="{}")
+    # Seconds between two reports of the device; 0 for the default lease.
+    period_s: Named[int] = Column(Integer, nullable=False, server_default="0")
     seen: Named[str | None] = Column(Text)
     changed_at_ns: Named[int] = Column(BigInteger, nullable=False, server_default="0")
     warned_at_ns: Named[int] = Column(BigInteger, nullable=False, server_default="0")

@@ -67,3 +67,6 @@ def test_lease_is_two_seconds_and_at_most_ten() -> None:
     assert lease_ns(None) == 2_000_000_000
     assert lease_ns(500) == 500_000_000
     assert lease_ns(60_000) == 10_000_000_000
+    assert lease_ns(10_000, period_s=60) == 65_000_000_000
+    assert lease_ns(10_000, period_s=3) == 8_000_000_000
+    assert lease_ns(10_000, period_s=3_000) == 305_000_000_000

@@ -72,10 +72,18 @@ class MemoryJournal:
 
 
 class Registry:
-    """Two devices with the default lease."""
+    """Two devices with the default lease, or with a period that somebody declared."""
+
+    period_s = 0
 
     def device(self, name: str) -> DeviceFacts:
-        return DeviceFacts(name=name, lease_ms=None, has_origin_key=True, origin_required=True)
+        return DeviceFacts(
+            name=name,
+            lease_ms=None,
+            has_origin_key=True,
+            origin_required=True,
+            period_s=self.period_s,
+        )
 
     def origin_key(self, name: str, key_id: bytes) -> bytes:
         raise AssertionError(f"the supervisor asks for no key: {name} {key_id!r}")
@@ -95,13 +103,14 @@ class Bench:
 
     def __init__(self) -> None:
         self.journal = MemoryJournal()
+        self.registry = Registry()
         self.now_ns = 100 * S
         self._ids = itertools.count(1)
 
     async def start(self) -> Supervisor:
         supervisor = Supervisor(
             self.journal,
-            Registry(),
+            self.registry,
             read_alarms=AlarmProjection(Registry()),
             wall=lambda: self.now_ns,
             monotonic=lambda: self.now_ns,
@@ -118,6 +127,27 @@ class Bench:
     def events(self) -> list[tuple[str, Cause, int]]:
         found = [decode_event(r.append.body) for r in self.journal.lanes[Lane.ALERT]]
         return [(e.device, e.cause, e.phase) for e in found]
+
+
+def test_what_reports_once_a_minute_is_missed_five_seconds_after_that() -> None:
+    """Goal: a declared period is the lease, from the declaration on."""
+
+    async def play() -> None:
+        bench = Bench()
+        supervisor = await bench.start()
+        bench.registry.period_s = 60
+        for _ in range(3):
+            supervisor.batch_accepted(A, state=None)
+            await bench.pass_time(supervisor, 64.9)
+        assert bench.events() == []
+        await bench.pass_time(supervisor, 0.1)
+        assert bench.events() == [(A, Cause.SILENCE, 1)]
+        bench.registry.period_s = 0
+        supervisor.batch_accepted(A, state=None)
+        await bench.pass_time(supervisor, 2)
+        assert [phase for _, _, phase in bench.events()] == [1, 3, 1]
+
+    asyncio.run(play())
 
 
 def test_a_full_journal_delays_events_and_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:

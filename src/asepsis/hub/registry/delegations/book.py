@@ -72,6 +72,11 @@ class DelegationBook:
         """Whether anybody is listed to speak for a device."""
         return any(device in lines for lines in self._lines.values())
 
+    def period_s(self, device: str) -> int:
+        """Return how often a device reports, the shortest that anybody declared; 0 for nobody."""
+        found = (lines[device].period_s for lines in self._lines.values() if device in lines)
+        return min((period_s for period_s in found if period_s), default=0)
+
     def holders_of(self, devices: Iterable[str]) -> frozenset[str]:
         """Return every gateway that may speak for one of these devices."""
         found: set[str] = set()

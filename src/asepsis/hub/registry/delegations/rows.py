@@ -32,6 +32,7 @@ class Terms:
         interface: By which family or listener, for people.
         message_types: What may come; empty for all.
         network: What the gateway must see.
+        period_s: How often a device reports at least; 0 for the default lease.
     """
 
     evidence: Evidence = Evidence.CLAIMED
@@ -39,6 +40,7 @@ class Terms:
     interface: str = ""
     message_types: tuple[str, ...] = ()
     network: Network = NOTHING
+    period_s: int = 0
 
 
 DEFAULT_TERMS: Final = Terms()
@@ -73,6 +75,7 @@ def put(
                 "interface": terms.interface,
                 "message_types": msgspec.json.encode(terms.message_types).decode(),
                 "network": msgspec.json.encode(terms.network).decode(),
+                "period_s": terms.period_s,
             }
             for device in wanted
         ],
@@ -163,6 +166,7 @@ def _line(row: Row[Any]) -> Declaration:
         interface=row.interface,
         message_types=msgspec.json.decode(row.message_types, type=tuple[str, ...]),
         network=msgspec.json.decode(row.network, type=Network),
+        period_s=row.period_s,
         seen=None if row.seen is None else msgspec.json.decode(row.seen, type=Network),
         changed_at_ns=row.changed_at_ns,
     )
