@@ -61,7 +61,7 @@ def message_document() -> Vector:
             _bad("cut short", group[:-1]),
             _bad("a byte too many", group + b"\0"),
             _bad("a peer that is not listed", _patched(group, at, b"\x02")),
-            _bad("a finding that is not defined", _patched(group, at + 1, b"\x20")),
+            _bad("a finding that is not defined", _patched(group, at + 1, b"\x40")),
             _bad("an offset of more than a day", _patched(group, at + 2, b"\x7f\xff")),
             _bad("a time of arrival over 2^63 - 1", _patched(group, at + 4, b"\xff")),
             _bad("an empty message", _patched(group, at + 12, bytes(4))),

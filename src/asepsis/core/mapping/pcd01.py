@@ -21,7 +21,7 @@ from asepsis.core.mapping.sender_time import Certainty
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.model.observation import Numeric
 from asepsis.core.wire.hl7 import Message, MessageReader
-from asepsis.core.wire.message_record import MessageEntry, decode
+from asepsis.core.wire.message_record import Found, MessageEntry, decode
 
 __all__ = ["DeviceNumerics", "TimeOf", "numerics_of_entry", "numerics_of_message", "times_of"]
 
@@ -43,6 +43,7 @@ class DeviceNumerics:
             message has no readable time, and `start_ns` is the gateway's time of arrival.
         sequence: Sequence of the record.
         index: Place of the message in the record.
+        other_patient: Whether the message named another patient than its device was confirmed for.
     """
 
     device: DeviceId
@@ -52,6 +53,7 @@ class DeviceNumerics:
     certainty: Certainty
     sequence: int
     index: int
+    other_patient: bool = False
 
 
 def numerics_of_message(
@@ -114,6 +116,7 @@ def numerics_of_entry(
             certainty=certainty,
             sequence=entry.sequence,
             index=entry.index,
+            other_patient=Found.OTHER_PATIENT in findings.found,
         )
         for (device, later_by_ns, certainty), all_values in groups.items()
         for values in _intervals(all_values)

@@ -51,6 +51,8 @@ class Observation:
         device_time_ns: Wall time of the device, nanoseconds since 1970.
         received_at_ns: Wall time of the hub at arrival, nanoseconds since 1970.
         late: Whether it came on the late lane; late values never enter a live view.
+        unverified: Why no chart may have it, such as `range: above what the device declares`; "" if
+            it is verified. It is shown all the same.
     """
 
     device: DeviceId
@@ -61,3 +63,4 @@ class Observation:
     device_time_ns: int
     received_at_ns: int
     late: bool
+    unverified: str = ""

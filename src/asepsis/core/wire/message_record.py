@@ -65,6 +65,9 @@ class Found(IntFlag):
     """A time that is none."""
     CLEARTEXT = 16
     """It came without TLS: anybody on that segment could have written it."""
+    OTHER_PATIENT = 32
+    """At arrival it named another patient than the one its device is confirmed for; the hub says
+    so."""
 
 
 NOTHING: Final = Found(0)

@@ -85,6 +85,7 @@ def numerics(observations: Sequence[Observation]) -> bytes:
                 "value": _value(o),
                 "status": o.numeric.status.name.lower().replace("_", "-"),
                 "device_time_ns": o.device_time_ns,
+                "unverified": o.unverified or None,
             }
             for o in observations
         ],

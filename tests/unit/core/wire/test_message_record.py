@@ -67,7 +67,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 def test_each_field_outside_its_range_is_refused() -> None:
     whole = bytearray(of(b"MSH|"))
     at = len(whole) - 4 - 16
-    for offset, value in ((0, 1), (1, 32), (2, 0x7F), (4, 0x80)):
+    for offset, value in ((0, 1), (1, 64), (2, 0x7F), (4, 0x80)):
         wrong = bytearray(whole)
         wrong[at + offset] = value
         with pytest.raises(FramingError):
