@@ -44,10 +44,22 @@ export class WaveBuffer {
       this._parts = []; // The device began anew.
     }
     const end = start + samples.length * stepMs;
+    this._cut(start);
     this._parts.push({ start, end, stepMs, samples, scale: frame.scale, offset: frame.offset });
     this._next = { sequence: frame.sequence + 1, at: end };
     while (this._parts.length && this._parts[0].end < end - KEEP_MS) this._parts.shift();
     return end;
+  }
+
+  // Drops what stands at or after a moment: of one moment only the newest word counts. A frame
+  // that is missing, or a clock that was set, may let the next one begin before the last ended.
+  _cut(start) {
+    while (this._parts.length && this._parts.at(-1).start >= start) this._parts.pop();
+    const last = this._parts.at(-1);
+    if (!last || last.end <= start) return;
+    const kept = Math.floor((start - last.start) / last.stepMs);
+    last.samples = last.samples.subarray(0, kept);
+    last.end = last.start + kept * last.stepMs;
   }
 
   // Calls back with (time, value) for every sample in [from, to), null for a missing one, and
@@ -55,9 +67,10 @@ export class WaveBuffer {
   read(from, to, visit) {
     let last = null;
     for (const part of this._parts) {
-      if (part.end <= from) continue;
       if (part.start >= to) return;
-      if (last !== null && part.start !== last) visit(part.start, null);
+      if (last !== null && part.start !== last && part.start >= from) visit(part.start, null);
+      last = part.end;
+      if (part.end <= from) continue;
       const first = Math.max(0, Math.ceil((from - part.start) / part.stepMs));
       const stop = Math.min(part.samples.length, Math.ceil((to - part.start) / part.stepMs));
       for (let i = first; i < stop; i += 1) {
@@ -65,7 +78,6 @@ export class WaveBuffer {
         const value = raw === MISSING ? null : raw * part.scale + part.offset;
         visit(part.start + i * part.stepMs, value);
       }
-      last = part.end;
     }
   }
 }

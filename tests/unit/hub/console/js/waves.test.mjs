@@ -45,6 +45,30 @@ test("a missing frame and a missing sample are gaps, never lines", () => {
   assert.equal(found[COUNT + 1 + 10][1], null);
 });
 
+test("a frame that begins before the last one ended takes its place, and no trace goes back", () => {
+  const buffer = new WaveBuffer();
+  const low = new Int16Array(COUNT).fill(-400);
+  buffer.add(...frame(1, 0));
+  buffer.add(...frame(2, 1_000, new Int16Array(COUNT).fill(1)));
+  buffer.add(...frame(3, 1_902, low)); // 98 ms early: more than jitter that joins.
+  buffer.add(...frame(5, 2_850)); // After a missing frame, and early too.
+  const sweep = new Sweep(10_000, 0.1);
+  let before = -1;
+  for (let at = 0; at < 3_850; at += 16.7) {
+    buffer.read(at, at + 16.7, (time) => {
+      assert.ok(time >= before, `${time} after ${before}`);
+      before = time;
+    });
+    const { lines } = sweep.step(at, 0, (from, to, visit) => buffer.read(from, to, visit));
+    for (const line of lines) {
+      const values = line.filter((_, index) => index % 2 === 1);
+      assert.equal(new Set(values).size, 1, "no line joins what does not belong together");
+    }
+  }
+  const seams = read(buffer, 0, 4_000).filter(([, value]) => value === null);
+  assert.deepEqual(seams.map(([time]) => time), [1_902, 2_850]);
+});
+
 test("reading in pieces gives every sample once", () => {
   const buffer = new WaveBuffer();
   for (let n = 1; n <= 4; n += 1) buffer.add(...frame(n, n * 1_000));
