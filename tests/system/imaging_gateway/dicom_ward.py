@@ -1,5 +1,6 @@
 """A DICOM gateway as real processes, and the tools of DCMTK as its modalities."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ from stow_server import StowServer
 
 from asepsis.core.trust.authority import issue_leaf
 from asepsis.core.trust.identity import Profile
+from asepsis.edge.gateway.imaging.requestor import Remote, Requestor, associate
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import Hospital as Addresses
 from asepsis.edge.uplink.folder import IdentityFolder
-from hospital import Hospital, HubProcess, system_name
+from hospital import Hospital, HubProcess, device_name, system_name
 
 GATEWAY = system_name(8)
+DEVICE = device_name(1)
 ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 """DCMTK waits for delayed acknowledgements without it."""
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -46,7 +49,7 @@ def peer_text(name: str = "ct", titles: Sequence[str] = ("CT1",), *, more: str =
     """Return the settings of one peer that may store everything, in clear text."""
     return (
         f'[[imaging.peers]]\nname = "{name}"\nlistener = "rad"\naddresses = ["127.0.0.1"]\n'
-        f"ae_titles = {json.dumps(list(titles))}\n{more or CLEAR}\n"
+        f"ae_titles = {json.dumps(list(titles))}\ndevice = {json.dumps(DEVICE)}\n{more or CLEAR}\n"
     )
 
 
@@ -149,7 +152,7 @@ def make_ward(
     identity = IdentityFolder(ward.data / "identity")
     identity.create()
     if registered:
-        files = hospital.enlist([(GATEWAY, Profile.GATEWAY)])[0].files
+        files = hospital.enlist([(GATEWAY, Profile.GATEWAY)], declared=[DEVICE])[0].files
         shutil.copy(files.chain_path, identity.path / "tls.pem")
         shutil.copy(files.key_path, identity.path / "tls.key")
     else:
@@ -204,6 +207,33 @@ def storescu(port: int, *files: object, title: str = "CT1", called: str = "GATE"
         "storescu", "-v", "-nh", "-aet", title, "-aec", called, *options,
         "127.0.0.1", port, *files,
     )  # fmt: skip
+
+
+async def pieces(data: bytes, size: int = 100_000) -> AsyncIterator[bytes]:
+    """Return a data set in pieces."""
+    for at in range(0, len(data), size):
+        yield data[at : at + size]
+
+
+async def opened(ward: DicomWard, *pairs: tuple[str, str], title: str = "CT1") -> Requestor:
+    """Return an association with the gateway."""
+    remote = Remote(host="127.0.0.1", port=ward.port(), called="GATE", calling=title)
+    return await associate(remote, pairs)
+
+
+def send(ward: DicomWard, instances: Sequence[tuple[str, bytes]], *, title: str = "CT1",
+         results: list[int] | None = None) -> list[int]:  # fmt: skip
+    """Store instances over one association; return the statuses, also in `results` as they come."""
+    found: list[int] = [] if results is None else results
+
+    async def store() -> None:
+        user = await opened(ward, (CT, EXPLICIT), title=title)
+        for uid, data in instances:
+            found.append((await user.store((CT, EXPLICIT), uid, pieces(data)))[0])
+        await user.release()
+
+    asyncio.run(store())
+    return found
 
 
 def instance(number: int, size: int = 1_024, *, sop_class: str = CT) -> tuple[str, bytes]:

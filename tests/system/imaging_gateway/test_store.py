@@ -3,18 +3,16 @@
 import asyncio
 import warnings
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pydicom
 import pydicom.data
 import pytest
-from dicom_ward import CT, EXPLICIT, IMPLICIT, DicomWard, run, storescu
+from dicom_ward import CT, EXPLICIT, IMPLICIT, DicomWard, opened, pieces, run, storescu
 
 from asepsis.core.errors import FramingError
 from asepsis.edge.gateway.imaging import part10
 from asepsis.edge.gateway.imaging.policy import STORAGE_CLASSES
-from asepsis.edge.gateway.imaging.requestor import Remote, Requestor, associate
 
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 FILES = sorted(
@@ -29,16 +27,6 @@ REASONS = {
     "no DICOM at all": 9,
 }
 """Why a file of pydicom is not sent, and how many there are; all others must pass."""
-
-
-async def pieces(data: bytes, size: int = 100_000) -> AsyncIterator[bytes]:
-    for at in range(0, len(data), size):
-        yield data[at : at + size]
-
-
-async def opened(ward: DicomWard, *pairs: tuple[str, str], title: str = "CT1") -> Requestor:
-    remote = Remote(host="127.0.0.1", port=ward.port(), called="GATE", calling=title)
-    return await associate(remote, pairs)
 
 
 def data_set(file: bytes) -> bytes:

@@ -229,6 +229,7 @@ class Association:
         )
         self._user = user.name
         self._stream.peer_bytes_max = request.pdu_bytes_max
+        self._stream.pdu_s = peer.limits.pdu_s
         await self._stream.send(pdu.encode_accept(accept, request=request))
 
     async def _converse(self, peer: Peer, request: AssociateRequest) -> None:
@@ -340,6 +341,7 @@ class Association:
             Written(
                 token=incoming.token,
                 peer=peer.name,
+                device=peer.device,
                 sop_class=abstract,
                 sop_instance=incoming.command.uid(Tag.SOP_INSTANCE),
                 transfer_syntax=syntax,

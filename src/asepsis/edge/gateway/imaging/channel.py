@@ -34,6 +34,7 @@ class Written(msgspec.Struct, frozen=True, tag="written", forbid_unknown_fields=
     Attributes:
         token: As in `Open`.
         peer: Name of the gateway's entry.
+        device: Name of the modality at the hub.
         sop_class: UID of the C-STORE request.
         sop_instance: UID of the C-STORE request.
         transfer_syntax: UID of the presentation context.
@@ -46,6 +47,7 @@ class Written(msgspec.Struct, frozen=True, tag="written", forbid_unknown_fields=
 
     token: int
     peer: str
+    device: str
     sop_class: str
     sop_instance: str
     transfer_syntax: str

@@ -39,6 +39,8 @@ HUB_BYTES_PER_S: Final = 10_000_000
 """A transfer to the hub slower than this lets the modality wait no longer."""
 REFUSED_WAIT_S: Final = 5.0
 """Wait after the hub refused this identity, seconds; a person may release it again."""
+RETRY_S: Final = 5.0
+"""Wait after the hub failed at one instance that was acknowledged here, seconds."""
 DRAIN_S: Final = 5.0
 
 
@@ -269,9 +271,7 @@ class Keeper:
             )
         )
         try:
-            verdict = connection.store(
-                head, self._vault.read(number, record), length=written.length, user=written.user
-            )
+            verdict = connection.store(head, self._vault.read(number, record), written=written)
         except SignatureInvalid as error:
             verdict = Verdict(Status.PROCESSING_FAILURE, describe(error))
         self._settle(number, record, verdict)
@@ -298,6 +298,10 @@ class Keeper:
             self._say(job.token, verdict.status, comment=verdict.comment)
         elif verdict.status == Status.SUCCESS:
             self._vault.remove(number, length=record.written.length)
+        elif verdict.status == Status.PROCESSING_FAILURE:
+            with self._lock:
+                self._backlog.append(number)  # Something failed there: again, after the others.
+            self._pause(RETRY_S)
         else:
             self._vault.refuse(number, record, reason=verdict.comment)
 

@@ -28,6 +28,7 @@ class PduStream:
 
     Attributes:
         peer_bytes_max: Longest P-DATA-TF body that the peer takes; 0 for no limit.
+        pdu_s: As the argument; a provider knows it once it knows the peer.
 
     Resource handling: owns the connection; `close` ends it.
     """
@@ -43,7 +44,7 @@ class PduStream:
         self._reader = reader
         self._writer = writer
         self._bytes_max = pdu_bytes_max
-        self._pdu_s = pdu_s
+        self.pdu_s = pdu_s
         self.peer_bytes_max = 0
         connection = cast("socket.socket", writer.get_extra_info("socket"))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -64,7 +65,7 @@ class PduStream:
         try:
             async with asyncio.timeout(within_s):
                 first = await self._reader.readexactly(1)
-            async with asyncio.timeout(self._pdu_s):
+            async with asyncio.timeout(self.pdu_s):
                 head = first + await self._reader.readexactly(HEAD_BYTES - 1)
                 kind, length = pdu.read_head(head, data_bytes_max=self._bytes_max)
                 return kind, await self._reader.readexactly(length)
@@ -82,7 +83,7 @@ class PduStream:
         """
         try:
             self._writer.writelines(parts)
-            async with asyncio.timeout(self._pdu_s):
+            async with asyncio.timeout(self.pdu_s):
                 await self._writer.drain()
         except OSError as error:
             if isinstance(error, TimeoutError):

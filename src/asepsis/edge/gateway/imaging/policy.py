@@ -13,7 +13,8 @@ from typing import Any, Final, Literal
 
 from pydicom._uid_dict import UID_dictionary
 
-from asepsis.core.errors import ConfigError, NotPermitted
+from asepsis.core.errors import ConfigError, InputError, NotPermitted
+from asepsis.core.model.identity import DeviceId
 from asepsis.edge.gateway.imaging.dimse import VERIFICATION
 from asepsis.edge.gateway.imaging.pdu import (
     AnsweredContext,
@@ -68,6 +69,7 @@ class Peer:
 
     Attributes:
         name: For people, findings and the spool.
+        device: Its name at the hub.
         networks: Where it may come from.
         titles: What it may call itself.
         called: What it may call us.
@@ -81,6 +83,7 @@ class Peer:
     """
 
     name: str
+    device: str
     networks: tuple[Network, ...]
     titles: frozenset[str]
     called: frozenset[str]
@@ -231,6 +234,7 @@ def _peer(entry: ImagingPeer) -> Peer:
         classes |= STORAGE_CLASSES
     return Peer(
         name=entry.name,
+        device=_device(entry),
         networks=tuple(_network(text) for text in entry.addresses),
         titles=frozenset(entry.ae_titles),
         called=frozenset(entry.called),
@@ -242,6 +246,15 @@ def _peer(entry: ImagingPeer) -> Peer:
         cleartext=entry.cleartext,
         limits=entry,
     )
+
+
+def _device(entry: ImagingPeer) -> str:
+    try:
+        return DeviceId.parse(entry.device).uri
+    except InputError as error:
+        raise ConfigError(
+            f"imaging peer {entry.name}: {entry.device!r} is no device name"
+        ) from error
 
 
 def _check_certificate(peer: Peer, certificate: Certificate | None) -> None:

@@ -13,7 +13,13 @@ from typing import Final, cast
 
 from asepsis.core.errors import AsepsisError, InputError, Unavailable
 from asepsis.edge.gateway.findings import Findings
-from asepsis.edge.gateway.imaging.association import Association, Counter, Place, Prover
+from asepsis.edge.gateway.imaging.association import (
+    REQUEST_S,
+    Association,
+    Counter,
+    Place,
+    Prover,
+)
 from asepsis.edge.gateway.imaging.deposit import Deposit
 from asepsis.edge.gateway.imaging.imaging_findings import ImagingFinding
 from asepsis.edge.gateway.imaging.pdustream import PduStream
@@ -148,8 +154,9 @@ class Provider:
         certificate = _certificate(writer)
         if certificate is None:
             self._findings.note(ImagingFinding.CLEARTEXT, address)
-        pdu_s = max(peer.limits.pdu_s for peer in door.peers)
-        stream = PduStream(reader, writer, pdu_bytes_max=door.listener.pdu_bytes_max, pdu_s=pdu_s)
+        stream = PduStream(
+            reader, writer, pdu_bytes_max=door.listener.pdu_bytes_max, pdu_s=REQUEST_S
+        )
         place = self._place
         association = Association(stream, place, address=address, certificate=certificate)
         try:

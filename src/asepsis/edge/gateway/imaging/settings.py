@@ -70,6 +70,7 @@ class ImagingPeer(_Section, frozen=True):
         listener: Name of the listener it comes to.
         addresses: Its addresses or networks.
         ae_titles: What it may call itself; address and title together name one peer of a listener.
+        device: Its name at the hub, which holds the gateway's declared list.
         sop_classes: SOP classes it may store; `storage` takes every storage class of the standard.
         called: What it may call us; empty takes every title of the listener.
         certificate_sha256: Fingerprints of its certificate.
@@ -92,6 +93,7 @@ class ImagingPeer(_Section, frozen=True):
     listener: Name
     addresses: Annotated[tuple[Network, ...], msgspec.Meta(min_length=1, max_length=256)]
     ae_titles: Annotated[tuple[AeTitle, ...], msgspec.Meta(min_length=1, max_length=64)]
+    device: Text
     sop_classes: Annotated[tuple[Uid, ...], msgspec.Meta(min_length=1, max_length=1_024)]
     called: Annotated[tuple[AeTitle, ...], msgspec.Meta(max_length=64)] = ()
     certificate_sha256: Annotated[tuple[Fingerprint, ...], msgspec.Meta(max_length=64)] = ()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from asepsis.core.errors import BackPressure, LimitExceeded, TransientError, TrustError, Unavailable
+from asepsis.edge.gateway.imaging.channel import Written
 from asepsis.edge.gateway.imaging.dimse import Status
 from asepsis.edge.uplink.connection import ANSWER_BYTES_MAX, HubConnection, refusal
 
@@ -41,14 +42,13 @@ class Verdict:
 class StowConnection(HubConnection):
     """Stores instances; arguments, attributes and resources as `HubConnection`."""
 
-    def store(self, head: bytes, data_set: Iterable[bytes], *, length: int, user: str) -> Verdict:
+    def store(self, head: bytes, data_set: Iterable[bytes], *, written: Written) -> Verdict:
         """Store one instance.
 
         Args:
             head: Preamble and file meta information.
             data_set: Its data set, in pieces.
-            length: Bytes of the data set.
-            user: Proven user of the modality; empty if none.
+            written: What it is and who sent it.
 
         Returns:
             The hub's word: durable, or refused for good.
@@ -63,11 +63,13 @@ class StowConnection(HubConnection):
         end = f"\r\n--{boundary}--\r\n".encode()
         headers = {
             "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
-            "Content-Length": str(len(begin) + length + len(end)),
+            "Content-Length": str(len(begin) + written.length + len(end)),
             "Accept": _ACCEPT,
+            "Asepsis-Device": written.device,
+            "Asepsis-Calling-AE": written.calling,
         }
-        if user:
-            headers["Asepsis-User"] = user.encode("ascii", "replace").decode()
+        if written.user:
+            headers["Asepsis-User"] = written.user.encode("ascii", "replace").decode()
         self.open()
         connection = self._http
         if connection is None:
