@@ -13,6 +13,7 @@ from sqlalchemy import inspect, text
 
 import asepsis.hub.access.tables
 import asepsis.hub.audit.tables
+import asepsis.hub.delivery.tables
 import asepsis.hub.registry.tables
 import asepsis.hub.store.tables
 from asepsis.core.errors import ConfigError

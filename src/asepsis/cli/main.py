@@ -8,11 +8,14 @@ from cyclopts import App
 
 from asepsis.cli import (
     associations,
+    deadletters,
+    destinations,
     device,
     devices,
     enrol,
     gateway,
     hub,
+    images,
     people,
     places,
     profile,
@@ -41,6 +44,9 @@ app.command(profile.app)
 app.command(device.app)
 app.command(gateway.app)
 app.command(route.app)
+app.command(destinations.app)
+app.command(deadletters.app)
+app.command(images.app)
 app.command(ward.app)
 
 

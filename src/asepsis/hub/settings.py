@@ -188,12 +188,35 @@ class ImageSettings(_Section, frozen=True):
         bytes_max: What the hub holds of them at most, quarantine included; at it senders get 503.
         reserve_bytes: Disk space that images leave to everything else.
         readers: `urn:uuid:` names of gateways and consumers that may search and retrieve images.
+        keep_s: How long an image is held that its archives accepted.
+        keep_full_s: The same once four fifths of `bytes_max` are held.
+        quarantine_s: How long an object that was refused is held apart.
+        purge_every_s: Pause between two looks at what may go.
     """
 
     bytes_max: Annotated[int, msgspec.Meta(ge=MIB)] = 200 * GIB
     reserve_bytes: Annotated[int, msgspec.Meta(ge=0)] = GIB
     readers: Annotated[
         tuple[Annotated[str, msgspec.Meta(max_length=120)], ...], msgspec.Meta(max_length=256)
+    ] = ()
+    keep_s: Annotated[int, msgspec.Meta(ge=0, le=366 * DAY_S)] = 7 * DAY_S
+    keep_full_s: Annotated[int, msgspec.Meta(ge=0, le=366 * DAY_S)] = HOUR_S
+    quarantine_s: Annotated[int, msgspec.Meta(ge=HOUR_S, le=366 * DAY_S)] = 30 * DAY_S
+    purge_every_s: Annotated[float, msgspec.Meta(gt=0, le=DAY_S)] = 30.0
+
+
+class DeliverySettings(_Section, frozen=True):
+    """What leaves the hub.
+
+    Attributes:
+        routes: File of routes (docs/reference/routes.md), relative to the data folder; empty for
+            none.
+        own_networks: Networks of the hub's own servers, to which no destination may lead.
+    """
+
+    routes: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    own_networks: Annotated[
+        tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=256)
     ] = ()
 
 
@@ -236,6 +259,7 @@ class Settings(_Section, frozen=True):
     records: RecordSettings = RecordSettings()
     console: ConsoleSettings = ConsoleSettings()
     associations: AssociationSettings = AssociationSettings()
+    delivery: DeliverySettings = DeliverySettings()
     images: ImageSettings = ImageSettings()
     log: LogSettings = LogSettings()
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0

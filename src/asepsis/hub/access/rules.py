@@ -49,6 +49,10 @@ class Action(StrEnum):
     LIST_ASSOCIATIONS = "list-associations"
     DECIDE_ASSOCIATION = "decide-association"
     PLACE_DEVICE = "place-device"
+    FETCH_OUTBOUND = "fetch-outbound"
+    READ_DELIVERIES = "read-deliveries"
+    MANAGE_DESTINATIONS = "manage-destinations"
+    HANDLE_DEAD_LETTERS = "handle-dead-letters"
     REPORT_EVIDENCE = "report-evidence"
 
 
@@ -71,7 +75,12 @@ MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
     # Messages come from gateways and declared servers only (REQ-MSG-003).
     PrincipalKind.GATEWAY: _IDENTITY
     | _BEARS
-    | {Action.READ_METADATA, Action.REPORT_EVIDENCE, Action.READ_IMAGES},
+    | {
+        Action.READ_METADATA,
+        Action.REPORT_EVIDENCE,
+        Action.FETCH_OUTBOUND,
+        Action.READ_IMAGES,
+    },
     PrincipalKind.CONSUMER: _IDENTITY
     | {
         Action.READ_METADATA,
@@ -120,6 +129,8 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
         Action.MANAGE_CONSUMERS,
         Action.MANAGE_PROFILES,
         Action.MANAGE_PEOPLE,
+        Action.READ_DELIVERIES,
+        Action.MANAGE_DESTINATIONS,
     },
     Role.CLINICAL_ENGINEER: _READ
     | _SEE_PATIENTS
@@ -128,6 +139,8 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
         Action.DECLARE_SOURCE,
         Action.PLACE_DEVICE,
         Action.MANAGE_PROFILES,
+        Action.READ_DELIVERIES,
+        Action.HANDLE_DEAD_LETTERS,  # A dead letter holds what the sender said of a patient.
     },
     Role.SECURITY: _READ | {Action.REVOKE_DEVICE, Action.READ_AUDIT},
     # Stands at the bed: only who sees the patient may say whose device it is (IHE PCIM).

@@ -7,6 +7,7 @@ from asepsis.hub.app.compliance import build_compliance, open_compliance
 from asepsis.hub.app.console import open_console
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.delegations import open_delegations
+from asepsis.hub.app.delivery import build_delivery, open_delivery
 from asepsis.hub.app.feature import Feature
 from asepsis.hub.app.imaging import open_imaging
 from asepsis.hub.app.records import open_records
@@ -19,12 +20,14 @@ def open_features(core: Core) -> Sequence[Feature]:
     book, service = associations.book, associations.service
     records = open_records(core, service)
     compliance = build_compliance(core, associations)
+    delivery = build_delivery(core, compliance.judge)
     return (
         open_associations(core, associations),
         open_compliance(compliance),
         open_console(core, book, service, records.trends),
         open_ward(core, book, service),
         records.feature,
+        open_delivery(core, delivery),
+        open_imaging(core, delivery.service),
         open_delegations(core),
-        open_imaging(core),
     )

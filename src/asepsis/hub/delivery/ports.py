@@ -46,6 +46,14 @@ class DeliveryJournal(Protocol):
         ...
 
 
+class LineJournal(DeliveryJournal, Protocol):
+    """The journal as the lines of destinations use it."""
+
+    async def register(self, consumer: str, lanes: Mapping[Lane, bool]) -> None:
+        """Create or change a consumer; without lanes it has no cursor any more."""
+        ...
+
+
 class LiveNumerics(Protocol):
     """An accepted live batch whose observations are built when somebody looks."""
 

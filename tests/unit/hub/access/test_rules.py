@@ -44,6 +44,10 @@ list-associations  . . . . . . .   . e . c v
 decide-association . . . . . . .   . . . c .
 place-device       . . . . . . .   a e . . .
 report-evidence    . G . . . . .   . . . . .
+fetch-outbound     . G . . . . .   . . . . .
+read-deliveries    . . . . . . .   a e . . .
+manage-destinations . . . . . . .  a . . . .
+handle-dead-letters . . . . . . .  . e . . .
 """
 NAME = "urn:dev:mac:0000000000000001"
 OTHER = "urn:dev:mac:0000000000000002"

@@ -1,0 +1,151 @@
+"""From records of the journal to items of one destination, by its routes. No I/O but the gate."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from asepsis.core.compliance.gate import ChartGate
+from asepsis.core.errors import InputError
+from asepsis.core.journal.ports import Record
+from asepsis.core.mapping.route import Origin, Route
+from asepsis.core.mapping.route_document import Sampling
+from asepsis.core.mapping.route_sample import Sample, Sampler
+from asepsis.core.wire.hl7 import Message, MessageReader
+from asepsis.core.wire.message_record import MessageEntry, decode
+from asepsis.hub.delivery.ledger import Ledger
+from asepsis.hub.delivery.model import Destination, Item, ItemKind
+
+
+class Feeder:
+    """Makes items; one for a destination.
+
+    Args:
+        destination: Whom they are for.
+        ledger: Told what is on its way.
+        gate: Says what charts may have; None where every chart may have everything.
+        monotonic: Monotonic clock, nanoseconds.
+    """
+
+    def __init__(
+        self,
+        destination: Destination,
+        ledger: Ledger,
+        *,
+        gate: ChartGate | None,
+        monotonic: Callable[[], int],
+    ) -> None:
+        self._destination = destination
+        self._ledger = ledger
+        self._gate = gate if destination.options.chart else None
+        self._monotonic = monotonic
+        self._reader = MessageReader()
+        self._sampler = Sampler[Item]()
+        self.unreadable = 0
+        """Messages that no route can look at; they are in the journal."""
+
+    @property
+    def holds_samples(self) -> bool:
+        """Whether messages wait for their minute to end."""
+        return bool(len(self._sampler))
+
+    async def feed(self, record: Record, routes: Sequence[Route]) -> list[Item]:
+        """Return the items of one record, in order.
+
+        Args:
+            record: Of the destination's lane, the next one.
+            routes: Those that name the destination.
+
+        Raises:
+            TransientError: The gate cannot decide now; nothing of the record was noted.
+        """
+        if self._destination.options.carries == "images":
+            return self._instance(record, routes)
+        try:
+            entries = decode(record.append.kind, record.append.body)
+        except InputError:
+            entries = ()
+            self.unreadable += 1
+        held: dict[int, str] = {}
+        for entry in entries if self._gate else ():
+            held[entry.index] = await self._held(record, entry)
+        self._ledger.read(record.position, 0)
+        return [
+            item
+            for entry in entries
+            for item in self._entry(record, entry, routes, held.get(entry.index, ""))
+        ]
+
+    def expire(self) -> list[Item]:
+        """Return samples whose minute is over."""
+        return [_item(sample) for sample in self._sampler.expire(now_ns=self._monotonic())]
+
+    async def _held(self, record: Record, entry: MessageEntry) -> str:
+        found = await self._gate.verdict(record, index=entry.index) if self._gate else None
+        return found.reason if found is not None else ""
+
+    def _entry(
+        self, record: Record, entry: MessageEntry, routes: Sequence[Route], held: str
+    ) -> list[Item]:
+        try:
+            message = self._reader.parse(entry.body)
+        except InputError:
+            self.unreadable += 1
+            return []
+        peer = entry.findings.peer.name if entry.findings is not None else ""
+        origin = Origin(record.append.producer, peer)
+        found: list[Item] = []
+        part = 0
+        for route in routes:
+            made = self._routed(route, message, origin)
+            for bare in made:
+                key = f"{record.position}.{entry.index}.{part}"
+                part += 1
+                item = replace(bare, key=key, members=(key,), held=held)
+                if not self._ledger.knows(key):
+                    self._ledger.add(record.position, 1)
+                    found += self._sampled(route, item)
+        return found
+
+    def _routed(self, route: Route, message: Message, origin: Origin) -> list[Item]:
+        code = message.header.message_code
+        stop = route.on_refused(code).value == "stop"
+        base = Item(key="", kind=ItemKind.HL7, body=message.body, route=route.name, stop=stop)
+        try:
+            if not route.takes(message, origin):
+                return []
+            return [replace(base, body=body) for body in route.transform(message)]
+        except InputError as error:
+            return [replace(base, fault=f"{error.code}: {error}")]
+
+    def _sampled(self, route: Route, item: Item) -> list[Item]:
+        sampling: Sampling | None = route.sampling(self._destination.name)
+        if sampling is None or item.fault or item.held:
+            return [item]
+        samples = self._sampler.take(
+            self._reader.parse(item.body),
+            item,
+            keep=sampling.keep,
+            now_ns=self._monotonic(),
+        )
+        return [_item(sample) for sample in samples]
+
+    def _instance(self, record: Record, routes: Sequence[Route]) -> list[Item]:
+        key = f"{record.position}.0.0"
+        wanted = routes and not self._ledger.knows(key)
+        self._ledger.read(record.position, 1 if wanted else 0)
+        if not wanted:
+            return []
+        return [
+            Item(
+                key=key,
+                kind=ItemKind.INSTANCE,
+                body=record.append.body,
+                route=routes[0].name,
+                members=(key,),
+            )
+        ]
+
+
+def _item(sample: Sample[Item]) -> Item:
+    """Return the item of a sample: the last of its messages, standing for all of them."""
+    members = tuple(key for item in sample.members for key in item.members)
+    return replace(sample.members[-1], body=sample.body, members=members)

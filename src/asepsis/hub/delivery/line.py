@@ -1,0 +1,500 @@
+"""The line of one destination: a bounded window of items in order, and its durable cursor.
+
+Each destination has a line of its own and reads the journal at its own pace; nothing that one does
+holds up another, a lane or an alert. What a line has not delivered stays in the journal: its cursor
+is a mandatory one, so nothing expires before it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+import structlog
+from sqlalchemy import Connection, delete, insert, select
+
+from asepsis.core.compliance.gate import ChartGate
+from asepsis.core.errors import AsepsisError, InputError, TransientError
+from asepsis.core.journal.ports import Record
+from asepsis.core.mapping.route import Route
+from asepsis.core.wire.mllp_client import Answered, Verdict
+from asepsis.hub.delivery import letters
+from asepsis.hub.delivery.feeder import Feeder
+from asepsis.hub.delivery.ledger import Ledger, position_of
+from asepsis.hub.delivery.model import (
+    SEQUENCE_START_BITS,
+    Destination,
+    Item,
+    ItemKind,
+    LetterState,
+    Refusal,
+)
+from asepsis.hub.delivery.ports import LaneTail, LineJournal
+from asepsis.hub.delivery.tables import delivered, lines
+from asepsis.hub.store.store import Store
+
+WINDOW_ITEMS: Final = 4_096
+WINDOW_BYTES: Final = 8 * 1_048_576
+READ_RECORDS: Final = 32
+SAVE_EVERY_S: Final = 0.25
+EXPIRE_EVERY_S: Final = 1.0
+RETRY_S: Final = 1.0
+_NS_PER_S: Final = 1_000_000_000
+
+log = structlog.get_logger("delivery")
+
+
+@dataclass(slots=True)
+class Pending:
+    """One item of the window.
+
+    Attributes:
+        item: What it is.
+        tries: How often it was answered with an error.
+        parked: Taken out of the queue while its dead letter is written.
+    """
+
+    item: Item
+    tries: int = 0
+    parked: bool = False
+
+
+@dataclass(slots=True)
+class Figures:
+    """What a line did since the hub started; for people.
+
+    Attributes:
+        accepted: Items that the destination took.
+        refused: Items that became dead letters.
+        trouble: Why nothing goes now; empty while it does.
+        since_ns: Wall time since which that is so.
+    """
+
+    accepted: int = 0
+    refused: int = 0
+    trouble: str = ""
+    since_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineParts:
+    """What a line stands on.
+
+    Attributes:
+        journal: The durable log.
+        store: Letters, and what is ahead of the cursor.
+        gate: What charts may have.
+        routes: Returns the routes of now.
+        monotonic: Monotonic clock, nanoseconds.
+    """
+
+    journal: LineJournal
+    store: Store
+    gate: ChartGate | None
+    routes: Callable[[], Sequence[Route]]
+    monotonic: Callable[[], int] = field(default=time.monotonic_ns)
+
+
+class Line:
+    """One destination's items; the queue that senders and gateways take from.
+
+    Args:
+        destination: Whose.
+        parts: What it stands on.
+    """
+
+    def __init__(self, destination: Destination, parts: LineParts) -> None:
+        self.destination = destination
+        self.figures = Figures()
+        self._parts = parts
+        self._ledger = Ledger(0)
+        self._feeder = self._new_feeder()
+        self._pending: dict[int, Pending] = {}
+        self._bytes = 0
+        self._next = 0
+        self._read = 0
+        self._blocking: int | None = None
+        self._room = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._listener: Callable[[], None] | None = None
+        self._arrived: set[asyncio.Event] = set()
+        self._done_letters: list[str] = []
+        self._done_instances: list[str] = []
+        self._parking: set[asyncio.Task[None]] = set()
+        self._lettered: set[str] = set()
+        self._saved_ahead = False
+
+    @property
+    def waiting(self) -> int:
+        """Items in the window."""
+        return len(self._pending)
+
+    @property
+    def blocking(self) -> str:
+        """Key of the item that the line stands still for; empty if it does not."""
+        pending = self._pending.get(self._blocking or 0)
+        return pending.item.key if pending is not None else ""
+
+    @property
+    def behind(self) -> int:
+        """Records of the lane that are not dealt with."""
+        return max(self._tail().position - self._ledger.committed, 0)
+
+    async def open(self) -> None:
+        """Name the cursor, and load what was accepted ahead of it.
+
+        Raises:
+            TransientError: Journal or store does not answer.
+        """
+        name, lane = self.destination.consumer, self.destination.lane
+        known, ahead, again, keys = await self._parts.store.read(self._load)
+        await self._parts.journal.register(name, {lane: True})
+        end = self._tail().position
+        if not known:
+            if not self.destination.options.from_start:
+                await self._parts.journal.commit(name, lane, end)
+            await self._parts.store.write(lambda c: self._save(c, ()))
+        first = await self._parts.journal.pull(name, lane, records_max=1)
+        cursor = first[0].position - 1 if first else end
+        self._read = cursor
+        self._ledger = Ledger(cursor, ahead)
+        self._feeder = self._new_feeder()
+        self._next = (self._parts.store.clock() // _NS_PER_S) << SEQUENCE_START_BITS
+        self._lettered = set(keys)
+        self._saved_ahead = bool(ahead)
+        for item in again:
+            self._add(item)
+
+    async def run(self) -> None:
+        """Feed the window and save progress until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._feed())
+            group.create_task(self._keep())
+
+    def take(self, after: int, *, items_max: int) -> Sequence[tuple[int, bytes]]:
+        """Return messages after a number, ready to be sent; see `Outgoing.take`."""
+        return [(number, item.body) for number, item in self.look(after, items_max=items_max)]
+
+    def look(self, after: int, *, items_max: int) -> list[tuple[int, Item]]:
+        """Return items after a number, in order.
+
+        An item whose refusal stops the line is the last until it is settled: nothing may overtake
+        it. What stands before the line is passed over while its letter is written.
+        """
+        found: list[tuple[int, Item]] = []
+        for number, pending in self._pending.items():
+            if self._blocking is not None and number >= self._blocking:
+                break
+            if pending.item.stop and (number <= after or pending.parked):
+                break
+            if number > after and not pending.parked:
+                found.append((number, pending.item))
+                if pending.item.stop or len(found) >= items_max:
+                    break
+        return found
+
+    def settled(self, verdict: Verdict) -> bool:
+        """Take an answer; see `Outgoing.settled`."""
+        pending = self._pending.get(verdict.number)
+        if pending is None:
+            return True  # A person decided meanwhile.
+        if verdict.answered is Answered.ACCEPTED:
+            self.accept(verdict.number)
+            return True
+        pending.tries += 1
+        if verdict.answered is Answered.ERROR and pending.tries < self.destination.options.tries:
+            return False
+        self._park(verdict.number, pending, Refusal(verdict.code, verdict.text))
+        return True
+
+    def refuse(self, number: int, error: AsepsisError) -> None:
+        """Take back what cannot be sent; see `Outgoing.refuse`."""
+        self.refused(number, Refusal(error.code, str(error)))
+
+    def refused(self, number: int, refusal: Refusal) -> None:
+        """Take the word of the destination that it does not take an item."""
+        pending = self._pending.get(number)
+        if pending is not None and not pending.parked:
+            self._park(number, pending, refusal)
+
+    def accept(self, number: int) -> None:
+        """Take the word of the destination that it has an item."""
+        pending = self._pending.get(number)
+        if pending is None:
+            return
+        self.figures.accepted += 1
+        self.figures.trouble = ""
+        if pending.item.key in self._lettered:
+            self._lettered.discard(pending.item.key)
+            self._done_letters.append(pending.item.key)
+        if pending.item.kind is ItemKind.INSTANCE:
+            self._done_instances.append(instance_of(pending.item.body))
+        self._drop(number)
+
+    def listen(self, arrived: Callable[[], None] | None) -> None:
+        """Call `arrived` when there may be more to take; see `Outgoing.listen`."""
+        self._listener = arrived
+
+    async def arrival(self, after: int, *, wait_s: float) -> None:
+        """Wait until there is something after a number, at most `wait_s` seconds."""
+        if self.look(after, items_max=1):
+            return
+        event = asyncio.Event()
+        self._arrived.add(event)
+        try:
+            async with asyncio.timeout(wait_s):
+                while not self.look(after, items_max=1):
+                    event.clear()
+                    await event.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._arrived.discard(event)
+
+    def trouble(self, reason: str) -> None:
+        """Note why nothing goes now."""
+        if not self.figures.trouble:
+            self.figures.since_ns = self._parts.store.clock()
+            log.warning("delivery waits", destination=self.destination.name, reason=reason)
+        self.figures.trouble = reason
+
+    def inject(self, item: Item) -> None:
+        """Put a dead letter on its way again, behind what waits."""
+        self._lettered.add(item.key)
+        self._add(item)
+        self._wake()
+
+    def decided(self, key: str, *, again: bool) -> bool:
+        """Let the line go on after a person decided about the item that it stands still for.
+
+        Args:
+            key: Of the item.
+            again: Send it again; else it is dealt with.
+
+        Returns:
+            Whether the line stood still for it.
+        """
+        number = self._blocking
+        pending = self._pending.get(number or 0)
+        if number is None or pending is None or pending.item.key != key:
+            return False
+        self._blocking, pending.parked, pending.tries = None, False, 0
+        if again:
+            # A new number: whoever fetches has seen the old one.
+            self._renumber(number)
+        else:
+            self._drop(number)
+        self._wake()
+        return True
+
+    async def close(self) -> None:
+        """Save progress; call after `run` ended."""
+        await asyncio.gather(*self._parking, return_exceptions=True)
+        await self._save_progress()
+
+    def _renumber(self, number: int) -> None:
+        kept = [pending for at, pending in self._pending.items() if at >= number]
+        for at in [at for at in self._pending if at >= number]:
+            del self._pending[at]
+        for pending in kept:
+            self._next += 1
+            self._pending[self._next] = pending
+
+    def _park(self, number: int, pending: Pending, refusal: Refusal) -> None:
+        """Make a dead letter of an item; the line goes on once that is durable, or stands still."""
+        pending.parked = True
+        state = LetterState.BLOCKING if pending.item.stop else LetterState.OPEN
+        if pending.item.held:
+            state = LetterState.HELD
+        task = asyncio.create_task(self._write_letter(number, pending, refusal, state))
+        self._parking.add(task)
+        task.add_done_callback(self._parking.discard)
+
+    async def _write_letter(
+        self, number: int, pending: Pending, refusal: Refusal, state: LetterState
+    ) -> None:
+        store, name = self._parts.store, self.destination.name
+        while True:
+            try:
+                letter = await store.write(
+                    lambda c: letters.put(
+                        c,
+                        store.sealer,
+                        destination=name,
+                        item=pending.item,
+                        refusal=refusal,
+                        state=state,
+                        now_ns=store.clock(),
+                    )
+                )
+            except TransientError:
+                await asyncio.sleep(RETRY_S)
+                continue
+            break
+        self.figures.refused += 1
+        self._lettered.add(pending.item.key)
+        log.warning(
+            "dead letter", destination=name, letter=letter, state=state.value, code=refusal.code
+        )
+        if state is LetterState.BLOCKING:
+            self._blocking = number
+            self.trouble(f"stands still for dead letter {letter}")
+        else:
+            self._drop(number)
+        self._wake()
+
+    def _drop(self, number: int) -> None:
+        pending = self._pending.pop(number)
+        self._bytes -= len(pending.item.body)
+        self._ledger.settle(pending.item.members)
+        self._changed.set()
+        if len(self._pending) < WINDOW_ITEMS // 2 and self._bytes < WINDOW_BYTES // 2:
+            self._room.set()
+        if pending.item.stop or pending.parked:
+            self._wake()
+
+    def _add(self, item: Item) -> None:
+        self._next += 1
+        self._pending[self._next] = pending = Pending(item)
+        self._bytes += len(item.body)
+        if item.fault or item.held:
+            self._park(self._next, pending, Refusal("route", item.fault or item.held))
+
+    def _wake(self) -> None:
+        if self._listener is not None:
+            self._listener()
+        for event in self._arrived:
+            event.set()
+
+    async def _feed(self) -> None:
+        tail = self._tail()
+        while True:
+            end = tail.position
+            try:
+                records = await self._records()
+                for record in records:
+                    await self._take(record)
+                if not records:
+                    await self._wait_for_more(tail, max(end, self._read))
+            except TransientError as error:
+                self.trouble(f"{error.code}: {error}")
+                await asyncio.sleep(RETRY_S)
+
+    async def _records(self) -> Sequence[Record]:
+        while len(self._pending) >= WINDOW_ITEMS or self._bytes >= WINDOW_BYTES:
+            self._room.clear()
+            await self._room.wait()
+        lane = self.destination.lane
+        return await self._parts.journal.read(lane, after=self._read, records_max=READ_RECORDS)
+
+    async def _take(self, record: Record) -> None:
+        name = self.destination.name
+        routes = [route for route in self._parts.routes() if name in route.to]
+        wanted = self.destination.options.carries
+        routes = [route for route in routes if route.document.origin == wanted]
+        items = await self._feeder.feed(record, routes)
+        self._read = record.position
+        for item in items:
+            self._add(item)
+        if items:
+            self._wake()
+        else:
+            self._changed.set()
+        await asyncio.sleep(0)  # A long backlog must not keep the loop from the lanes.
+
+    async def _wait_for_more(self, tail: LaneTail, end: int) -> None:
+        """Wait until the lane grows; samples whose minute is over go meanwhile."""
+        waiting = asyncio.ensure_future(tail.beyond(end))
+        try:
+            while not waiting.done():
+                timeout_s = EXPIRE_EVERY_S if self._feeder.holds_samples else None
+                await asyncio.wait([waiting], timeout=timeout_s)
+                for item in self._feeder.expire():
+                    self._add(item)
+                    self._wake()
+        finally:
+            waiting.cancel()
+
+    async def _keep(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self._save_progress()
+            except TransientError as error:
+                log.warning(
+                    "progress is not saved", destination=self.destination.name, code=error.code
+                )
+                self._changed.set()
+            await asyncio.sleep(SAVE_EVERY_S)
+
+    async def _save_progress(self) -> None:
+        """First what was done ahead, then the cursor: in between nothing is forgotten."""
+        position = self._ledger.reach()
+        ahead = [key for key in self._ledger.ahead if position_of(key) > position]
+        keys, instances = tuple(self._done_letters), tuple(self._done_instances)
+        if keys or instances or ahead or self._saved_ahead:
+            await self._parts.store.write(lambda c: self._save(c, ahead, keys, instances))
+        self._saved_ahead = bool(ahead)
+        del self._done_letters[: len(keys)]
+        del self._done_instances[: len(instances)]
+        if position > self._ledger.committed:
+            name, lane = self.destination.consumer, self.destination.lane
+            await self._parts.journal.commit(name, lane, position)
+            self._ledger.moved(position)
+
+    def _save(
+        self,
+        connection: Connection,
+        ahead: Sequence[str],
+        keys: Sequence[str] = (),
+        instances: Sequence[str] = (),
+    ) -> None:
+        name, now_ns = self.destination.name, self._parts.store.clock()
+        connection.execute(delete(lines).where(lines.c.destination == name))
+        connection.execute(insert(lines).values(destination=name, ahead=msgspec.json.encode(ahead)))
+        if keys:
+            letters.deliver(connection, name, keys)
+        for instance in dict.fromkeys(instances):
+            connection.execute(
+                delete(delivered).where(
+                    delivered.c.destination == name, delivered.c.instance == instance
+                )
+            )
+            connection.execute(
+                insert(delivered).values(destination=name, instance=instance, at_ns=now_ns)
+            )
+
+    def _load(self, connection: Connection) -> tuple[bool, list[str], list[Item], list[str]]:
+        name = self.destination.name
+        raw = connection.execute(
+            select(lines.c.ahead).where(lines.c.destination == name)
+        ).scalar_one_or_none()
+        ahead = msgspec.json.decode(raw, type=list[str]) if raw is not None else []
+        again = letters.queued(connection, name)
+        return raw is not None, ahead, again, letters.keys(connection, name)
+
+    def _new_feeder(self) -> Feeder:
+        parts = self._parts
+        return Feeder(self.destination, self._ledger, gate=parts.gate, monotonic=parts.monotonic)
+
+    def _tail(self) -> LaneTail:
+        return self._parts.journal.subscribe(self.destination.lane)
+
+
+class _Reference(msgspec.Struct, frozen=True):
+    instance: str
+
+
+def instance_of(body: bytes) -> str:
+    """Return the SOP Instance UID of an instance's record.
+
+    Raises:
+        InputError: The record names none: a mistake of our own.
+    """
+    try:
+        return msgspec.json.decode(body, type=_Reference).instance
+    except msgspec.MsgspecError as error:
+        raise InputError("a record of the image lane names no instance") from error

@@ -1,0 +1,150 @@
+"""What leaves the hub for somebody else's system, and where to."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from asepsis.core.model.lanes import Lane
+
+NAME_CHARS_MAX: Final = 32
+ADDRESS_CHARS_MAX: Final = 300
+PEM_CHARS_MAX: Final = 65_536
+SEQUENCE_START_BITS: Final = 22
+"""Numbers of a line begin at the second of its start times 2**22: a later start has higher ones."""
+
+
+class Kind(StrEnum):
+    """How a destination is reached."""
+
+    MLLP = "mllp"
+    GATEWAY = "gateway"
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an administrator says about a destination besides its address.
+
+    Attributes:
+        carries: `messages` or `images`.
+        chart: Whether it is a chart: what is held back from charts does not go there.
+        gateway: `urn:uuid:` name of the gateway that fetches; only for kind `gateway`.
+        partner: Second gateway of a pair that may fetch instead.
+        server_name: Name that the receiver's certificate must carry; by default the host.
+        ca_pem: CA of that certificate, PEM; empty for the hospital's own root.
+        client_certificate: Whether the hub shows its own certificate.
+        in_flight: Messages that may wait for their acknowledgement.
+        answer_s: Longest wait for one, seconds.
+        tries: How often a message is sent that is answered AE or CE, before it counts as refused.
+        local: Loopback, link-local and the hub's own networks are permitted; demonstration only.
+        from_start: Whether the first delivery begins with what the journal still holds.
+    """
+
+    carries: Literal["messages", "images"] = "messages"
+    chart: bool = False
+    gateway: Annotated[str, msgspec.Meta(max_length=120)] = ""
+    partner: Annotated[str, msgspec.Meta(max_length=120)] = ""
+    server_name: Annotated[str, msgspec.Meta(max_length=253)] = ""
+    ca_pem: Annotated[str, msgspec.Meta(max_length=PEM_CHARS_MAX)] = ""
+    client_certificate: bool = True
+    in_flight: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    answer_s: Annotated[float, msgspec.Meta(ge=0.1, le=600)] = 30.0
+    tries: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+    local: bool = False
+    from_start: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """One destination.
+
+    Attributes:
+        name: As routes name it.
+        kind: How it is reached.
+        address: `host:port`; for kind `gateway` the name of an entry of its settings.
+        options: The rest.
+        created_by: Who entered it.
+        created_ns: When, nanoseconds since 1970.
+    """
+
+    name: str
+    kind: Kind
+    address: str
+    options: Options
+    created_by: str
+    created_ns: int
+
+    @property
+    def consumer(self) -> str:
+        """Name of its cursor in the journal."""
+        return f"hub:to:{self.name}"
+
+    @property
+    def lane(self) -> Lane:
+        """The lane that it is fed from."""
+        return Lane.IMAGE_INDEX if self.options.carries == "images" else Lane.MESSAGE
+
+
+class ItemKind(StrEnum):
+    """What an item is."""
+
+    HL7 = "hl7"
+    INSTANCE = "instance"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One message or instance for one destination.
+
+    Attributes:
+        key: The same for the same thing whenever it is made again: position, index and part.
+        kind: What it is.
+        body: ER7 bytes, or the JSON of an instance's record.
+        route: Which route made it.
+        stop: Whether its refusal stops the line.
+        members: Keys of everything that it stands for; empty for a dead letter on its way again.
+        fault: Why it cannot be sent as it is; the destination never sees it.
+        held: Why charts may not have it.
+        letter: Id of the dead letter that it is, 0 for none.
+    """
+
+    key: str
+    kind: ItemKind
+    body: bytes
+    route: str
+    stop: bool = False
+    members: tuple[str, ...] = ()
+    fault: str = ""
+    held: str = ""
+    letter: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a destination does not take an item.
+
+    Attributes:
+        code: MSA-1, HTTP status or our own word, at most 20 characters.
+        text: The receiver's words, at most 500 characters; may name a patient.
+    """
+
+    code: str
+    text: str
+
+
+class LetterState(StrEnum):
+    """Where a dead letter stands."""
+
+    OPEN = "open"
+    """A person has to decide."""
+    BLOCKING = "blocking"
+    """A person has to decide, and the line waits for it."""
+    HELD = "held"
+    """Held back from a chart; a person may release it."""
+    QUEUED = "queued"
+    """Replayed or redirected, and on its way."""
+    DELIVERED = "delivered"
+    DISCARDED = "discarded"
+
+
+UNDECIDED: Final = frozenset({LetterState.OPEN, LetterState.BLOCKING, LetterState.HELD})

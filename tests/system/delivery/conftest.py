@@ -1,0 +1,28 @@
+"""Hubs that deliver."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "hub"), str(HERE.parents[2] / "benchmarks")]
+
+from delivery_ward import DeliveryWard, make_delivery  # noqa: E402 - the path comes first
+
+
+@pytest.fixture
+def delivering(tmp_path: Path) -> Iterator[Callable[..., DeliveryWard]]:
+    """Return a function that starts a hub with routes and an EHR behind it."""
+    made: list[DeliveryWard] = []
+
+    def start(**given: str) -> DeliveryWard:
+        ward = make_delivery(tmp_path, **given)
+        made.append(ward)
+        ward.start()
+        return ward
+
+    yield start
+    for ward in made:
+        ward.close()
