@@ -38,14 +38,17 @@ export class WaveBuffer {
     const stepMs = frame.period_ms;
     let start = frame.at_ms;
     const next = this._next;
-    if (next && frame.sequence === next.sequence && Math.abs(start - next.at) < JOIN_MS) {
+    const joins =
+      next !== null && frame.sequence === next.sequence && Math.abs(start - next.at) < JOIN_MS;
+    if (joins) {
       start = next.at;
     } else if (next && frame.sequence < next.sequence) {
       this._parts = []; // The device began anew.
     }
     const end = start + samples.length * stepMs;
     this._cut(start);
-    this._parts.push({ start, end, stepMs, samples, scale: frame.scale, offset: frame.offset });
+    const { scale, offset } = frame;
+    this._parts.push({ start, end, joins, stepMs, samples, scale, offset });
     this._next = { sequence: frame.sequence + 1, at: end };
     while (this._parts.length && this._parts[0].end < end - KEEP_MS) this._parts.shift();
     return end;
@@ -65,11 +68,9 @@ export class WaveBuffer {
   // Calls back with (time, value) for every sample in [from, to), null for a missing one, and
   // with (time, null) where a stretch ends that the next one does not join.
   read(from, to, visit) {
-    let last = null;
     for (const part of this._parts) {
       if (part.start >= to) return;
-      if (last !== null && part.start !== last && part.start >= from) visit(part.start, null);
-      last = part.end;
+      if (!part.joins && part.start >= from && part !== this._parts[0]) visit(part.start, null);
       if (part.end <= from) continue;
       const first = Math.max(0, Math.ceil((from - part.start) / part.stepMs));
       const stop = Math.min(part.samples.length, Math.ceil((to - part.start) / part.stepMs));
