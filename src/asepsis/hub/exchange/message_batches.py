@@ -9,12 +9,19 @@ Source: REQ-MSG-006 to REQ-MSG-012; standard/frames.md section 10.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from asepsis.core.errors import InputError, LimitExceeded, NotFound, NotPermitted
+from asepsis.core.errors import (
+    InputError,
+    LimitExceeded,
+    NotFound,
+    NotPermitted,
+    TransientError,
+)
 from asepsis.core.journal.ports import Append, Link, Outcome, Receipt
 from asepsis.core.mapping.hl7_device import eui64_device
 from asepsis.core.model.lanes import Account, Lane
@@ -87,6 +94,7 @@ class BatchLane:
     intake: Intake
     live: LiveMessages
     _readers: dict[str, MessageReader] = field(default_factory=dict[str, MessageReader])
+    _showing: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
     async def receive(
         self, principal: Principal, batch: Opened, *, epoch: int
@@ -114,12 +122,40 @@ class BatchLane:
             await self.intake.refused(principal, device, error)
         wall_ns = self.intake.clocks.wall()
         receipts = await self._store(principal.name, epoch, judged, wall_ns)
-        for one, receipt in zip(judged, receipts, strict=True):
-            if receipt.outcome is Outcome.STORED:
-                await self.live.offer(
-                    principal, one.kept, epoch=epoch, age_ms=one.group.age_ms, now_ns=wall_ns
-                )
+        stored = [
+            one
+            for one, receipt in zip(judged, receipts, strict=True)
+            if receipt.outcome is Outcome.STORED
+        ]
+        showing = self._show(principal, stored, epoch=epoch, wall_ns=wall_ns)
+        if all(self._supervised(one, epoch) for one in stored):
+            # The gateway need not wait for that. Tasks begin in the order in which they were made,
+            # and nothing suspends this one: no older batch comes after a newer one.
+            task = asyncio.get_running_loop().create_task(self._show_later(showing))
+            self._showing.add(task)
+            task.add_done_callback(self._showing.discard)
+        else:
+            await showing
         return refusals
+
+    async def _show(
+        self, principal: Principal, stored: Sequence[_Judged], *, epoch: int, wall_ns: int
+    ) -> None:
+        for one in stored:
+            await self.live.offer(
+                principal, one.kept, epoch=epoch, age_ms=one.group.age_ms, now_ns=wall_ns
+            )
+
+    async def _show_later(self, showing: Coroutine[None, None, None]) -> None:
+        # A device that was let go of meanwhile stays dark until its next message.
+        with suppress(TransientError):
+            await showing
+
+    def _supervised(self, one: _Judged, epoch: int) -> bool:
+        """Whether every device of a group was put under supervision in this epoch."""
+        peers = {_peer(entry) for entry, _ in one.kept}
+        highest = self.intake.supervisor.epoch
+        return all(highest(device) >= epoch for peer in peers for _, device in peer.devices)
 
     async def _store(
         self, producer: str, epoch: int, judged: Sequence[_Judged], wall_ns: int
