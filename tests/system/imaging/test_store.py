@@ -53,7 +53,7 @@ def test_a_study_in_the_path_binds(ward: Ward) -> None:
     [
         (IMAGER, MODALITY, 200),
         (IMAGER, OTHER, 403),
-        (IMAGER, None, 400),
+        (IMAGER, None, 200),
         (SIGNING, None, 200),
         (SIGNING, SIGNING, 200),
         (SIGNING, OTHER, 403),

@@ -9,19 +9,26 @@ from asepsis.hub.app.core import Core
 from asepsis.hub.app.feature import Feature
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.rules import Act
+from asepsis.hub.delivery.service import DeliveryService
 from asepsis.hub.imaging.finding import ImageFinder
 from asepsis.hub.imaging.http import StoreRoutes
+from asepsis.hub.imaging.http_office import OfficeRoutes
 from asepsis.hub.imaging.http_reading import ReadRoutes
 from asepsis.hub.imaging.index import ImageIndex
 from asepsis.hub.imaging.inspector import Inspection, Inspector
 from asepsis.hub.imaging.reading import ImageReading
+from asepsis.hub.imaging.retention import Retention
+from asepsis.hub.imaging.rules import Keeping
 from asepsis.hub.imaging.service import ImageService, Threads
 from asepsis.hub.imaging.storage import Vault
 from asepsis.hub.imaging.telling import Teller
 from asepsis.hub.keyholder import Separation
+from asepsis.hub.registry.book import IdentityBook
+from asepsis.hub.store.leases import Lease, LeasedTask
 from asepsis.hub.store.store import Store
 
 FOLDER: Final = "images"
+NS: Final = 1_000_000_000
 
 
 def start_inspection(owner: Separation | None = None) -> Inspection:
@@ -33,8 +40,13 @@ def start_inspection(owner: Separation | None = None) -> Inspection:
     return Inspection(() if owner is None else (str(owner.hub_uid), str(owner.hub_gid)))
 
 
-def open_imaging(core: Core) -> Feature:
-    """Open images."""
+def open_imaging(core: Core, deliveries: DeliveryService) -> Feature:
+    """Open images.
+
+    Args:
+        core: What the hub stands on.
+        deliveries: Says what archives accepted, and which gateways fetch images for them.
+    """
     settings = core.settings.images
     index = ImageIndex(core.store, core.audit_log)
     inspector = Inspector(core.inspection or start_inspection())
@@ -52,7 +64,27 @@ def open_imaging(core: Core) -> Feature:
         inspector=inspector,
         threads=threads,
         wall=core.clocks.wall,
+        sources=BookSources(core.book),
         bytes_max=settings.bytes_max,
+    )
+    retention = Retention(
+        store=core.store,
+        audit=core.audit_log,
+        service=service,
+        deliveries=deliveries,
+        keeping=Keeping(
+            keep_ns=settings.keep_s * NS,
+            keep_full_ns=settings.keep_full_s * NS,
+            quarantine_ns=settings.quarantine_s * NS,
+        ),
+        wall=core.clocks.wall,
+    )
+
+    async def keep(_lease: Lease) -> None:
+        await retention.round()
+
+    task = LeasedTask(
+        core.store, "image retention", holder=core.holder, work=keep, every_s=settings.purge_every_s
     )
 
     reading = ImageReading(
@@ -61,7 +93,7 @@ def open_imaging(core: Core) -> Feature:
         inspector=inspector,
         threads=threads,
         audit=StoreImageAudit(core.store, core.audit_log),
-        readers=NamedReaders(frozenset(settings.readers)),
+        readers=NamedReaders(frozenset(settings.readers), deliveries),
         wall=core.clocks.wall,
     )
     reads = ReadRoutes(reading).routes()
@@ -80,12 +112,27 @@ def open_imaging(core: Core) -> Feature:
 
     return Feature(
         clinical=[*StoreRoutes(service).routes(), *reads],
-        people=reads,
+        people=[*reads, *OfficeRoutes(core.store).routes()],
         restore=service.restore,
-        work={"images told": teller.run},
+        work={"images told": teller.run, "image retention": task.run},
         close=close,
         status={"images": status},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class BookSources:
+    """The identity book as imaging asks it.
+
+    Attributes:
+        book: Who may enter, and what was declared.
+    """
+
+    book: IdentityBook
+
+    def check_images(self, gateway: str, device: str) -> None:
+        """Let a gateway bring images of a device; errors as the port."""
+        self.book.delegations.check_type(gateway, device, "dicom")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +141,20 @@ class NamedReaders:
 
     Attributes:
         names: Those that the operator named.
+        deliveries: Knows the gateways that an administrator named to fetch images for archives.
     """
 
     names: frozenset[str]
+    deliveries: DeliveryService
 
     def may_read(self, name: str) -> bool:
         """Whether this machine may read images."""
-        return name in self.names
+        if name in self.names:
+            return True
+        options = [line.destination.options for line in self.deliveries.lines()]
+        return any(
+            name in {each.gateway, each.partner} for each in options if each.carries == "images"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ class StoreRoutes:
             principal,
             device=_text(scope, b"asepsis-device"),
             calling_ae=_text(scope, b"asepsis-calling-ae"),
+            person=_text(scope, b"asepsis-user"),
             study=uid_of(named) if named else "",
         )
         try:

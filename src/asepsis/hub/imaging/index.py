@@ -42,6 +42,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         sender: Identity that sent it.
         device: Device whose image it is.
         calling_ae: Calling AE title, empty if there was none.
+        person: User that the modality proved, empty if there was none.
         received_at_ns: Wall time, nanoseconds since 1970.
         attributes: DICOM JSON of what searches need.
     """
@@ -57,6 +58,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     sender: str
     device: str
     calling_ae: str
+    person: str
     received_at_ns: int
     attributes: bytes
 

@@ -20,15 +20,28 @@ class ImageJournal(Protocol):
 
 
 class Deliveries(Protocol):
-    """What became of an instance on its way to the archives; ROUTES of the hub fill it."""
+    """What became of an instance on its way to the archives; the hub's delivery fills it."""
 
     async def accepted(self, instance_key: str) -> bool:
         """Whether every archive that an instance is meant for has accepted it.
 
-        False as long as one has not, and also if nothing is known: nothing is purged then.
+        Where commitment is asked of an archive, accepted means committed. False as long as one has
+        not, and also if nothing is known: nothing is purged then.
 
         Args:
             instance_key: SOP Instance UID.
+        """
+        ...
+
+
+class Sources(Protocol):
+    """What people declared of gateways."""
+
+    def check_images(self, gateway: str, device: str) -> None:
+        """Let a gateway bring images of a device, or raise.
+
+        Raises:
+            NotPermitted: Its declaration does not name images.
         """
         ...
 

@@ -3,6 +3,7 @@
 Source: DICOM PS3.18 section 10.5; REQ-IMG.
 """
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -29,6 +30,8 @@ QUARANTINED_MAX: Final = 10_000
 AE_CHARS_MAX: Final = 16
 DEVICE_HEADER: Final = "Asepsis-Device"
 CALLING_HEADER: Final = "Asepsis-Calling-AE"
+USER_HEADER: Final = "Asepsis-User"
+PERSON_CHARS_MAX: Final = 120
 RETRY_BUSY_S: Final = 2
 
 
@@ -58,20 +61,40 @@ def source_of(principal: Principal, named: str | None) -> str:
         named: What the request names; a device may leave it out.
 
     Raises:
-        NotPermitted: Somebody else's device.
-        InputError: A gateway that names none.
+        NotPermitted: Somebody else's device, or a gateway that is declared for none.
+        InputError: A gateway that names none of several.
 
     Source: REQ-IMG-004.
     """
     if not named:
-        if principal.kind is PrincipalKind.GATEWAY:
-            raise InputError(
-                "the request names no device", hint=f"{DEVICE_HEADER}: <name of the modality>"
-            )
-        return principal.name
+        return _only_device(principal)
     if not principal.speaks_for(named):
         raise NotPermitted("the sender is not declared as a source for this device")
     return named
+
+
+def _only_device(principal: Principal) -> str:
+    if principal.kind is not PrincipalKind.GATEWAY:
+        return principal.name
+    if not principal.declared:
+        raise NotPermitted("the gateway is not declared as a source for any device")
+    if len(principal.declared) > 1:
+        raise InputError(
+            "the request names no device", hint=f"{DEVICE_HEADER}: <name of the modality>"
+        )
+    return next(iter(principal.declared))
+
+
+def person(named: str | None) -> str:
+    """Return the user of the modality as it is kept; empty if the request names none.
+
+    Raises:
+        InputError: Too long, or not printable.
+    """
+    user = (named or "").strip()
+    if len(user) > PERSON_CHARS_MAX or (user and not user.isprintable()):
+        raise InputError(f"{USER_HEADER}: not a user's name")
+    return user
 
 
 def calling_ae(named: str | None) -> str:
@@ -113,3 +136,45 @@ def check_room(uploads: int, of_identity: int) -> None:
     """
     if uploads >= UPLOADS_MAX or of_identity >= UPLOADS_PER_IDENTITY_MAX:
         raise RateLimited("too many images at once", retry_after_s=RETRY_BUSY_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """How long images are held.
+
+    Attributes:
+        keep_ns: After they came, if their archives accepted them; nanoseconds.
+        keep_full_ns: The same once the hub is nearly full.
+        quarantine_ns: How long an object stands in quarantine.
+        full_part: Part of the budget at which the hub is nearly full.
+    """
+
+    keep_ns: int
+    keep_full_ns: int
+    quarantine_ns: int
+    full_part: float = 0.8
+
+
+def may_purge(
+    keeping: Keeping,
+    *,
+    received_at_ns: int,
+    accepted_at_ns: int | None,
+    now_ns: int,
+    full: bool,
+) -> bool:
+    """Say whether an instance may go.
+
+    Args:
+        keeping: How long at least.
+        received_at_ns: When it came.
+        accepted_at_ns: When its archives had accepted it; None if they have not.
+        now_ns: Wall time now.
+        full: Whether the hub is nearly full.
+
+    Source: REQ-IMG-006.
+    """
+    if accepted_at_ns is None:
+        return False
+    held_ns = now_ns - received_at_ns
+    return held_ns >= (keeping.keep_full_ns if full else keeping.keep_ns)

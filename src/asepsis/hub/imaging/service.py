@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 import structlog
 
 from asepsis.core.errors import AsepsisError, BackPressure, LimitExceeded, TransientError
+from asepsis.core.model.identity import PrincipalKind
 from asepsis.core.wire.dicom_file import Reason
 from asepsis.core.wire.dicomweb_store import Failure, Stored
 from asepsis.core.wire.inspection import Passed, Refused
@@ -25,6 +26,7 @@ from asepsis.hub.access.principal import Principal
 from asepsis.hub.imaging import rules
 from asepsis.hub.imaging.index import Apart, Entry, ImageIndex
 from asepsis.hub.imaging.inspector import Inspector
+from asepsis.hub.imaging.ports import Sources
 from asepsis.hub.imaging.rules import FAILURES, Repeat
 from asepsis.hub.imaging.storage import ObjectWriter, Vault
 from asepsis.hub.imaging.telling import Teller
@@ -46,12 +48,14 @@ class Sender:
         name: Identity.
         device: Device whose images they are.
         calling_ae: Calling AE title, empty if there is none.
+        person: User that the modality proved, empty if there is none.
         study: Study Instance UID that all must have; empty for any.
     """
 
     name: str
     device: str
     calling_ae: str
+    person: str = ""
     study: str = ""
 
 
@@ -86,6 +90,7 @@ class ImageService:
         inspector: Looks at objects.
         threads: Where everything blocks that has to.
         wall: Wall clock, nanoseconds since 1970.
+        sources: What people declared of gateways.
         bytes_max: Bytes of objects that the hub holds at most.
     """
 
@@ -95,6 +100,7 @@ class ImageService:
     inspector: Inspector
     threads: Threads
     wall: Callable[[], int]
+    sources: Sources
     bytes_max: int
     held: int = 0
     held_bytes: int = 0
@@ -114,9 +120,22 @@ class ImageService:
         await self.teller.restore()
 
     def begin(
-        self, principal: Principal, *, device: str | None, calling_ae: str | None, study: str
+        self,
+        principal: Principal,
+        *,
+        device: str | None,
+        calling_ae: str | None,
+        person: str | None,
+        study: str,
     ) -> "Upload":
         """Begin a store request.
+
+        Args:
+            principal: Who sends.
+            device: Device whose images they are, as the request names it.
+            calling_ae: Calling AE title, as the request names it.
+            person: User that the modality proved, as the request names it.
+            study: Study Instance UID that all must have; empty for any.
 
         Raises:
             NotPermitted: Not this sender, or not for this device.
@@ -128,8 +147,11 @@ class ImageService:
             name=principal.name,
             device=rules.source_of(principal, device),
             calling_ae=rules.calling_ae(calling_ae),
+            person=rules.person(person),
             study=study,
         )
+        if principal.kind is PrincipalKind.GATEWAY:
+            self.sources.check_images(sender.name, sender.device)
         rules.check_room(self._uploads.total(), self._uploads[principal.name])
         self.check_space()
         self._uploads[principal.name] += 1
@@ -186,6 +208,7 @@ class ImageService:
             sender=sender.name,
             device=sender.device,
             calling_ae=sender.calling_ae,
+            person=sender.person,
             received_at_ns=self.wall(),
             attributes=passed.attributes,
         )
@@ -335,7 +358,8 @@ class Upload:
     async def _finish(self, writer: ObjectWriter) -> Stored:
         try:
             return await self._service.finish(writer, self._sender)
-        except TransientError as error:
+        except AsepsisError as error:
+            # Also a file that the disk gave back changed: the sender still has the image.
             log.warning("an image was not stored", code=error.code)
             return _failed("", "", _failure_of(error))
         finally:
@@ -347,5 +371,5 @@ def _failed(sop_class: str, sop_instance: str, failure: Failure) -> Stored:
     return Stored(sop_class=sop_class, sop_instance=sop_instance, failure=failure)
 
 
-def _failure_of(error: TransientError) -> Failure:
+def _failure_of(error: AsepsisError) -> Failure:
     return Failure.NO_RESOURCES if isinstance(error, BackPressure) else Failure.PROCESSING

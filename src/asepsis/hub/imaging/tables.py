@@ -4,7 +4,7 @@ from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, Named, String, 
 
 from asepsis.core.model.identity import NAME_CHARS_MAX
 from asepsis.core.wire.inspection import UID_CHARS_MAX
-from asepsis.hub.imaging.rules import AE_CHARS_MAX
+from asepsis.hub.imaging.rules import AE_CHARS_MAX, PERSON_CHARS_MAX
 from asepsis.hub.imaging.storage import NAME_CHARS
 from asepsis.hub.store.metadata import METADATA
 from asepsis.hub.store.sealed import Sealed
@@ -29,6 +29,8 @@ class InstanceColumns(TypedColumns):
     sender: Named[str] = Column(String(NAME_CHARS_MAX), nullable=False)
     device: Named[str] = Column(String(NAME_CHARS_MAX), nullable=False)
     calling_ae: Named[str] = Column(String(AE_CHARS_MAX), nullable=False)
+    # The user that the modality proved to its gateway.
+    person: Named[str] = Column(String(PERSON_CHARS_MAX), nullable=False)
     received_at_ns: Named[int] = Column(BigInteger, nullable=False, index=True)
     # Whether the journal tells of it; what a crash left untold is told at the next start.
     told: Named[bool] = Column(Boolean, nullable=False, index=True)

@@ -26,6 +26,7 @@ def upgrade() -> None:
         sa.Column("sender", _NAME, nullable=False),
         sa.Column("device", _NAME, nullable=False),
         sa.Column("calling_ae", sa.String(length=16), nullable=False),
+        sa.Column("person", _NAME, nullable=False),
         sa.Column("received_at_ns", sa.BigInteger(), nullable=False),
         sa.Column("told", sa.Boolean(), nullable=False),
         sa.Column("accepted_at_ns", sa.BigInteger(), nullable=True),
