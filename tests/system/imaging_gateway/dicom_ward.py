@@ -25,6 +25,7 @@ from stow_server import StowServer
 
 from asepsis.core.trust.authority import issue_leaf
 from asepsis.core.trust.identity import Profile
+from asepsis.edge.gateway.imaging import part10
 from asepsis.edge.gateway.imaging.requestor import Remote, Requestor, associate
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import Hospital as Addresses
@@ -228,12 +229,23 @@ def send(ward: DicomWard, instances: Sequence[tuple[str, bytes]], *, title: str 
 
     async def store() -> None:
         user = await opened(ward, (CT, EXPLICIT), title=title)
-        for uid, data in instances:
-            found.append((await user.store((CT, EXPLICIT), uid, pieces(data)))[0])
+        try:
+            for uid, data in instances:
+                found.append((await user.store((CT, EXPLICIT), uid, pieces(data)))[0])
+        except BaseException:
+            await user.abort()
+            raise
         await user.release()
 
     asyncio.run(store())
     return found
+
+
+def data_set(file: bytes) -> bytes:
+    """Return the data set of a file."""
+    found = part10.decode_head(file)
+    assert found is not None
+    return file[found[1] :]
 
 
 def instance(number: int, size: int = 1_024, *, sop_class: str = CT) -> tuple[str, bytes]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pydicom
 import pydicom.data
 import pytest
-from dicom_ward import CT, EXPLICIT, IMPLICIT, DicomWard, opened, pieces, run, storescu
+from dicom_ward import CT, EXPLICIT, IMPLICIT, DicomWard, data_set, opened, pieces, run, storescu
 
 from asepsis.core.errors import FramingError
 from asepsis.edge.gateway.imaging import part10
@@ -27,12 +27,6 @@ REASONS = {
     "no DICOM at all": 9,
 }
 """Why a file of pydicom is not sent, and how many there are; all others must pass."""
-
-
-def data_set(file: bytes) -> bytes:
-    found = part10.decode_head(file)
-    assert found is not None
-    return file[found[1] :]
 
 
 def test_echo_of_dcmtk(ward: DicomWard) -> None:

@@ -8,6 +8,7 @@ the keys for that and no network. Ends on SIGTERM; exits with 5 for an operator'
 """
 
 import asyncio
+import contextlib
 import encodings.idna
 import gc
 import json
@@ -88,7 +89,7 @@ def start(settings: Settings) -> None:
     judge: socket.socket | None = None
     if any(peer.forms for door in doors for peer in door.peers):
         judge, other = channel.pair()
-        _fork(
+        child = _fork(
             lambda: identity_process.serve(
                 imaging.identity, other, folder=Path(settings.data) / "run" / "imaging-users"
             ),
@@ -96,6 +97,8 @@ def start(settings: Settings) -> None:
             close=[ours, judge],
         )
         other.close()
+        _await(child, judge)
+    _await(keeper, ours)
     ports = [bind(door) for door in doors]
     findings = Findings(time.monotonic_ns)
     loop = asyncio.new_event_loop()  # It makes a pair of sockets, which is forbidden after this.
@@ -108,8 +111,7 @@ def start(settings: Settings) -> None:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
             runner.run(serve(ports, ours, judge, findings))
     finally:
-        ours.close()
-        _wait(keeper)
+        _let_finish(ours)
 
 
 def order() -> Confinement:
@@ -152,19 +154,29 @@ def _end(work: Callable[[], None], keep: socket.socket) -> NoReturn:
         os._exit(code)
 
 
-def _wait(child: int) -> None:
-    """Let the keeper finish; its spool is safe whatever happens."""
-    deadline_s = time.monotonic() + STOP_S
-    while time.monotonic() < deadline_s:
-        try:
-            pid, status = os.waitpid(child, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid:
-            if os.waitstatus_to_exitcode(status) == EXIT_CONFIG:
-                raise ConfigError("the keeper cannot run with these settings")
-            return
-        signal.sigtimedwait({signal.SIGCHLD}, 0.05)
+def _await(child: int, end: socket.socket) -> None:
+    """Wait until a child has opened what it needs and confined itself.
+
+    Raises:
+        ConfigError: It cannot run with these settings.
+        Unavailable: It ended for another reason.
+    """
+    if end.recv(len(channel.READY)):
+        return
+    _, status = os.waitpid(child, 0)
+    if os.waitstatus_to_exitcode(status) == EXIT_CONFIG:
+        raise ConfigError("a process of the imaging family cannot run with these settings")
+    raise Unavailable("a process of the imaging family has ended")
+
+
+def _let_finish(keeper: socket.socket) -> None:
+    """Wait for what is in flight; the spool is safe whatever happens."""
+    keeper.settimeout(STOP_S)
+    with contextlib.suppress(OSError):
+        keeper.shutdown(socket.SHUT_WR)
+        while keeper.recv(channel.PACKET_BYTES_MAX):
+            continue
+    keeper.close()
 
 
 def _say_ready(data: Path, ports: list[Port], limits: Confinement) -> None:

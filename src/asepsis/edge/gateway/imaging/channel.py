@@ -16,6 +16,8 @@ from asepsis.core.errors import FramingError, Unavailable
 
 PACKET_BYTES_MAX: Final = 8_192
 DESCRIPTORS_MAX: Final = 1
+READY: Final = b"ready"
+"""First packet of a child: it has opened what it needs, and confined itself."""
 
 
 class Open(msgspec.Struct, frozen=True, tag="open", forbid_unknown_fields=True):

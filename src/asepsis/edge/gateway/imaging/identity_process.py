@@ -14,6 +14,7 @@ import msgspec
 
 from asepsis.core.errors import AsepsisError
 from asepsis.edge.gateway import confinement
+from asepsis.edge.gateway.imaging import channel
 from asepsis.edge.gateway.imaging.kerberos import KerberosJudge
 from asepsis.edge.gateway.imaging.proofs import Judge, Judges, JwtJudge, PasscodeJudge
 from asepsis.edge.gateway.imaging.prover import PACKET_BYTES_MAX, Judgement, Question
@@ -46,6 +47,7 @@ def serve(settings: IdentitySettings, parser: socket.socket, *, folder: Path) ->
     judges = judges_of(settings, folder=folder)
     confinement.preload()
     confine(order(settings, folder))
+    parser.send(channel.READY)
     while data := _receive(parser):
         answer = _answer(judges, data)
         try:

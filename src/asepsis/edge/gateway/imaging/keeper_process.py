@@ -18,6 +18,7 @@ from asepsis.core.errors import ConfigError, Unavailable
 from asepsis.core.trust import tls
 from asepsis.edge.gateway import confinement
 from asepsis.edge.gateway.findings import Findings
+from asepsis.edge.gateway.imaging import channel
 from asepsis.edge.gateway.imaging.keeper import Keeper
 from asepsis.edge.gateway.imaging.settings import ImagingSettings
 from asepsis.edge.gateway.imaging.stow import StowConnection
@@ -91,6 +92,7 @@ def serve(settings: Settings, parser: socket.socket) -> None:
     )
     confinement.preload()
     confine(order(images, folder.path, bytes_max=imaging.spool_bytes_max))
+    parser.send(channel.READY)
     hub.start()
     with contextlib.closing(hub):
         keeper.run()
