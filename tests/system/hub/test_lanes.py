@@ -232,6 +232,16 @@ def alarms(*entries: dict[str, Any]) -> bytes:
 def test_metadata_is_a_capability_statement(ward: Ward) -> None:
     answer = ward.client(SIGNING).get("/metadata")
     assert answer.json()["resourceType"] == "CapabilityStatement"
+    served = {one["type"]: one for one in answer.json()["rest"][0]["resource"]}
+    assert set(served) == {"Device", "DeviceMetric", "Observation"}
+    for kind in ("Device", "DeviceMetric"):
+        assert [i["code"] for i in served[kind]["interaction"]] == ["read", "search-type"]
+    observation = served["Observation"]
+    assert [i["code"] for i in observation["interaction"]] == ["search-type"]
+    assert [o["name"] for o in observation["operation"]] == ["lastn"]
+    named = {p["name"]: p["type"] for p in observation["searchParam"]}
+    assert named["date"] == "date"
+    assert {"device", "patient", "code", "_lastUpdated"} <= named.keys()
 
 
 def test_a_consumer_reads_its_own_lane(ward: Ward, bed: Any) -> None:

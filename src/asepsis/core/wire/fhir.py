@@ -333,6 +333,22 @@ class Interaction(FhirStruct, frozen=True, kw_only=True):
     documentation: str | None = None
 
 
+class SearchParam(FhirStruct, frozen=True, kw_only=True):
+    """A search parameter (CapabilityStatement.rest.resource.searchParam)."""
+
+    name: str
+    type: Literal["number", "date", "string", "token", "reference", "uri", "special"]
+    documentation: str | None = None
+
+
+class ResourceOperation(FhirStruct, frozen=True, kw_only=True):
+    """An extended operation (CapabilityStatement.rest.resource.operation)."""
+
+    name: str
+    definition: str
+    documentation: str | None = None
+
+
 class RestResource(FhirStruct, frozen=True, kw_only=True):
     """A resource type that is served (CapabilityStatement.rest.resource)."""
 
@@ -341,6 +357,8 @@ class RestResource(FhirStruct, frozen=True, kw_only=True):
     supported_profile: tuple[str, ...] = ()
     documentation: str | None = None
     interaction: tuple[Interaction, ...] = ()
+    search_param: tuple[SearchParam, ...] = ()
+    operation: tuple[ResourceOperation, ...] = ()
 
 
 class RestSecurity(FhirStruct, frozen=True, kw_only=True):

@@ -20,7 +20,9 @@ from asepsis.hub.exchange.service import Exchange, build_exchange
 from asepsis.hub.imaging.inspector import Inspection
 from asepsis.hub.keys import SignerClient
 from asepsis.hub.opening import open_journal, open_store
+from asepsis.hub.records.capabilities import readable
 from asepsis.hub.records.client import Keeping
+from asepsis.hub.records.http import READ
 from asepsis.hub.registry.alarms import SignerAlarms
 from asepsis.hub.registry.book import IdentityBook
 from asepsis.hub.registry.http_people import StatusSource
@@ -124,7 +126,7 @@ async def open_core(
         fresh_id=lambda: secrets.token_hex(16),
         check_unit=check_unit,
         rate_factor=settings.exchange.rate_factor,
-    )
+    ).serving(readable(READ))
     return Core(
         settings=settings,
         clocks=clocks,

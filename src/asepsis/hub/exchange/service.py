@@ -1,9 +1,10 @@
 """The exchange as one object: its lanes, its supervision, its background work."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
+from asepsis.core.wire.fhir import RestResource
 from asepsis.hub.exchange.alarms import AlarmLane
 from asepsis.hub.exchange.bundles import BundleLane
 from asepsis.hub.exchange.http import Lanes, routes
@@ -41,6 +42,11 @@ class Exchange:
     def routes(self) -> Sequence[Route]:
         """Return the routes for the clinical listener."""
         return routes(self.lanes)
+
+    def serving(self, readable: Iterable[RestResource]) -> "Exchange":
+        """Return the same exchange, whose CapabilityStatement says what can be read beside it."""
+        metadata = capability_statement(readable)
+        return replace(self, lanes=replace(self.lanes, metadata=metadata))
 
     async def restore(self) -> None:
         """Read back open conditions and watched devices; call before the listeners open."""
@@ -102,7 +108,7 @@ def build_exchange(
         batches=BatchLane(intake, LiveMessages(intake)),
         limiter=RateLimiter(factor=rate_factor),
         monotonic=clocks.monotonic,
-        metadata=capability_statement(),
+        metadata=capability_statement(()),
     )
     identity_alarms = IdentityAlarms(journal, supervisor, directory, wall=clocks.wall)
     return Exchange(intake, supervisor, lanes, identity_alarms)

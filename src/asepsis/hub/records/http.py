@@ -36,6 +36,16 @@ _HOST: Final = re.compile(
     rb"[A-Za-z0-9.\-]{1,253}(?::\d{1,5})?|\[[0-9a-fA-F:.]{2,45}\](?::\d{1,5})?"
 )
 
+READ: Final = (
+    DEVICES,
+    DEVICES + "/{id}",
+    METRICS,
+    METRICS + "/{id}",
+    OBSERVATIONS,
+    OBSERVATIONS + "/$lastn",
+)
+"""What is read as FHIR; `GET /metadata` says so too."""
+
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -51,16 +61,19 @@ class RecordRoutes:
 
     def routes(self) -> Sequence[Route]:
         """Return the routes, the same for both listeners."""
-        fhir: Sequence[tuple[str, Handler]] = (
-            (DEVICES, self._devices),
-            (DEVICES + "/{id}", self._device),
-            (METRICS, self._metrics),
-            (METRICS + "/{id}", self._metric),
-            (OBSERVATIONS, self._search),
-            (OBSERVATIONS + "/$lastn", self._last),
+        handlers: Sequence[Handler] = (
+            self._devices,
+            self._device,
+            self._metrics,
+            self._metric,
+            self._search,
+            self._last,
         )
         own: Sequence[tuple[str, Handler]] = ((ALARMS, self._alarms), (TRENDS, self._trends))
-        table = [(path, _as_fhir(self._admitted(handler))) for path, handler in fhir]
+        table = [
+            (path, _as_fhir(self._admitted(handler)))
+            for path, handler in zip(READ, handlers, strict=True)
+        ]
         table += [(path, self._admitted(handler)) for path, handler in own]
         return [Route("GET", path, handler, Action.READ_RECORD) for path, handler in table]
 
@@ -97,7 +110,7 @@ class RecordRoutes:
 
     async def _devices(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`?_count=&_cursor=`: devices by name."""
-        given = params.parse_one(scope["query_string"], "_count", params.CURSOR, "_format")
+        given = params.parse_one(scope["query_string"], *params.DEVICES)
         count, after = params.page_size(given), given.get(params.CURSOR, "")
         known = [d for d in await self._service.known() if d.name > after]
         base = _base(scope) + DEVICES
@@ -117,7 +130,7 @@ class RecordRoutes:
 
     async def _metrics(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`?source=Device/<id>`: what was seen in a device's data."""
-        given = params.parse_one(scope["query_string"], "source", "_format")
+        given = params.parse_one(scope["query_string"], *params.METRICS)
         known = await self._service.known()
         if not given.get("source"):
             raise InputError("a search for metrics names its source", hint="source=Device/<id>")

@@ -39,7 +39,9 @@ _PROFILES: Final[Mapping[str, Kind]] = {
 _TREND: Final = frozenset({"device", "patient", "_format", "date", "code", "handle", "points"})
 _PERIOD: Final = frozenset({"date", "_lastUpdated"})
 _COMMON: Final = frozenset({"device", "patient", "_format"})
-_SEARCH: Final = _COMMON | _PERIOD | {"code", "_count", "_profile", CURSOR}
+SEARCH: Final = _COMMON | _PERIOD | {"code", "_count", "_profile", CURSOR}
+DEVICES: Final = frozenset({"_count", CURSOR, "_format"})
+METRICS: Final = frozenset({"source", "_format"})
 _LASTN: Final = _COMMON | {"date", "code", "max"}
 _ALARMS: Final = _COMMON | _PERIOD | {"_count", CURSOR}
 
@@ -91,7 +93,7 @@ def parse_search(query: bytes) -> Read:
             or waveforms without a date.
         LimitExceeded: Too many or too long parameters, too long a stretch of waveforms.
     """
-    given = _given(query, _SEARCH)
+    given = _given(query, SEARCH)
     kind = _kind(given)
     read = _read(given, kind, count_name="_count")
     if kind is Kind.WAVEFORMS:
