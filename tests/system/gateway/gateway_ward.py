@@ -137,7 +137,7 @@ class Ward:
     def entries(self) -> list[MessageEntry]:
         """Stop the hub and return every message in its journal with its findings, in order."""
         found: list[MessageEntry] = []
-        for append in self._records(Lane.MESSAGE):
+        for append in self.records(Lane.MESSAGE):
             assert append.producer == GATEWAY
             found += message_record.decode(append.kind, append.body, sequence=append.sequence)
         return found
@@ -146,11 +146,12 @@ class Ward:
         """Stop the hub and return the technical alarm events that it has found, in order."""
         return [
             technical.decode_event(append.body)
-            for append in self._records(Lane.ALERT)
+            for append in self.records(Lane.ALERT)
             if append.kind == technical.EVENT_KIND
         ]
 
-    def _records(self, lane: Lane) -> list[Append]:
+    def records(self, lane: Lane) -> list[Append]:
+        """Stop the hub and return every record of a lane, in order."""
         assert self.hub is not None
         if self.hub.process.poll() is None:
             self.hub.stop()
