@@ -140,6 +140,8 @@ _CONDITIONAL_NETWORK: Final[tuple[_Row, ...]] = (
     ("fcntl F_GETLK", 72, 25, (Masked(1, ~0, 5),)),
     ("fcntl F_SETLK", 72, 25, (Masked(1, ~0, 6),)),
     ("fcntl F_SETLKW", 72, 25, (Masked(1, ~0, 7),)),
+    ("fcntl F_OFD_SETLK", 72, 25, (Masked(1, ~0, 37),)),
+    ("fcntl F_OFD_SETLKW", 72, 25, (Masked(1, ~0, 38),)),
     ("setsockopt TCP_NODELAY", 54, 208, (Masked(1, ~0, 6), Masked(2, ~0, 1))),
 )
 _LISTENING: Final = """\

@@ -3,6 +3,7 @@
 What it parses, tickets, assertions and tokens, strangers wrote; so it holds nothing else.
 """
 
+import os
 import signal
 import socket
 import time
@@ -83,7 +84,8 @@ def order(settings: IdentitySettings, folder: Path) -> Confinement:
         readable.append(Path(settings.passcode_file).parent)
     if settings.kerberos is not None:
         readable.append(Path(settings.kerberos.keytab_file))
-        readable += [path for path in map(Path, _KERBEROS_FILES) if path.exists()]
+        files = (*_KERBEROS_FILES, *os.environ.get("KRB5_CONFIG", "").split(":"))
+        readable += [Path(name) for name in files if name and Path(name).exists()]
     return Confinement(
         layers=confinement.holding(),
         kind=SyscallClass.NETWORK,

@@ -25,6 +25,9 @@ _PRINCIPAL_NAME: Final = bytes.fromhex("2a864886f71201020201")
 _MECHANISM: Final = bytes.fromhex("2a864886f712010202")
 """OID 1.2.840.113554.1.2.2, Kerberos 5."""
 
+_AP_REQ: Final = b"\x6e"
+_TOKEN_AP_REQ: Final = b"\x01\x00"
+
 
 class _Buffer(ctypes.Structure):
     _fields_ = (("length", ctypes.c_size_t), ("value", ctypes.c_void_p))
@@ -73,7 +76,7 @@ class KerberosJudge:
         minor = ctypes.c_uint32()
         context, source = ctypes.c_void_p(), ctypes.c_void_p()
         output = _Buffer()
-        token, keep = _buffer(primary)
+        token, keep = _buffer(framed(primary))
         try:
             major = self._library.gss_accept_sec_context(
                 ctypes.byref(minor),
@@ -88,7 +91,7 @@ class KerberosJudge:
                 None,
                 None,
             )
-            if major & _ERROR_MASK or major != _COMPLETE or len(keep) != len(primary) + 1:
+            if major & _ERROR_MASK or major != _COMPLETE or not keep:
                 raise NotAuthenticated(f"ticket: GSS-API error {major & 0xFFFFFFFF:#x}")
             answer = ctypes.string_at(output.value, output.length) if output.length else b""
             return Proven(self._display(source), answer=answer[:ANSWER_BYTES_MAX])
@@ -132,6 +135,17 @@ class KerberosJudge:
             return ctypes.string_at(text.value, text.length).decode("utf-8", "replace")
         finally:
             self._library.gss_release_buffer(ctypes.byref(minor), ctypes.byref(text))
+
+
+def framed(token: bytes) -> bytes:
+    """Return a plain AP-REQ framed as the GSS-API wants it; anything else as it is.
+
+    Source: RFC 2743 section 3.1; RFC 4121 section 4.1; RFC 4120 section 5.5.1 (application tag 14).
+    """
+    if token[:1] != _AP_REQ:
+        return token
+    inner = b"\x06" + bytes((len(_MECHANISM),)) + _MECHANISM + _TOKEN_AP_REQ + token
+    return b"\x60\x83" + len(inner).to_bytes(3, "big") + inner
 
 
 def _buffer(data: bytes) -> tuple[_Buffer, ctypes.Array[ctypes.c_char]]:

@@ -64,6 +64,7 @@ class SamlJudge:
         self._settings = settings
         self._skew = timedelta(seconds=skew_s)
         self._now = now
+        cast("Any", XMLVerifier).schemas()  # Read now: a confined process cannot.
         try:
             pem = Path(settings.certificate_file).read_bytes()
             self._certificate = x509.load_pem_x509_certificate(pem)
