@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "hub"), str(HERE.parents[2] / "benchmarks")]
+FOLDERS = (HERE, HERE.parent / "hub", HERE.parent / "gateway", HERE.parents[2] / "benchmarks")
+sys.path[:0] = [str(folder) for folder in FOLDERS]
 
 from delivery_ward import DeliveryWard, make_delivery  # noqa: E402 - the path comes first
 

@@ -1,6 +1,6 @@
 """An EHR that we did not write: the asyncio MLLP server of the `hl7` package, told how to behave.
 
-`python ehr_sink.py <folder> <port> [chain.pem key.pem]` appends control id and bytes of each message
+`python ehr_sink.py <folder> <port> [chain.pem key.pem]` appends id and bytes of each message
 that it accepts to `received.log` and answers as `behave.json` says: `{"AR": "<regex>"}`.
 A message that fits "mute" gets no answer. The first line of standard output is the port.
 """

@@ -43,6 +43,16 @@ FAMILIES: Final = (
         module="asepsis.edge.gateway.imaging.app",
         wanted=lambda settings: settings.imaging is not None,
     ),
+    Family(
+        name="drivers",
+        module="asepsis.edge.gateway.drivers.app",
+        wanted=lambda settings: bool(settings.drivers),
+    ),
+    Family(
+        name="outbound",
+        module="asepsis.edge.gateway.outbound.app",
+        wanted=lambda settings: bool(settings.outbound),
+    ),
 )
 
 

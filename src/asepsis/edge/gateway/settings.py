@@ -11,7 +11,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from asepsis.core.errors import ConfigError
+from asepsis.edge.gateway.drivers.settings import DRIVERS_MAX, DriverEntry
 from asepsis.edge.gateway.imaging.settings import ImagingSettings
+from asepsis.edge.gateway.outbound.settings import OUTBOUND_MAX, OutboundEntry
 
 FILE_BYTES_MAX: Final = 1_048_576
 MIB: Final = 1 << 20
@@ -192,6 +194,8 @@ class Settings(_Section, frozen=True):
         hub: The connection to the hub.
         spool: What waits here.
         imaging: DICOM; without it the imaging family does not run.
+        drivers: Devices with a vendor's own protocol; without any the family does not run.
+        outbound: What is fetched from the hub for receivers on the gateway's own segment.
     """
 
     listeners: Annotated[tuple[Listener, ...], msgspec.Meta(max_length=64)] = ()
@@ -202,6 +206,8 @@ class Settings(_Section, frozen=True):
     hub: Hub = Hub()
     spool: SpoolSettings = SpoolSettings()
     imaging: ImagingSettings | None = None
+    drivers: Annotated[tuple[DriverEntry, ...], msgspec.Meta(max_length=DRIVERS_MAX)] = ()
+    outbound: Annotated[tuple[OutboundEntry, ...], msgspec.Meta(max_length=OUTBOUND_MAX)] = ()
 
 
 def read_settings(path: Path) -> Settings:
