@@ -11,17 +11,19 @@ from cyclopts import App, Parameter
 from asepsis.cli.hub import DATA, Data
 from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.core.errors import Unavailable
+from asepsis.tools.compliance import ComplianceClient
 from asepsis.tools.people import PeopleClient
 
 app: Final = App(name="devices", help="See what is enrolled, and revoke.")
 SourceKind = Literal["adt", "merge", "worklist"]
-COLUMNS: Final = ("name", "kind", "model", "signs", "state")
+COLUMNS: Final = ("name", "kind", "model", "signs", "state", "compliance")
 
 
 @app.command(name="list")
 def list_devices(*, data: Data = DATA, json: bool = False) -> None:
     """Show every device, gateway and consumer that the hub knows."""
-    found = people(data).devices()
+    client = people(data)
+    found = ComplianceClient(client).beside(client.devices())
     if json:
         show_json(found)
         return
@@ -31,7 +33,8 @@ def list_devices(*, data: Data = DATA, json: bool = False) -> None:
 @app.command
 def show(name: str, *, data: Data = DATA, json: bool = False) -> None:
     """Show one device."""
-    found = people(data).device(name)
+    client = people(data)
+    (found,) = ComplianceClient(client).beside([client.device(name)])
     if json:
         show_json(found)
         return
@@ -214,7 +217,8 @@ def people(data: Path, *, token: Path | None = None) -> PeopleClient:
 
 def _row(device: Mapping[str, Any]) -> list[str]:
     signs = "yes" if device["origin_key"] else "no"
-    return [device["name"], device["kind"], device["model"], signs, _state(device)]
+    words = [device["name"], device["kind"], device["model"], signs, _state(device)]
+    return [*words, device["compliance"]]
 
 
 def _state(device: Mapping[str, Any]) -> str:

@@ -38,6 +38,18 @@ class ComplianceClient:
         """Return decisions, how devices stand, and what waits for a person."""
         return cast("dict[str, Any]", self._people.get("/api/compliance"))
 
+    def beside(self, devices: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return devices of the registry with a word on how each stands, as `compliance`."""
+        state = self.state()
+        told = {one["device"]: one for one in state["devices"]}
+        decided: dict[str, dict[str, Any]] = {}
+        for one in state["admissions"]:
+            decided.setdefault(one["subject"], one)
+        return [
+            {**each, "compliance": _word(told.get(each["name"]), _decision(decided, each))}
+            for each in devices
+        ]
+
     def admit(
         self, subject: str, *, profile: str, version: int, conformant_days: int | None
     ) -> dict[str, Any]:
@@ -50,3 +62,19 @@ class ComplianceClient:
     def withdraw(self, subject: str, *, interface: str) -> None:
         """End a decision."""
         self._people.post("/api/compliance/withdraw", {"subject": subject, "interface": interface})
+
+
+def _decision(decided: dict[str, dict[str, Any]], device: dict[str, Any]) -> dict[str, Any] | None:
+    return decided.get(device["name"]) or decided.get(device["model"])
+
+
+def _word(told: dict[str, Any] | None, decision: dict[str, Any] | None) -> str:
+    """Say in one line which profile judges a device, and what is wrong."""
+    words: list[str] = []
+    if decision is not None:
+        words.append(f"{decision['profile']} v{decision['version']}")
+        if decision["lapsed"]:
+            words.append("certificate of conformance lapsed")
+    if told is not None and told["unverified"]:
+        words.append(f"unverified: {told['unverified']}")
+    return "; ".join(words)
