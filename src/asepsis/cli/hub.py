@@ -14,7 +14,7 @@ from asepsis.core.errors import ConfigError, InputError
 from asepsis.hub import initialise, run
 from asepsis.hub.app.records_rebuild import rebuild_records, retention_of
 from asepsis.hub.keyholder import separation
-from asepsis.hub.records.plan import BEDS_MAX, plan
+from asepsis.hub.records.plan import BEDS_MAX, Line, plan
 from asepsis.hub.settings import DAY_S, Settings, read_settings
 
 app: Final = App(name="hub", help="Set up and run the hospital's server.")
@@ -61,6 +61,7 @@ def _plan(file: Path, beds: int, *, as_json: bool) -> None:
     settings = read_settings(file) if file.exists() else Settings()
     ages = {name: getattr(settings.journal.lanes, name).age_s for name in ("vitals", "waveform")}
     lines = plan(beds, retention_of(settings), ages)
+    lines.append(Line("images: budget", settings.images.keep_s, settings.images.bytes_max))
     total = sum(line.byte_count for line in lines)
     if as_json:
         parts = [{"what": li.what, "held_s": li.held_s, "bytes": li.byte_count} for li in lines]

@@ -40,6 +40,7 @@ def list_images(*, data: Data = DATA, json: bool = False) -> None:
 @app.command
 def show(
     study: Annotated[str, Parameter(help="Study Instance UID.")],
+    /,
     *,
     data: Data = DATA,
     json: bool = False,

@@ -47,12 +47,30 @@ def open_imaging(core: Core, deliveries: DeliveryService) -> Feature:
         core: What the hub stands on.
         deliveries: Says what archives accepted, and which gateways fetch images for them.
     """
-    settings = core.settings.images
-    index = ImageIndex(core.store, core.audit_log)
     inspector = Inspector(core.inspection or start_inspection())
     threads = Threads()
-    teller = Teller(core.journal, index, wall=core.clocks.wall)
-    service = ImageService(
+    service = _service(core, inspector, threads)
+    reads = ReadRoutes(_reading(core, service, deliveries)).routes()
+    task = _retention(core, service, deliveries)
+
+    async def close() -> None:
+        threads.close()
+        inspector.close()
+
+    return Feature(
+        clinical=[*StoreRoutes(service).routes(), *reads],
+        people=[*reads, *OfficeRoutes(core.store).routes()],
+        restore=service.restore,
+        work={"images told": service.teller.run, "image retention": task.run},
+        close=close,
+        status={"images": service.status},
+    )
+
+
+def _service(core: Core, inspector: Inspector, threads: Threads) -> ImageService:
+    settings = core.settings.images
+    index = ImageIndex(core.store, core.audit_log)
+    return ImageService(
         vault=Vault(
             core.settings.folder() / "hub" / FOLDER,
             kek=core.kek,
@@ -60,13 +78,29 @@ def open_imaging(core: Core, deliveries: DeliveryService) -> Feature:
             reserve_bytes=settings.reserve_bytes,
         ),
         index=index,
-        teller=teller,
+        teller=Teller(core.journal, index, wall=core.clocks.wall),
         inspector=inspector,
         threads=threads,
         wall=core.clocks.wall,
         sources=BookSources(core.book),
         bytes_max=settings.bytes_max,
     )
+
+
+def _reading(core: Core, service: ImageService, deliveries: DeliveryService) -> ImageReading:
+    return ImageReading(
+        finder=ImageFinder(core.store),
+        vault=service.vault,
+        inspector=service.inspector,
+        threads=service.threads,
+        audit=StoreImageAudit(core.store, core.audit_log),
+        readers=NamedReaders(frozenset(core.settings.images.readers), deliveries),
+        wall=core.clocks.wall,
+    )
+
+
+def _retention(core: Core, service: ImageService, deliveries: DeliveryService) -> LeasedTask:
+    settings = core.settings.images
     retention = Retention(
         store=core.store,
         audit=core.audit_log,
@@ -83,40 +117,8 @@ def open_imaging(core: Core, deliveries: DeliveryService) -> Feature:
     async def keep(_lease: Lease) -> None:
         await retention.round()
 
-    task = LeasedTask(
+    return LeasedTask(
         core.store, "image retention", holder=core.holder, work=keep, every_s=settings.purge_every_s
-    )
-
-    reading = ImageReading(
-        finder=ImageFinder(core.store),
-        vault=service.vault,
-        inspector=inspector,
-        threads=threads,
-        audit=StoreImageAudit(core.store, core.audit_log),
-        readers=NamedReaders(frozenset(settings.readers), deliveries),
-        wall=core.clocks.wall,
-    )
-    reads = ReadRoutes(reading).routes()
-
-    async def close() -> None:
-        threads.close()
-        inspector.close()
-
-    async def status() -> object:
-        return {
-            "held": service.held,
-            "bytes": service.held_bytes,
-            "bytes_max": service.bytes_max,
-            "quarantined_bytes": service.quarantined_bytes,
-        }
-
-    return Feature(
-        clinical=[*StoreRoutes(service).routes(), *reads],
-        people=[*reads, *OfficeRoutes(core.store).routes()],
-        restore=service.restore,
-        work={"images told": teller.run, "image retention": task.run},
-        close=close,
-        status={"images": status},
     )
 
 

@@ -167,6 +167,15 @@ class ImageService:
             raise BackPressure("no space for images", retry_after_s=30)
         self.vault.check_room()
 
+    async def status(self) -> object:
+        """Return what is held, for people who run the hub."""
+        return {
+            "held": self.held,
+            "bytes": self.held_bytes,
+            "bytes_max": self.bytes_max,
+            "quarantined_bytes": self.quarantined_bytes,
+        }
+
     def end(self, sender: Sender) -> None:
         """Free the place of a request."""
         self._uploads[sender.name] -= 1
