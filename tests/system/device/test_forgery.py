@@ -210,6 +210,25 @@ def test_five_minutes_of_captured_batches_are_replayed_in_vain(
     assert old_epoch not in epochs, "a replayed value was shown live"
 
 
+def test_negative_control_before_a_newer_boot_captured_batches_are_live(
+    outage: ModuleType, hub: Any
+) -> None:
+    """Goal: it is the newer boot that refuses the replay, not the form of what was captured."""
+    name = "urn:dev:mac:001221000000002a"
+    folder = hub.enrolled(name)
+    captured = _measured_earlier(folder, name)[:20]
+    hub.pull()
+    with (
+        outage.watching(hub, hub.consumer_folder, name) as view,
+        contextlib.closing(_connection(hub, folder.path)) as connection,
+    ):
+        for batch in captured:
+            _post(connection, "/origin", batch)
+        time.sleep(1)
+    epochs = {d["epoch"] for _, kind, d in view.seen if kind == "numerics"}
+    assert epochs == {decode_batch(captured[0]).epoch}
+
+
 @pytest.mark.parametrize("hidden", ["event", "event-and-lists"])
 def test_a_dropped_alarm_is_visible_within_two_seconds(
     intrusion: ModuleType, outage: ModuleType, hub: Any, hidden: str
