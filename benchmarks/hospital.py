@@ -162,11 +162,11 @@ class Hospital:
                         declared,
                         person="person:test",
                         now_ns=now_ns,
-                        expires_at_ns=now_ns + DAY_NS,
+                        expires_at_ns=now_ns + 365 * DAY_NS,
                     )
                 for kind in sources if peer.kind is PrincipalKind.GATEWAY else ():
                     source = Source(
-                        holder=name, kind=SourceKind(kind), expires_at_ns=now_ns + DAY_NS
+                        holder=name, kind=SourceKind(kind), expires_at_ns=now_ns + 365 * DAY_NS
                     )
                     rows.put_source(connection, source, now_ns=now_ns)
                 records.touch(connection, name)

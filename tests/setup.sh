@@ -29,6 +29,8 @@ packages=(
   "krb5-user:Kerberos users of modalities"
   "libgssapi-krb5-2:Kerberos users of modalities"
   "util-linux:mount and network namespaces, taskset"
+  "rsyslog:an audit repository that speaks syslog over TLS"
+  "rsyslog-gnutls:an audit repository that speaks syslog over TLS"
 )
 missing=(); reasons=()
 for entry in "${packages[@]}"; do

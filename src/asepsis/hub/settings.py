@@ -226,6 +226,36 @@ class LogSettings(_Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class AuditRepositorySettings(_Section, frozen=True):
+    """An audit repository: DICOM audit messages by syslog over TLS.
+
+    Attributes:
+        name: Of its cursor; another name gets the whole log again.
+        host: Name or address; its certificate must name it.
+        port: TCP port.
+        ca_file: PEM with its CA.
+        chain_file: PEM of our certificate where it asks for one.
+        key_file: Its key.
+    """
+
+    name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+    ca_file: Annotated[str, msgspec.Meta(min_length=1)]
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 6_514
+    chain_file: str = ""
+    key_file: str = ""
+
+
+class AuditSettings(_Section, frozen=True):
+    """Where the audit log goes besides.
+
+    Attributes:
+        repositories: Audit repositories.
+    """
+
+    repositories: Annotated[tuple[AuditRepositorySettings, ...], msgspec.Meta(max_length=8)] = ()
+
+
 class Settings(_Section, frozen=True):
     """Everything.
 
@@ -243,6 +273,7 @@ class Settings(_Section, frozen=True):
         console: Pages and sessions.
         associations: Which device is used for which patient.
         images: Images.
+        audit: Where the audit log goes besides.
         log: Logs.
         drain_s: Seconds that running requests get at the end.
     """
@@ -261,6 +292,7 @@ class Settings(_Section, frozen=True):
     associations: AssociationSettings = AssociationSettings()
     delivery: DeliverySettings = DeliverySettings()
     images: ImageSettings = ImageSettings()
+    audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0
 

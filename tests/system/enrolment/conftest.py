@@ -143,7 +143,7 @@ class RunningHub:
         enrolment = EnrolmentRoutes(self.registry, self.signer, clock=self.clock)
         people = [
             *DeviceRoutes(self.registry, status={"devices": self._status}).routes(),
-            *AuditRoutes(self.store, self.audit).routes(),
+            *AuditRoutes(self.store, self.audit, log_=AuditLog(self.store.clock)).routes(),
         ]
         clinical = [
             Route("GET", "/metadata", _metadata, Action.READ_METADATA),

@@ -46,8 +46,10 @@ def people(ward: Ward) -> Iterator[PeopleClient]:
         root_path=ward.hospital.data / "ca" / "root.crt",
         token_path=ward.hospital.data / "hub" / "admin.token",
     )
-    yield client
-    client.close()
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 def refusals(ward: Ward) -> list[tuple[str, str, str]]:

@@ -132,6 +132,8 @@ ANSWERS: Final = {
     "POST /api/people/{name}/tokens": 415,
     "DELETE /api/people/{name}": 404,
     "GET /api/audit": 200,
+    "GET /fhir/AuditEvent": 200,
+    "GET /fhir/AuditEvent/{id}": 404,
     "GET /api/audit/proof": 400,
     "GET /api/audit/consistency": 400,
     "POST /api/audit/head": 200,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from asepsis.hub.app.associations import build_associations, open_associations
+from asepsis.hub.app.audit import open_audit
 from asepsis.hub.app.compliance import build_compliance, open_compliance
 from asepsis.hub.app.console import open_console
 from asepsis.hub.app.core import Core
@@ -30,4 +31,5 @@ def open_features(core: Core) -> Sequence[Feature]:
         open_delivery(core, delivery),
         open_imaging(core, delivery.service),
         open_delegations(core),
+        open_audit(core),
     )

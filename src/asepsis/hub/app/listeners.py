@@ -63,7 +63,7 @@ def routers(
         tls.Listener.PEOPLE: Router(
             [
                 *DeviceRoutes(core.registry, status=status).routes(),
-                *AuditRoutes(core.store, core.audit).routes(),
+                *AuditRoutes(core.store, core.audit, log_=core.audit_log).routes(),
                 live_route(core.live),
                 *(route for each in features for route in each.people),
             ],

@@ -11,8 +11,10 @@ import msgspec
 from sqlalchemy import Connection
 
 from asepsis.core.errors import InputError
+from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
 from asepsis.hub.audit import log
+from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.service import AuditService
 from asepsis.hub.store.store import Store
 from asepsis.hub.web.asgi import Receive, Scope, Send, answer
@@ -30,11 +32,13 @@ class AuditRoutes:
     Args:
         store: Where the log stands.
         audit: Has heads signed.
+        log_: Gets an entry for each read.
     """
 
-    def __init__(self, store: Store, audit: AuditService) -> None:
+    def __init__(self, store: Store, audit: AuditService, *, log_: AuditLog) -> None:
         self._store = store
         self._audit = audit
+        self._log = log_
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -48,6 +52,9 @@ class AuditRoutes:
     async def _entries(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`?after=-1&limit=100`: entries ascending, the log's size and its newest signed head."""
         given = numbers(scope, after=-1, limit=100)
+        principal: Principal = scope["asepsis.principal"]
+        who = f"{principal.kind.value}:{principal.name}"
+        await self._store.write(lambda c: log.note_read(c, self._log, reader=who))
         limit = max(1, min(given["limit"], log.PAGE_MAX))
 
         def read(connection: Connection) -> dict[str, Any]:

@@ -4,7 +4,7 @@ The store has one writer at a time, so entries have one order on both engines.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from sqlalchemy import Connection, Row, insert, select, tuple_
@@ -89,6 +89,33 @@ class AuditLog:
         """Write an act that was done, for callers who know no `Act` (see `access/ports.py`)."""
         act = Act(actor=actor, action=action, subject=subject, detail=detail)
         return self.record(connection, act)
+
+
+def note_read(
+    connection: Connection,
+    audit: AuditLog,
+    *,
+    reader: str,
+    asked: Sequence[str] = (),
+    patients: Sequence[str] = (),
+) -> None:
+    """Write that somebody reads the log, before anything of it is shown.
+
+    Args:
+        connection: A unit of work.
+        audit: Writes it.
+        reader: Who, as "kind:name".
+        asked: Names of what was searched by.
+        patients: Patients that were searched for.
+    """
+    audit.note(
+        connection,
+        actor=reader,
+        action="read-audit",
+        subject="audit log",
+        asked=list(asked),
+        patients=list(patients),
+    )
 
 
 def size(connection: Connection) -> int:

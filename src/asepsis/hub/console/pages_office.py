@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from asepsis.core.errors import AsepsisError, InputError
 from asepsis.hub.access.rules import Action
 from asepsis.hub.audit import log
-from asepsis.hub.console.pages import Page, Web, is_refresh
+from asepsis.hub.console.pages import Page, Web, is_refresh, who
 from asepsis.hub.console.services import Console, Services
 
 ENTRIES: Final = 50
@@ -24,6 +24,9 @@ KNOWN_SECTIONS: Final = ("lanes", "sealing", "technical_conditions", "listeners"
 async def audit_page(request: Web, console: Console) -> Page:
     """Show who did what, the newest first."""
     before = _number(request.query_params.get("before", ""))
+    writer = log.AuditLog(console.store.clock)
+    reader = f"person:{who(request).name}"
+    await console.store.write(lambda c: log.note_read(c, writer, reader=reader))
 
     def read(connection: Connection) -> dict[str, Any]:
         size = log.size(connection)
