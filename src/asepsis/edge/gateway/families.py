@@ -44,6 +44,11 @@ FAMILIES: Final = (
         wanted=lambda settings: settings.imaging is not None,
     ),
     Family(
+        name="archives",
+        module="asepsis.edge.gateway.imaging.archives_app",
+        wanted=lambda settings: bool(settings.archives),
+    ),
+    Family(
         name="drivers",
         module="asepsis.edge.gateway.drivers.app",
         wanted=lambda settings: bool(settings.drivers),

@@ -12,7 +12,7 @@ import msgspec
 
 from asepsis.core.errors import ConfigError
 from asepsis.edge.gateway.drivers.settings import DRIVERS_MAX, DriverEntry
-from asepsis.edge.gateway.imaging.settings import ImagingSettings
+from asepsis.edge.gateway.imaging.settings import ArchiveEntry, ImagingSettings
 from asepsis.edge.gateway.outbound.settings import OUTBOUND_MAX, OutboundEntry
 
 FILE_BYTES_MAX: Final = 1_048_576
@@ -194,6 +194,7 @@ class Settings(_Section, frozen=True):
         hub: The connection to the hub.
         spool: What waits here.
         imaging: DICOM; without it the imaging family does not run.
+        archives: PACS to which images are brought.
         drivers: Devices with a vendor's own protocol; without any the family does not run.
         outbound: What is fetched from the hub for receivers on the gateway's own segment.
     """
@@ -206,6 +207,7 @@ class Settings(_Section, frozen=True):
     hub: Hub = Hub()
     spool: SpoolSettings = SpoolSettings()
     imaging: ImagingSettings | None = None
+    archives: Annotated[tuple[ArchiveEntry, ...], msgspec.Meta(max_length=16)] = ()
     drivers: Annotated[tuple[DriverEntry, ...], msgspec.Meta(max_length=DRIVERS_MAX)] = ()
     outbound: Annotated[tuple[OutboundEntry, ...], msgspec.Meta(max_length=OUTBOUND_MAX)] = ()
 

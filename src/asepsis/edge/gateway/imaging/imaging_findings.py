@@ -21,5 +21,6 @@ class ImagingFinding(StrEnum):
     SPOOLED = "spooled"
     SPOOL_FULL = "spool-full"
     SPOOL = "spool"
+    PACS_AWAY = "pacs-away"
     HUB_AWAY = "hub-away"
     HUB_BACK = "hub-back"

@@ -4,8 +4,9 @@ Source: DICOM PS3.8 sections 7 and 9; PS3.7 sections 9.1.1 and 9.1.5; PS3.4 anne
 """
 
 import asyncio
+import socket
 import ssl
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,6 +53,8 @@ class Remote:
         connect_s: Longest wait for the connection, seconds.
         pdu_s: Longest time for one PDU, seconds.
         answer_s: Longest wait for an answer, seconds.
+        dial: Connects instead of this process, which may not be able to; blocks, so it gets a
+            thread. Raises TransientError.
     """
 
     host: str
@@ -64,6 +67,7 @@ class Remote:
     connect_s: float = 10.0
     pdu_s: float = 30.0
     answer_s: float = 60.0
+    dial: Callable[[], socket.socket] | None = None
 
 
 class Requestor:
@@ -247,15 +251,20 @@ def _judge(kind: PduType, body: bytes) -> AssociateAccept:
 
 
 async def _connect(remote: Remote) -> PduStream:
+    name = (remote.server_name or remote.host) if remote.tls else None
+    limit, tls = PDU_BYTES_MAX, remote.tls
     try:
         async with asyncio.timeout(remote.connect_s):
-            reader, writer = await asyncio.open_connection(
-                remote.host,
-                remote.port,
-                limit=PDU_BYTES_MAX,
-                ssl=remote.tls,
-                server_hostname=(remote.server_name or remote.host) if remote.tls else None,
-            )
+            if remote.dial is None:
+                reader, writer = await asyncio.open_connection(
+                    remote.host, remote.port, limit=limit, ssl=tls, server_hostname=name
+                )
+            else:
+                plain = await asyncio.get_running_loop().run_in_executor(None, remote.dial)
+                plain.setblocking(False)
+                reader, writer = await asyncio.open_connection(
+                    sock=plain, limit=limit, ssl=tls, server_hostname=name
+                )
     except ssl.SSLCertVerificationError as error:
         raise IdentityInvalid(f"the provider's certificate: {error.verify_message}") from error
     except OSError as error:  # Also TimeoutError.

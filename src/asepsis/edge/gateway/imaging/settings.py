@@ -110,6 +110,40 @@ class ImagingPeer(_Section, frozen=True):
     message_s: Seconds = 3_600.0
 
 
+class ArchiveEntry(_Section, frozen=True):
+    """One `[[archives]]`: a PACS on the gateway's own segment, which images are brought to.
+
+    Attributes:
+        destination: Its name at the hub, where an administrator entered this gateway for it.
+        host: Address of the PACS.
+        port: Its DICOM port.
+        called: Its AE title.
+        calling: Ours.
+        cleartext: Must be true without `ca_file`; the address then lies in `device_segments`.
+        ca_file: PEM with the CA of its certificate; with it TLS is spoken.
+        server_name: Name in that certificate, by default the host.
+        chain_file: PEM of our own certificate for it, leaf first; empty for none.
+        key_file: PEM of its key.
+        associations: Associations at once; each keeps a connection to the hub.
+        answer_s: Longest wait for an answer, seconds.
+        tries: How often an instance is offered that the PACS fails at, before it counts as refused.
+    """
+
+    destination: Name
+    host: Text
+    called: AeTitle
+    calling: AeTitle = "ASEPSIS"
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 11_112
+    cleartext: bool = False
+    ca_file: str = ""
+    server_name: str = ""
+    chain_file: str = ""
+    key_file: str = ""
+    associations: Annotated[int, msgspec.Meta(ge=1, le=4)] = 2
+    answer_s: Seconds = 60.0
+    tries: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+
+
 class RoleRow(_Section, frozen=True):
     """One row of the table that turns a proven user into roles.
 

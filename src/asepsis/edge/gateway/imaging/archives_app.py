@@ -1,0 +1,254 @@
+"""The archives family: `python -m asepsis.edge.gateway.imaging.archives_app <gateway.toml>`.
+
+Two processes. This one holds the gateway's key, fetches from the hub and reads nothing else; the
+other speaks DICOM with the PACS, through a broker that knows only the declared ones, and holds
+nothing. Ends on SIGTERM; exits with 5 for an operator's mistake.
+"""
+
+import asyncio
+import contextlib
+import encodings.idna
+import ipaddress
+import json
+import logging
+import os
+import random
+import signal
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NoReturn
+
+from asepsis.core.errors import AsepsisError, ConfigError
+from asepsis.core.trust import tls
+from asepsis.edge.gateway import confinement
+from asepsis.edge.gateway.families import EXIT_CONFIG
+from asepsis.edge.gateway.findings import Findings
+from asepsis.edge.gateway.imaging import fetcher
+from asepsis.edge.gateway.imaging.delivery import FRAME_BYTES_MAX, DimseSender
+from asepsis.edge.gateway.imaging.fetcher import Destination, Lane
+from asepsis.edge.gateway.imaging.hub_way import HubWay
+from asepsis.edge.gateway.imaging.requestor import Remote
+from asepsis.edge.gateway.imaging.settings import ArchiveEntry
+from asepsis.edge.gateway.imaging.wado import RetrieveConnection
+from asepsis.edge.gateway.settings import Settings, read_settings
+from asepsis.edge.sandbox import bubblewrap
+from asepsis.edge.sandbox.confine import Confinement, Limits, confine
+from asepsis.edge.sandbox.seccomp import SyscallClass
+from asepsis.edge.uplink.backoff import Backoff
+from asepsis.edge.uplink.connection import Dial, Endpoint
+from asepsis.edge.uplink.folder import IdentityFolder
+
+EXIT_FAILED: Final = 1
+ANSWER_S: Final = 30.0
+BACKOFF_CAP_S: Final = 5.0
+CONNECT_S: Final = 10.0
+MEMORY_MIB: Final = 1_024
+FILES: Final = 256
+FILE_MIB: Final = 16
+_PRELOADED: Final = (encodings.idna,)
+
+
+def check(settings: Settings) -> Sequence[ArchiveEntry]:
+    """Return what is to be delivered.
+
+    Raises:
+        ConfigError: Nothing, one destination twice, clear text outside the device segments, or a
+            certificate without its key.
+    """
+    entries = settings.archives
+    names = [entry.destination for entry in entries]
+    if not names or len(set(names)) != len(names):
+        raise ConfigError("[[archives]] names each destination once, and at least one")
+    segments = [ipaddress.ip_network(text) for text in settings.device_segments]
+    for entry in entries:
+        if bool(entry.chain_file) != bool(entry.key_file):
+            raise ConfigError(f"{entry.destination}: chain_file and key_file belong together")
+        if entry.ca_file:
+            continue
+        try:
+            address = ipaddress.ip_address(entry.host)
+        except ValueError as error:
+            raise ConfigError(f"{entry.destination}: clear text needs an address") from error
+        if not entry.cleartext or not any(address in segment for segment in segments):
+            raise ConfigError(
+                f"{entry.destination}: no TLS",
+                hint="name ca_file, or cleartext = true for an address in device_segments",
+            )
+    return entries
+
+
+def tls_context(entry: ArchiveEntry) -> ssl.SSLContext | None:
+    """Return the TLS settings of a PACS by the BCP 195 profiles, None for clear text.
+
+    Raises:
+        ConfigError: A file does not load.
+    """
+    if not entry.ca_file:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(tls.SUITES_TLS12)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    try:
+        context.load_verify_locations(cafile=entry.ca_file)
+        if entry.chain_file:
+            context.load_cert_chain(entry.chain_file, entry.key_file)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{entry.destination}: a certificate does not load") from error
+    return context
+
+
+def start(settings: Settings) -> None:
+    """Run the family, confined.
+
+    Raises:
+        ConfigError: An operator's mistake.
+        Unavailable: The other process has ended.
+    """
+    entries = check(settings)
+    lanes = [entry for entry in entries for _ in range(entry.associations)]
+    pairs = [socket.socketpair() for _ in lanes]
+    if not os.fork():
+        for own, _ in pairs:
+            own.close()
+        _run_sender(settings, lanes, [far for _, far in pairs])
+    for _, far in pairs:
+        far.close()
+    folder = IdentityFolder(Path(settings.data) / "identity")
+    _, hospital, _ = folder.load()
+    dial = confinement.fork_broker(hospital, connections=len(lanes) + len(entries))
+    alone = not settings.listeners and settings.imaging is None
+    way = HubWay(settings, folder, dial, name="archives", renews=alone)
+    findings = Findings(time.monotonic_ns)
+    run = Path(settings.data) / "run"
+    run.mkdir(mode=0o700, exist_ok=True)
+    (run / "archives.json").write_text(json.dumps({"pid": os.getpid(), "lanes": len(lanes)}))
+    confinement.preload()
+    confine(order(readable=(folder.path,), writable=(folder.path,)))
+    ends = [own for own, _ in pairs]
+    with contextlib.closing(way):
+        way.start()
+        _serve(entries, lanes, ends, way, findings)
+
+
+def _serve(
+    entries: Sequence[ArchiveEntry],
+    lanes: Sequence[ArchiveEntry],
+    ends: Sequence[socket.socket],
+    way: HubWay,
+    findings: Findings,
+) -> None:
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: told.set())
+    destinations = {
+        entry.destination: Destination(
+            entry.destination,
+            connect=lambda: way.connect(RetrieveConnection, answer_s=ANSWER_S),
+            backoff=_backoff,
+            tries=entry.tries,
+            findings=findings,
+        )
+        for entry in entries
+    }
+    work = [destination.fetch_forever for destination in destinations.values()]
+    work += [
+        Lane(destinations[entry.destination], end).run
+        for entry, end in zip(lanes, ends, strict=True)
+    ]
+    for task in work:
+        threading.Thread(target=task, name="archives", daemon=True).start()
+    while not told.wait(0.1):
+        if any(destination.lost.is_set() for destination in destinations.values()):
+            raise fetcher.gone()
+    for destination in destinations.values():
+        destination.ended.set()
+
+
+def order(*, readable: tuple[Path, ...] = (), writable: tuple[Path, ...] = ()) -> Confinement:
+    """Return what a process of the family takes away from itself."""
+    code = bubblewrap.code()
+    return Confinement(
+        layers=confinement.holding(),
+        kind=SyscallClass.NETWORK,
+        readable=(*code.libraries, code.package, *readable),
+        writable=writable,
+        limits=Limits(memory_mib=MEMORY_MIB, files=FILES, file_mib=FILE_MIB),
+    )
+
+
+def _run_sender(
+    settings: Settings, lanes: Sequence[ArchiveEntry], ends: Sequence[socket.socket]
+) -> NoReturn:
+    """Be the half that speaks DICOM, and end with it."""
+    code = EXIT_FAILED
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):  # It ends when the other half does.
+            signal.signal(number, signal.SIG_IGN)
+        _, hospital, _ = IdentityFolder(Path(settings.data) / "identity").load()
+        places = list(dict.fromkeys(Endpoint(entry.host, entry.port) for entry in lanes))
+        dial = confinement.fork_broker(hospital, connections=len(lanes), peers=places)
+        remotes = [_remote(entry, dial) for entry in lanes]
+        loop = asyncio.new_event_loop()  # It makes a pair of sockets, forbidden after this.
+        confinement.preload()
+        confine(order())
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(_send_all(remotes, ends))
+        code = 0
+    except AsepsisError as error:
+        sys.stderr.write(f"{error.code}: {error}\n")
+        code = EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+async def _send_all(remotes: Sequence[Remote], ends: Sequence[socket.socket]) -> None:
+    async def one(remote: Remote, end: socket.socket) -> None:
+        end.setblocking(False)
+        reader, writer = await asyncio.open_unix_connection(sock=end, limit=FRAME_BYTES_MAX)
+        await DimseSender(reader, writer, remote).run()
+
+    pairs = zip(remotes, ends, strict=True)
+    await asyncio.gather(*(one(remote, end) for remote, end in pairs))
+
+
+def _remote(entry: ArchiveEntry, dial: Dial) -> Remote:
+    place = Endpoint(entry.host, entry.port)
+    return Remote(
+        host=entry.host,
+        port=entry.port,
+        called=entry.called,
+        calling=entry.calling,
+        tls=tls_context(entry),
+        server_name=entry.server_name,
+        answer_s=entry.answer_s,
+        dial=lambda: dial(place, CONNECT_S),
+    )
+
+
+def _backoff() -> Backoff:
+    return Backoff(rng=random.Random(), cap_s=BACKOFF_CAP_S)  # noqa: S311 - jitter
+
+
+def main(arguments: list[str]) -> int:
+    """Run the archives family of one settings file; return the exit code."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m asepsis.edge.gateway.imaging.archives_app FILE\n")
+        return EXIT_CONFIG
+    try:
+        start(read_settings(Path(arguments[0])))
+    except AsepsisError as error:
+        sys.stderr.write(f"{error.code}: {error}\n")
+        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
