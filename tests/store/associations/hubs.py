@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 from asepsis.core.mapping.adt import AdtEvent, AdtPatient
-from asepsis.core.mapping.adt_time import TimeSpan
+from asepsis.core.mapping.sender_time import TimeSpan
 from asepsis.core.model.association import Association, Basis
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.patient import PatientId, Place

@@ -9,7 +9,7 @@ from datetime import tzinfo
 from typing import Final
 
 from asepsis.core.errors import InputError
-from asepsis.core.mapping.adt_time import TimeSpan, time_span
+from asepsis.core.mapping.sender_time import TimeSpan, time_span
 from asepsis.core.model.patient import (
     AUTHORITY_CHARS_MAX,
     PATIENT_ID_CHARS_MAX,

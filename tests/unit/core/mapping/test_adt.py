@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from asepsis.core.errors import InputError
 from asepsis.core.mapping.adt import AdtEvent, choose_id, is_adt, read_adt
-from asepsis.core.mapping.adt_time import time_span, zone_of
+from asepsis.core.mapping.sender_time import time_span, zone_of
 from asepsis.core.model.patient import PatientId, Place
 from asepsis.core.wire.hl7 import Message
 

@@ -14,7 +14,7 @@ from typing import Final
 from asepsis.core.errors import AsepsisError, InputError, TransientError
 from asepsis.core.journal.ports import Record
 from asepsis.core.mapping.adt import AdtEvent, choose_id, is_adt, read_adt
-from asepsis.core.mapping.adt_time import zone_of
+from asepsis.core.mapping.sender_time import zone_of
 from asepsis.core.model.lanes import Lane
 from asepsis.core.model.patient import PatientId
 from asepsis.core.wire.hl7 import Message

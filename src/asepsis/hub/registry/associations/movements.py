@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from asepsis.core.mapping.adt import AdtEvent, AdtPatient
-from asepsis.core.mapping.adt_time import TimeSpan
+from asepsis.core.mapping.sender_time import TimeSpan
 from asepsis.core.model.association import Basis
 from asepsis.core.model.patient import PatientId, Place
 from asepsis.hub.registry.associations.rules import (

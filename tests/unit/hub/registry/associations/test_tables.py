@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from asepsis.core.errors import AsepsisError, Conflict, InputError, NotPermitted
 from asepsis.core.mapping.adt import AdtEvent, AdtPatient
-from asepsis.core.mapping.adt_time import TimeSpan
+from asepsis.core.mapping.sender_time import TimeSpan
 from asepsis.core.model.association import Association, AssociationState, Basis
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.patient import PatientId, Place
