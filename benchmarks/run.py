@@ -18,6 +18,7 @@ NAMES = {
     "handshakes": "handshakes.py",
     "fhir-codec": "fhir_codec.py",
     "hl7-gateway": "hl7_gateway.py",
+    "hl7-through": "hl7_through.py",
     "ring": "ring.py",
     "reads": "reads.py",
     "ward": "ward.py",

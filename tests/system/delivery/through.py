@@ -90,13 +90,22 @@ class Through:
         self.sink.kill()
 
 
-def make_through(
-    folder: Path, *, on_refused: str = "step-over", in_flight: int = 8, head: str = ""
-) -> Through:
+def make_through(folder: Path, *, on_refused: str = "step-over", in_flight: int = 8) -> Through:
     """Prepare everything; only the EHR runs."""
-    hub = FAST_HUB + '[delivery]\nroutes = "routes.toml"\n'
     peers = gateway_ward.peer_text("monitor", ["127.0.0.1"], more='ack = "spool"')
-    ward = gateway_ward.make_ward(folder, hub=hub, head=head, peers=peers)
+    return prepare_outbound(folder, on_refused=on_refused, in_flight=in_flight, peers=peers)
+
+
+def prepare_outbound(
+    folder: Path,
+    *,
+    peers: str,
+    on_refused: str = "step-over",
+    in_flight: int = 8,
+) -> Through:
+    """Prepare everything for given senders."""
+    hub = FAST_HUB + '[delivery]\nroutes = "routes.toml"\n'
+    ward = gateway_ward.make_ward(folder, hub=hub, peers=peers)
     (ward.hospital.data / "routes.toml").write_text(ROUTES.format(on_refused=on_refused))
     sink = Sink(folder / "ehr", tls=None)
     sink.start()

@@ -95,6 +95,11 @@ class Route:
         self.to = document.to
         self._tables = file.tables
 
+    @property
+    def reads_header_only(self) -> bool:
+        """Whether the route looks at MSH alone and passes every byte as it came."""
+        return not self.document.map and not self.document.filter.where
+
     def takes(self, message: Message, origin: Origin) -> bool:
         """Say whether the route's filter lets a message through.
 

@@ -96,6 +96,7 @@ class HubConnection:
             renewal may be asked for, on the enrolment listener).
         timeout_s: Longest wait for connect, send and answer, each.
         dial: Connects instead of this process, which may not be able to.
+        answer_bytes_max: Largest answer that is taken.
 
     Attributes:
         reached: Whether somebody took the TCP connection that the last request used or tried.
@@ -112,12 +113,14 @@ class HubConnection:
         now_ns: Callable[[], int] | None,
         timeout_s: float = TIMEOUT_S,
         dial: Dial | None = None,
+        answer_bytes_max: int = ANSWER_BYTES_MAX,
     ) -> None:
         self._endpoint = endpoint
         self._context = context
         self._now_ns = now_ns
         self._timeout_s = timeout_s
         self._dial = dial
+        self._answer_bytes_max = answer_bytes_max
         self._http: http.client.HTTPSConnection | None = None
         self.reached = False
 
@@ -165,11 +168,11 @@ class HubConnection:
                 raise AssertionError("open, and nothing there")
             connection.request(method, path, body=body, headers=dict(headers or {}))
             response = connection.getresponse()
-            data = response.read(ANSWER_BYTES_MAX + 1)
+            data = response.read(self._answer_bytes_max + 1)
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise Unavailable(f"no answer from the hub ({type(error).__name__})") from error
-        if len(data) > ANSWER_BYTES_MAX:
+        if len(data) > self._answer_bytes_max:
             self.close()
             raise LimitExceeded("the hub's answer is too long")
         media = (response.getheader("Content-Type") or "").partition(";")[0].strip().lower()

@@ -85,8 +85,9 @@ class Feeder:
     def _entry(
         self, record: Record, entry: MessageEntry, routes: Sequence[Route], held: str
     ) -> list[Item]:
+        plain = all(self._is_plain(route) for route in routes)
         try:
-            message = self._reader.parse(entry.body)
+            message = self._reader.parse(header_of(entry.body) if plain else entry.body)
         except InputError:
             self.unreadable += 1
             return []
@@ -95,7 +96,7 @@ class Feeder:
         found: list[Item] = []
         part = 0
         for route in routes:
-            made = self._routed(route, message, origin)
+            made = self._routed(route, message, origin, entry.body if plain else None)
             for bare in made:
                 key = f"{record.position}.{entry.index}.{part}"
                 part += 1
@@ -105,14 +106,20 @@ class Feeder:
                     found += self._sampled(route, item)
         return found
 
-    def _routed(self, route: Route, message: Message, origin: Origin) -> list[Item]:
+    def _is_plain(self, route: Route) -> bool:
+        return route.reads_header_only and route.sampling(self._destination.name) is None
+
+    def _routed(
+        self, route: Route, message: Message, origin: Origin, whole: bytes | None
+    ) -> list[Item]:
         code = message.header.message_code
         stop = route.on_refused(code).value == "stop"
         base = Item(key="", kind=ItemKind.HL7, body=message.body, route=route.name, stop=stop)
         try:
             if not route.takes(message, origin):
                 return []
-            return [replace(base, body=body) for body in route.transform(message)]
+            bodies = route.transform(message) if whole is None else (whole,)
+            return [replace(base, body=body) for body in bodies]
         except InputError as error:
             return [replace(base, fault=f"{error.code}: {error}")]
 
@@ -143,6 +150,12 @@ class Feeder:
                 members=(key,),
             )
         ]
+
+
+def header_of(body: bytes) -> bytes:
+    """Return the first segment of a message, or all of it where segments end otherwise."""
+    end = body.find(b"\r")
+    return body[: end + 1] if end > 0 and b"\n" not in body[:end] else body
 
 
 def _item(sample: Sample[Item]) -> Item:

@@ -50,6 +50,8 @@ FILE_MIB: Final = 16
 BACKOFF_CAP_S: Final = 5.0
 ANSWER_S: Final = 20.0
 """Longer than the hub keeps a question open."""
+ANSWER_BYTES_MAX: Final = 4_194_304
+"""What the hub gives at once, with Base64 and room to spare."""
 CONNECTIONS_EACH: Final = 2
 _PRELOADED: Final = (encodings.idna,)
 
@@ -266,7 +268,12 @@ class _Way:
             )
             now_ns = _trusted(clock)
         return HubConnection(
-            self._hospital.clinical, context, now_ns=now_ns, timeout_s=ANSWER_S, dial=self._dial
+            self._hospital.clinical,
+            context,
+            now_ns=now_ns,
+            timeout_s=ANSWER_S,
+            dial=self._dial,
+            answer_bytes_max=ANSWER_BYTES_MAX,
         )
 
 

@@ -4,15 +4,16 @@ Nothing is stored here: the hub keeps every message until the receiver's word ha
 gateway that dies asks for everything undecided again.
 """
 
-import base64
 import contextlib
 import json
 import queue
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import quote
+
+import msgspec
 
 from asepsis.core.errors import AsepsisError, FramingError, InputError, TransientError, Unavailable
 from asepsis.edge.gateway.outbound.channel import Frames, Outcome, Parcel, frame, outcome
@@ -24,6 +25,19 @@ WAIT_S: Final = 5
 OUTCOMES_MAX: Final = 1_000
 READ_BYTES: Final = 65_536
 JSON: Final = {"Content-Type": "application/json"}
+
+
+class _Item(msgspec.Struct, frozen=True):
+    seq: int
+    key: str
+    body: bytes
+
+
+class _Items(msgspec.Struct, frozen=True):
+    items: list[_Item]
+
+
+_ITEMS: Final = msgspec.json.Decoder(_Items)
 
 
 class Courier:
@@ -97,13 +111,10 @@ class Courier:
     def _ask(self, connection: HubConnection, after: int) -> list[Parcel]:
         answer = connection.request("GET", f"{self._path}?after={after}&wait={WAIT_S}")
         try:
-            items = cast("list[dict[str, Any]]", json.loads(answer.body)["items"])
-            return [
-                Parcel(int(item["seq"]), str(item["key"]), base64.b64decode(item["body"]))
-                for item in items
-            ]
-        except (ValueError, KeyError, TypeError) as error:
+            found = _ITEMS.decode(answer.body).items
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise FramingError("the hub's answer is no list of messages") from error
+        return [Parcel(item.seq, item.key, item.body) for item in found]
 
     def _listen(self) -> None:
         frames = Frames()
