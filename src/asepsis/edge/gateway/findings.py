@@ -37,6 +37,10 @@ class Finding(StrEnum):
     SPOOL = "spool"
     HUB_AWAY = "hub-away"
     HUB_BACK = "hub-back"
+    DEVICE_LINKED = "device-linked"
+    DEVICE_LOST = "device-lost"
+    LINE_ENDED = "line-ended"
+    NO_TIME = "no-time"
     FAMILY_ENDED = "family-ended"
 
 

@@ -20,6 +20,7 @@ from asepsis.core.errors import (
     ChainBroken,
     Conflict,
     InputError,
+    NotPermitted,
     SignatureInvalid,
     TransientError,
     TrustError,
@@ -64,7 +65,8 @@ class Outgoing:
         epoch: Boot epoch.
         body: The bytes.
         numbered: Whether the number goes along in headers, because the body does not say it.
-        source: Whose account, of a sender that speaks for several; else empty.
+        source: Whom it is about, of a sender that speaks for several; else empty. That the hub does
+            not take it from this sender says nothing about the others then.
     """
 
     media_type: str
@@ -76,7 +78,9 @@ class Outgoing:
 
     @property
     def account(self) -> str:
-        """What its sequence counts in."""
+        """What its sequence counts in; what headers number has one account (REQ-OBS-008)."""
+        if self.numbered:
+            return "numbered"
         return f"{self.media_type} {self.source}" if self.source else self.media_type
 
     @property
@@ -259,14 +263,14 @@ class LiveLane(threading.Thread):
         except Conflict:
             self._to_spool(record)  # Too old for a live lane: it is late data now.
             return True
-        except (InputError, ChainBroken, SignatureInvalid):
+        except (InputError, ChainBroken, SignatureInvalid, NotPermitted) as error:
+            if isinstance(error, NotPermitted) and not record.source:
+                return self._refused_us(connection, record, offered_s, error)
             # Final for this content; the hub has raised an alarm where that is due.
             self._finish(record, Fate.REFUSED)
             return True
         except (TransientError, TrustError) as error:
-            connection.close()
-            self._again.clear()
-            return self._lost_contact(record, offered_s, error, reached=connection.reached)
+            return self._refused_us(connection, record, offered_s, error)
         self._backoff.succeeded()
         self.refused.clear()
         if not self.reachable.is_set():
@@ -274,6 +278,13 @@ class LiveLane(threading.Thread):
             self._on_contact()
         self._finish(record, Fate.ACKNOWLEDGED)
         return True
+
+    def _refused_us(
+        self, connection: HubConnection, record: Outgoing, offered_s: float, error: AsepsisError
+    ) -> bool:
+        connection.close()
+        self._again.clear()
+        return self._lost_contact(record, offered_s, error, reached=connection.reached)
 
     def _lost_contact(
         self, record: Outgoing, offered_s: float, error: AsepsisError, *, reached: bool
@@ -448,7 +459,9 @@ class Drain(threading.Thread):
                 )
             except Conflict as error:
                 raise TransientError("the hub expects an older record first") from error
-            except (InputError, ChainBroken, SignatureInvalid):
+            except (InputError, ChainBroken, SignatureInvalid, NotPermitted) as error:
+                if isinstance(error, NotPermitted) and not record.source:
+                    raise
                 # Final for this content; the hub has audited it. Keeping it would block the lane.
                 self._report(record, Fate.REFUSED)
                 continue

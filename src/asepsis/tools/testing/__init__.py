@@ -1,1 +1,1 @@
-"""What a developer tests against: scripted peers, and checks that every implementation must pass."""
+"""What a developer tests against: scripted peers, and checks that implementations must pass."""

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
-from typing import Final, Protocol
+from typing import Annotated, Final, Protocol
+
+import msgspec
 
 from asepsis.core.errors import LimitExceeded
 from asepsis.core.model.alarm import AlarmKind, AlarmPriority, Inactivation
@@ -29,8 +31,16 @@ OUTPUTS_MAX: Final = 64
 """Outputs of one call; a machine that makes more has a bug or an attacker."""
 AGE_MS_MAX: Final = 60_000
 """An older value is not told: nobody knows what became of it meanwhile."""
+KEY_CHARS_MAX: Final = 64
+TEXT_CHARS_MAX: Final = 120
 PRIVATE: Final = 1024 << 16
 """Partition of codes that ISO/IEEE 11073-10101 has no number for."""
+
+Handle = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Code = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF_FFFF)]
+Bits = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF_FFFF)]
+Sample = Annotated[int, msgspec.Meta(ge=-32_768, le=32_767)]
+Word = Annotated[str, msgspec.Meta(max_length=80)]
 
 
 class Transport(Enum):
@@ -81,8 +91,7 @@ class Event:
     kind: AlarmKind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
+class Value(msgspec.Struct, frozen=True, kw_only=True):
     """One measured number, or that there is none.
 
     Attributes:
@@ -94,16 +103,15 @@ class Value:
         age_ms: How long ago it was measured, by the device itself; 0 for now.
     """
 
-    handle: int
-    code: int
-    unit: int
-    value: int
+    handle: Handle
+    code: Code
+    unit: Code
+    value: Bits
     status: MeasurementStatus = MeasurementStatus.VALID
-    age_ms: int = 0
+    age_ms: Annotated[int, msgspec.Meta(ge=0, le=AGE_MS_MAX)] = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
+class Condition(msgspec.Struct, frozen=True, kw_only=True):
     """One alarm condition that is active at the device now.
 
     Attributes:
@@ -117,54 +125,49 @@ class Condition:
         text: What the device shows; untrusted.
     """
 
-    key: str
-    code: int
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=KEY_CHARS_MAX)]
+    code: Code
     kind: AlarmKind
     priority: AlarmPriority
     latching: bool = False
     inactivation: Inactivation = Inactivation.NONE
-    handle: int = 0
-    text: str = ""
+    handle: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    text: Annotated[str, msgspec.Meta(max_length=TEXT_CHARS_MAX)] = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, tag="send"):
     """Bytes for the device: one datagram, or bytes for the line."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Linked:
+class Linked(msgspec.Struct, frozen=True, tag="linked"):
     """The device answers as its protocol wants it.
 
     Attributes:
         about: What it says of itself, for people; untrusted and never a name.
     """
 
-    about: str = ""
+    about: Word = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Unlinked:
+class Unlinked(msgspec.Struct, frozen=True, tag="unlinked"):
     """The device was lost: nothing it said is of the present any more.
 
     Attributes:
         why: One word of our own, for people.
     """
 
-    why: str
+    why: Word
 
 
-@dataclass(frozen=True, slots=True)
-class Values:
+class Values(msgspec.Struct, frozen=True, tag="values"):
     """Numbers that were received just now."""
 
-    values: tuple[Value, ...]
+    values: Annotated[tuple[Value, ...], msgspec.Meta(max_length=VALUES_MAX)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Samples:
+class Samples(msgspec.Struct, frozen=True, kw_only=True, tag="samples"):
     """A stretch of a waveform that ends now.
 
     Attributes:
@@ -177,31 +180,29 @@ class Samples:
         samples: 16-bit; -32 768 where the device has none.
     """
 
-    handle: int
-    code: int
-    unit: int
-    period_ns: int
-    scale: int
-    offset: int
-    samples: tuple[int, ...]
+    handle: Handle
+    code: Code
+    unit: Code
+    period_ns: Annotated[int, msgspec.Meta(ge=1, le=0xFFFF_FFFF)]
+    scale: Bits
+    offset: Bits
+    samples: Annotated[tuple[Sample, ...], msgspec.Meta(min_length=1, max_length=SAMPLES_MAX)]
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(msgspec.Struct, frozen=True, tag="conditions"):
     """Every alarm condition that is active at the device now; an empty one says that none is."""
 
-    active: tuple[Condition, ...]
+    active: Annotated[tuple[Condition, ...], msgspec.Meta(max_length=CONDITIONS_MAX)]
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True, tag="fault"):
     """Something that does not fit the protocol was left out.
 
     Attributes:
         why: One word of our own, for people and counters.
     """
 
-    why: str
+    why: Word
 
 
 Output = Send | Linked | Unlinked | Values | Samples | Conditions | Fault
