@@ -6,6 +6,7 @@ from asepsis.core.errors import AsepsisError
 from asepsis.hub.app.associations import Associations
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.feature import Feature
+from asepsis.hub.exchange.marks import MarkingFeed
 from asepsis.hub.registry.compliance.book import ComplianceBook
 from asepsis.hub.registry.compliance.http import ComplianceRoutes
 from asepsis.hub.registry.compliance.judge import HubJudge
@@ -46,9 +47,11 @@ def build_compliance(core: Core, associations: Associations) -> Compliance:
     return Compliance(judge, service)
 
 
-def open_compliance(built: Compliance) -> Feature:
-    """Open what keeps profiles and watches how devices stand."""
-    service = built.service
+def open_compliance(core: Core, built: Compliance) -> Feature:
+    """Open what keeps profiles, marks what arrives and watches how devices stand."""
+    service, intake = built.service, core.exchange.intake
+    intake.judge = built.judge
+    intake.feed = MarkingFeed(intake.feed, built.judge)
     return Feature(
         people=ComplianceRoutes(service).routes(),
         restore=service.load,

@@ -24,7 +24,7 @@ def open_features(core: Core) -> Sequence[Feature]:
     delivery = build_delivery(core, compliance.judge)
     return (
         open_associations(core, associations),
-        open_compliance(compliance),
+        open_compliance(core, compliance),
         open_console(core, book, service, records.trends),
         open_ward(core, book, service),
         records.feature,

@@ -98,6 +98,7 @@ class ExchangeReaders:
                 numerics=each.numerics,
                 later_by_ns=each.later_by_ns,
                 time_known=each.certainty in _SURE,
+                other_patient=each.other_patient,
             )
             for each in found
         )

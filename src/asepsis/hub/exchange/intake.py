@@ -21,7 +21,14 @@ from asepsis.hub.exchange.active import Place as RecordPlace
 from asepsis.hub.exchange.claimed import ClaimedTimes
 from asepsis.hub.exchange.digests import DigestMemory
 from asepsis.hub.exchange.lease import Fact
-from asepsis.hub.exchange.ports import Audit, DeviceFacts, Directory, ExchangeJournal, LiveFeed
+from asepsis.hub.exchange.ports import (
+    ArrivalJudge,
+    Audit,
+    DeviceFacts,
+    Directory,
+    ExchangeJournal,
+    LiveFeed,
+)
 from asepsis.hub.exchange.supervisor import Supervisor
 from asepsis.hub.exchange.window import Clocks, LagMeter, Place, Window, send_late
 
@@ -68,6 +75,7 @@ class Intake:
         feed: Where live data goes.
         audit: Where refused attempts are written.
         clocks: Wall and monotonic time.
+        judge: Compares messages with what their devices declare; None compares nothing.
     """
 
     journal: ExchangeJournal
@@ -76,6 +84,7 @@ class Intake:
     feed: LiveFeed
     audit: Audit
     clocks: Clocks
+    judge: ArrivalJudge | None = None
     digests: DigestMemory = field(default_factory=DigestMemory)
     lags: dict[str, LagMeter] = field(default_factory=dict[str, LagMeter])
     claimed: ClaimedTimes = field(init=False)

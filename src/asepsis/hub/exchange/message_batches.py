@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from asepsis.core.errors import (
+    ContentMismatch,
     InputError,
     LimitExceeded,
     NotFound,
@@ -30,6 +31,7 @@ from asepsis.core.wire.hl7 import Delimiters, Message, MessageReader
 from asepsis.core.wire.hl7_header import Header
 from asepsis.core.wire.message_record import (
     BatchGroup,
+    Found,
     MessageEntry,
     MessageFindings,
     MessagePeer,
@@ -203,16 +205,18 @@ class BatchLane:
         for entry in entries:
             try:
                 message, kind = self._open(principal, reader, entry.body, unfit)
+                known, fitting = _peer(entry), (_peer(entry), message.delimiters, kind)
+                peer = fits.get(fitting)
+                if peer is None:
+                    peer = fits[fitting] = self._fit(principal, known, fitting[1:], unfit)
+                found = self._compare(peer, message)
             except (InputError, NotPermitted) as error:
                 refusals.append(Refusal(group.sequence, entry.index, error.code, str(error)))
                 whole = False
                 continue
-            known, fitting = _peer(entry), (_peer(entry), message.delimiters, kind)
-            peer = fits.get(fitting)
-            if peer is None:
-                peer = fits[fitting] = self._fit(principal, known, fitting[1:], unfit)
-            whole = whole and peer is known
-            kept.append((entry if peer is known else _with_peer(entry, peer), message))
+            same = peer is known and not found
+            whole = whole and same
+            kept.append((entry if same else _with_peer(entry, peer, found), message))
         record = group.body if whole else _written([entry for entry, _ in kept])
         return _Judged(group, record, kept)
 
@@ -279,6 +283,23 @@ class BatchLane:
         if named is not None and named != device:
             raise NotPermitted("the message names another device than its gateway says")
 
+    def _compare(self, peer: MessagePeer, message: Message) -> Found:
+        """Return what the hub itself finds out about a message.
+
+        Raises:
+            ContentMismatch: The profile of one of its devices refuses it.
+        """
+        judge, found = self.intake.judge, Found(0)
+        if judge is None:
+            return found
+        for _, device in peer.devices:
+            reason = judge.refusal(device, message)
+            if reason:
+                raise ContentMismatch(reason)
+            if judge.names_another(device, message):
+                found = Found.OTHER_PATIENT
+        return found
+
     def _reader(self, name: str) -> MessageReader:
         reader = self._readers.get(name)
         if reader is None:
@@ -341,9 +362,9 @@ def _peer(entry: MessageEntry) -> MessagePeer:
     return _findings(entry).peer
 
 
-def _with_peer(entry: MessageEntry, peer: MessagePeer) -> MessageEntry:
+def _with_peer(entry: MessageEntry, peer: MessagePeer, found: Found) -> MessageEntry:
     old = _findings(entry)
-    findings = MessageFindings(peer, old.offset_min, old.arrived_at_ns, old.found)
+    findings = MessageFindings(peer, old.offset_min, old.arrived_at_ns, old.found | found)
     return MessageEntry(entry.sequence, entry.index, entry.body, findings)
 
 

@@ -80,8 +80,13 @@ class LiveMessage:
     received_at_ns: int
     last_ns: int
 
-    def observations(self) -> Sequence[Observation]:
-        """Build the observations."""
+    def observations(self, *, unfit: bool = False) -> Sequence[Observation]:
+        """Build the observations.
+
+        Args:
+            unfit: Whether values in a unit that their metric never has are wanted; only for who
+                marks them.
+        """
         now_ns = self.received_at_ns
         return tuple(
             Observation(
@@ -94,7 +99,7 @@ class LiveMessage:
                 received_at_ns=now_ns,
                 late=False,
             )
-            for found in numerics_of_entry(self.entry, self.message).value
+            for found in numerics_of_entry(self.entry, self.message, unfit=unfit).value
             if found.device.uri == self.device
             for numeric in found.numerics
             if is_current(

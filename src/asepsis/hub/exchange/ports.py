@@ -9,6 +9,7 @@ from asepsis.core.model.identity import Assurance
 from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.model.observation import Observation
 from asepsis.core.wire.frames import WaveformFrame
+from asepsis.core.wire.hl7 import Message
 
 
 class ExchangeJournal(Protocol):
@@ -143,6 +144,18 @@ class LiveNumerics(Protocol):
 
     def observations(self) -> Sequence[Observation]:
         """Build the observations; may cost a millisecond."""
+        ...
+
+
+class ArrivalJudge(Protocol):
+    """Compares a message with what its devices declare; in memory, never raising."""
+
+    def names_another(self, device: str, message: Message) -> bool:
+        """Whether it names another patient than the one the device is confirmed for now."""
+        ...
+
+    def refusal(self, device: str, message: Message) -> str:
+        """Return why it is refused, "" if it is not: identity, framing and size alone."""
         ...
 
 

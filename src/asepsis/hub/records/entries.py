@@ -64,6 +64,8 @@ class Mark(IntFlag):
     """Nobody knows when it was measured: the time of arrival stands in its place."""
     AMBIGUOUS = 8
     """The sender's clocks repeat the hour; the instant that is nearer to the arrival was taken."""
+    OTHER_PATIENT = 16
+    """At arrival the message named another patient than the one its device was confirmed for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

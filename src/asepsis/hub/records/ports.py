@@ -134,6 +134,7 @@ class Measured:
         beside_batch: Whether it only repeats what a signed batch says.
         later_by_ns: How much later it may have been, where the sender's clocks repeat an hour.
         time_known: Whether the sender said when it was measured.
+        other_patient: Whether it named another patient than its device was confirmed for.
     """
 
     device: str
@@ -143,6 +144,7 @@ class Measured:
     beside_batch: bool = False
     later_by_ns: int = 0
     time_known: bool = True
+    other_patient: bool = False
 
 
 class Readers(Protocol):

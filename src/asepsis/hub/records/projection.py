@@ -163,6 +163,8 @@ def _of_measured(append: Append, measured: Measured, source: Source) -> Placed:
         marks |= Mark.AMBIGUOUS
     if not measured.time_known:
         marks |= Mark.CLOCK
+    if measured.other_patient:
+        marks |= Mark.OTHER_PATIENT
     origin = Origin(
         start_ns=start_ns,
         received_at_ns=append.received_at_ns,

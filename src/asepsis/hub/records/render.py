@@ -30,6 +30,7 @@ _NOTES: Final = (
     (Mark.HELD_BACK, "held-back"),
     (Mark.CLOCK, "clock"),
     (Mark.AMBIGUOUS, "ambiguous-hour"),
+    (Mark.OTHER_PATIENT, "other-patient"),
 )
 _STATUSES: Final = tuple(MeasurementStatus)
 

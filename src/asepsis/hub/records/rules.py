@@ -36,10 +36,11 @@ def span_of_value(value: Value) -> tuple[int, int]:
 
     A clock that was set from an authenticated source knows its own error. Of any other clock only
     its word and the time of arrival are known: the truth is taken to be anywhere between. Where
-    even the word is missing or cannot be true, it may have been at any time.
+    even the word is missing or cannot be true, it may have been at any time. What named another
+    patient at arrival is treated alike: no interval holds it for certain, so it is nobody's.
     """
     origin = value.origin
-    if origin.marks & Mark.CLOCK:
+    if origin.marks & (Mark.CLOCK | Mark.OTHER_PATIENT):
         return ANY_TIME
     if origin.uncertainty_ms != UNSYNCHRONISED_MS:
         error_ns = origin.uncertainty_ms * NS_PER_MS
