@@ -30,6 +30,7 @@ from asepsis.hub.store.store import Store
 
 DESTINATIONS_MAX: Final = 64
 BACKOFF_FIRST_S: Final = 0.2
+AFTER_SUCCESS_S: Final = 0.01
 BACKOFF_CAP_S: Final = 15.0
 
 log = structlog.get_logger("delivery")
@@ -198,7 +199,11 @@ class DeliveryService:
                 await sender(line)
             except AsepsisError as error:
                 line.trouble(f"{error.code}: {error}")
-            failures = 1 if line.figures.accepted > before else failures + 1
+            if line.figures.accepted > before:
+                failures = 0  # Some receivers hang up after each answer.
+                await asyncio.sleep(AFTER_SUCCESS_S)
+                continue
+            failures += 1
             cap_s = min(BACKOFF_FIRST_S * 2 ** min(failures, 16), BACKOFF_CAP_S)
             await asyncio.sleep(self._rng.uniform(cap_s / 2, cap_s))
 
