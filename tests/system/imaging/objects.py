@@ -3,6 +3,7 @@
 import io
 import struct
 from collections.abc import Iterable, Iterator
+from email.parser import BytesParser
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,14 @@ def multipart(objects: Iterable[bytes]) -> bytes:
     """Return the body of a store request."""
     head = b"\r\n--%b\r\nContent-Type: application/dicom\r\n\r\n" % BOUNDARY
     return b"".join(head + each for each in objects) + b"\r\n--%b--\r\n" % BOUNDARY
+
+
+def multipart_of(answer: httpx.Response) -> list[Any]:
+    """Return the parts of a multipart answer, read by the standard library."""
+    head = b"Content-Type: " + answer.headers["content-type"].encode() + b"\r\n\r\n"
+    message = BytesParser().parsebytes(head + answer.content)
+    assert message.is_multipart()
+    return list(message.get_payload())
 
 
 def store(

@@ -138,7 +138,7 @@ def _bare(data_set: bytes) -> io.BytesIO:
 
 
 def _is_small(data: Dataset, tag: Any) -> bool:
-    raw = cast("Any", data).get_item(tag)
+    raw = cast("Any", data).get_item(tag, keep_deferred=True)
     length: int = getattr(raw, "length", 0)
     return raw.VR == "SQ" or length == 0xFFFFFFFF or length <= INLINE_BYTES_MAX
 

@@ -6,7 +6,11 @@ started, no key is in its memory. It asks for the bytes it needs and answers wit
 Source: docs/explanation/imaging.md.
 """
 
+import contextlib
+import encodings
+import importlib
 import os
+import pkgutil
 import resource
 import signal
 import socket
@@ -134,6 +138,9 @@ def _uid(data: Dataset, keyword: str) -> str:
 
 def warm_up() -> None:
     """Load what pydicom loads at its first object: nothing can be loaded later."""
+    for module in pkgutil.iter_modules(encodings.__path__):
+        with contextlib.suppress(ImportError):  # Codecs of other operating systems.
+            importlib.import_module(f"encodings.{module.name}")
     for purpose in ("index", "metadata"):
         order = link.Inspect(length=len(SAMPLE), head=SAMPLE, purpose=purpose)
         with socket.socket() as unused:

@@ -155,7 +155,8 @@ class ReadRoutes:
             if number:
                 reader = await self._reading.open(each)
             try:
-                await _send(send, _part_head(each, boundary, base))
+                # No empty line before the first delimiter: some readers take it for a part.
+                await _send(send, (b"\r\n" if number else b"") + _part_head(each, boundary, base))
                 await self._send_object(send, reader)
             finally:
                 reader.close()
@@ -171,7 +172,7 @@ class ReadRoutes:
 
 def _part_head(found: Object, boundary: str, base: str) -> bytes:
     return (
-        f"\r\n--{boundary}\r\n"
+        f"--{boundary}\r\n"
         f"Content-Type: {dicomweb.DICOM}; transfer-syntax={found.transfer_syntax}\r\n"
         f"Content-Location: {base}/studies/{found.study}/series/{found.series}"
         f"/instances/{found.sop_instance}\r\n\r\n"
