@@ -29,13 +29,12 @@ _SPEEDS: Final = {
 
 
 class Line(Protocol):
-    """Where a machine's bytes come from and go to.
+    """Where a machine's bytes come from and go to."""
 
-    Attributes:
-        strangers: Datagrams that came from somebody else.
-    """
-
-    strangers: int
+    @property
+    def strangers(self) -> int:
+        """Datagrams that came from somebody else."""
+        ...
 
     def wait(self, timeout_s: float) -> Sequence[bytes]:
         """Return what came, at the latest after `timeout_s`.
@@ -51,6 +50,10 @@ class Line(Protocol):
         Raises:
             Unavailable: The line is gone.
         """
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
         ...
 
 
@@ -99,6 +102,11 @@ class Datagrams:
         """Send one datagram."""
         with contextlib.suppress(OSError):  # Nobody there yet: the machine asks again.
             self._device.send(data)
+
+    def close(self) -> None:
+        """Close every socket."""
+        for one in (self._device, *self._others):
+            one.close()
 
 
 def _bound(family: int, address: str, port: int) -> socket.socket:
@@ -168,6 +176,10 @@ class SerialLine:
             return  # Nobody reads: the machine asks again.
         except OSError as error:
             raise Unavailable("the line is gone") from error
+
+    def close(self) -> None:
+        """Close the line."""
+        os.close(self._file)
 
 
 def _set(file: int, settings: LineSettings) -> None:
