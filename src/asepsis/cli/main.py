@@ -12,6 +12,7 @@ from asepsis.cli import (
     destinations,
     device,
     devices,
+    driver,
     enrol,
     gateway,
     hub,
@@ -43,6 +44,7 @@ app.command(places.app)
 app.command(profile.app)
 app.command(device.app)
 app.command(gateway.app)
+app.command(driver.app)
 app.command(route.app)
 app.command(destinations.app)
 app.command(deadletters.app)
