@@ -34,8 +34,8 @@ def add(
     name: str,
     /,
     *,
-    kind: Annotated[Literal["mllp", "gateway"], Parameter(help="How it is reached.")],
-    address: Annotated[str, Parameter(help="host:port of a receiver that the hub dials.")] = "",
+    kind: Annotated[Literal["mllp", "gateway", "fhir"], Parameter(help="How it is reached.")],
+    address: Annotated[str, Parameter(help="host:port, or the URL of a FHIR server.")] = "",
     gateway: Annotated[str, Parameter(help="urn:uuid: name of the gateway that fetches.")] = "",
     partner: Annotated[str, Parameter(help="Second gateway of the pair.")] = "",
     carries: Annotated[Literal["messages", "images"], Parameter(help="What goes there.")] = (
@@ -47,6 +47,7 @@ def add(
     server_name: Annotated[str, Parameter(help="Name in the receiver's certificate.")] = "",
     ca_file: Annotated[Path | None, Parameter(help="CA of that certificate, PEM.")] = None,
     client_certificate: Annotated[bool, Parameter(help="Show the hub's own certificate.")] = True,
+    bearer_file: Annotated[Path | None, Parameter(help="File with a FHIR server's token.")] = None,
     in_flight: Annotated[int, Parameter(help="Messages that may wait for their answer.")] = 1,
     answer_s: Annotated[float, Parameter(help="Longest wait for an answer, seconds.")] = 30.0,
     tries: Annotated[int, Parameter(help="How often AE or CE is tried before it counts.")] = 3,
@@ -61,8 +62,9 @@ def add(
     """Enter a destination; routes may name it from now on. The entry is audited."""
     try:
         ca_pem = ca_file.read_text("ascii") if ca_file is not None else ""
+        bearer = bearer_file.read_text("ascii").strip() if bearer_file is not None else ""
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {ca_file}") from error
+        raise InputError("cannot read the CA or the token") from error
     options = {
         "carries": carries,
         "chart": chart,
@@ -71,6 +73,7 @@ def add(
         "server_name": server_name,
         "ca_pem": ca_pem,
         "client_certificate": client_certificate,
+        "bearer": bearer,
         "in_flight": in_flight,
         "answer_s": answer_s,
         "tries": tries,

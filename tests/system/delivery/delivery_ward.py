@@ -24,6 +24,7 @@ from asepsis.tools.people import PeopleClient
 
 SINK = Path(__file__).with_name("ehr_sink.py")
 BATCH = "application/vnd.asepsis.hl7v2-batch"
+WORD = b"%b^^%b^EUI-64" % ((UNSIGNED.removeprefix("urn:dev:mac:").upper().encode(),) * 2)
 ROUTES = """\
 [[routes]]
 name = "vitals"
@@ -43,7 +44,7 @@ def oru(number: int, *, patient: str = "4711", value: int = 60) -> bytes:
         f"MSH|^~\\&|MON|ICU|GW|HOSP|{at}||ORU^R01^ORU_R01|{number}|P|2.6|||AL|NE\r"
         f"PID|||{patient}^^^HOSP^MR||DOE^JANE\rOBR|1|||69965^MDC_DEV_MON_PHYSIO^MDC|||{at}\r"
         f"OBX|1|NM|147842^MDC_ECG_HEART_RATE^MDC|1.7.4.147842|{value}|"
-        f"264864^MDC_DIM_BEAT_PER_MIN^MDC|||||R|||{at}\r"
+        f"264864^MDC_DIM_BEAT_PER_MIN^MDC|||||R|||{at}||||{WORD.decode()}\r"
     ).encode()
 
 
@@ -126,9 +127,9 @@ class DeliveryWard:
         return made
 
     def add(self, name: str = "ehr", *, kind: str = "mllp", **options: Any) -> Any:
-        body = {"name": name, "kind": kind, "address": "", "options": {"local": True, **options}}
-        if kind == "mllp":
-            body["address"] = f"localhost:{self.sink.port}"
+        address = options.pop("address", f"localhost:{self.sink.port}" if kind == "mllp" else "")
+        body = {"name": name, "kind": kind, "address": address}
+        body["options"] = {"local": True, **options}
         return self.people().post("/api/destinations", body)
 
     def destination(self, name: str = "ehr") -> dict[str, Any]:
@@ -137,7 +138,8 @@ class DeliveryWard:
 
     def send(self, bodies: Sequence[bytes]) -> None:
         """Bring messages as a gateway does."""
-        findings = MessageFindings(MessagePeer("monitor", "UTC"), 0, time.time_ns())
+        words = ((WORD, UNSIGNED),)
+        findings = MessageFindings(MessagePeer("monitor", "UTC", words), 0, time.time_ns())
         self.sequence += 1
         group = BatchGroup(self.sequence, 0, encode_group([(findings, b) for b in bodies]))
         headers = {"Content-Type": BATCH, "Asepsis-Epoch": "1"}

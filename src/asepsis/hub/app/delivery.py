@@ -11,11 +11,13 @@ from asepsis.core.trust import tls
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.feature import Feature
 from asepsis.hub.delivery.dialer import Dialer
+from asepsis.hub.delivery.fhir import HttpSender
 from asepsis.hub.delivery.http_outbound import OutboundRoutes
 from asepsis.hub.delivery.http_people import DeliveryRoutes
 from asepsis.hub.delivery.line import LineParts
 from asepsis.hub.delivery.mllp import MllpSender
 from asepsis.hub.delivery.model import Kind, Options
+from asepsis.hub.delivery.outgoing_http import HttpOut
 from asepsis.hub.delivery.people import DeadLetters
 from asepsis.hub.delivery.route_book import RouteBook
 from asepsis.hub.delivery.service import DeliveryService
@@ -63,7 +65,8 @@ def build_delivery(core: Core, gate: ChartGate | None) -> Delivery:
             raise ConfigError("the destination's CA is no PEM certificate") from error
         return tls.client_context(root_der=trusted or read_certificate(root), identity=identity)
 
-    mllp = MllpSender(Dialer(own=own), context)
+    dialer = Dialer(own=own)
+    mllp = MllpSender(dialer, context)
     service = DeliveryService(
         LineParts(
             journal=core.journal,
@@ -73,7 +76,7 @@ def build_delivery(core: Core, gate: ChartGate | None) -> Delivery:
             monotonic=core.clocks.monotonic,
         ),
         audit=core.audit_log,
-        senders={Kind.MLLP: mllp},
+        senders={Kind.MLLP: mllp, Kind.FHIR: HttpSender(HttpOut(dialer, context))},
         rng=random.Random(),  # noqa: S311 - jitter
     )
     return Delivery(service, book, mllp)

@@ -6,13 +6,14 @@ from dataclasses import replace
 from asepsis.core.compliance.gate import ChartGate
 from asepsis.core.errors import InputError
 from asepsis.core.journal.ports import Record
+from asepsis.core.mapping.fhir_delivery import transaction_of
 from asepsis.core.mapping.route import Origin, Route
 from asepsis.core.mapping.route_document import Sampling
 from asepsis.core.mapping.route_sample import Sample, Sampler
 from asepsis.core.wire.hl7 import Message, MessageReader
 from asepsis.core.wire.message_record import MessageEntry, decode
 from asepsis.hub.delivery.ledger import Ledger
-from asepsis.hub.delivery.model import Destination, Item, ItemKind
+from asepsis.hub.delivery.model import Destination, Item, ItemKind, Kind
 
 
 class Feeder:
@@ -69,14 +70,28 @@ class Feeder:
             held[entry.index] = await self._held(record, entry)
         self._ledger.read(record.position, 0)
         return [
-            item
+            self._last_form(item)
             for entry in entries
             for item in self._entry(record, entry, routes, held.get(entry.index, ""))
         ]
 
     def expire(self) -> list[Item]:
         """Return samples whose minute is over."""
-        return [_item(sample) for sample in self._sampler.expire(now_ns=self._monotonic())]
+        samples = self._sampler.expire(now_ns=self._monotonic())
+        return [self._last_form(_item(sample)) for sample in samples]
+
+    def _last_form(self, item: Item) -> Item:
+        """Return an item as its destination gets it."""
+        entry, bare = item.entry, replace(item, entry=None)
+        if self._destination.kind is not Kind.FHIR or entry is None or item.fault:
+            return bare
+        try:
+            message = self._reader.parse(item.body)
+            mapped = replace(entry, body=item.body)
+            body = transaction_of(mapped, message, key=item.key)
+        except InputError as error:
+            return replace(bare, fault=f"{error.code}: {error}")
+        return replace(bare, body=body, kind=ItemKind.FHIR)
 
     async def _held(self, record: Record, entry: MessageEntry) -> str:
         found = await self._gate.verdict(record, index=entry.index) if self._gate else None
@@ -100,7 +115,7 @@ class Feeder:
             for bare in made:
                 key = f"{record.position}.{entry.index}.{part}"
                 part += 1
-                item = replace(bare, key=key, members=(key,), held=held)
+                item = replace(bare, key=key, members=(key,), held=held, entry=entry)
                 if not self._ledger.knows(key):
                     self._ledger.add(record.position, 1)
                     found += self._sampled(route, item)

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from asepsis.core.model.lanes import Lane
+from asepsis.core.wire.message_record import MessageEntry
 
 NAME_CHARS_MAX: Final = 32
 ADDRESS_CHARS_MAX: Final = 300
@@ -20,6 +21,7 @@ class Kind(StrEnum):
 
     MLLP = "mllp"
     GATEWAY = "gateway"
+    FHIR = "fhir"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +35,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         server_name: Name that the receiver's certificate must carry; by default the host.
         ca_pem: CA of that certificate, PEM; empty for the hospital's own root.
         client_certificate: Whether the hub shows its own certificate.
+        bearer: Token of an HTTP destination; never shown.
         in_flight: Messages that may wait for their acknowledgement.
         answer_s: Longest wait for one, seconds.
         tries: How often a message is sent that is answered AE or CE, before it counts as refused.
@@ -47,6 +50,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     server_name: Annotated[str, msgspec.Meta(max_length=253)] = ""
     ca_pem: Annotated[str, msgspec.Meta(max_length=PEM_CHARS_MAX)] = ""
     client_certificate: bool = True
+    bearer: Annotated[str, msgspec.Meta(max_length=8_192)] = ""
     in_flight: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     answer_s: Annotated[float, msgspec.Meta(ge=0.1, le=600)] = 30.0
     tries: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
@@ -90,6 +94,7 @@ class ItemKind(StrEnum):
 
     HL7 = "hl7"
     INSTANCE = "instance"
+    FHIR = "fhir"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +104,14 @@ class Item:
     Attributes:
         key: The same for the same thing whenever it is made again: position, index and part.
         kind: What it is.
-        body: ER7 bytes, or the JSON of an instance's record.
+        body: ER7 bytes, the JSON of an instance's record, or a FHIR transaction.
         route: Which route made it.
         stop: Whether its refusal stops the line.
         members: Keys of everything that it stands for; empty for a dead letter on its way again.
         fault: Why it cannot be sent as it is; the destination never sees it.
         held: Why charts may not have it.
         letter: Id of the dead letter that it is, 0 for none.
+        entry: The message that it came from, until it is in its last form.
     """
 
     key: str
@@ -117,6 +123,7 @@ class Item:
     fault: str = ""
     held: str = ""
     letter: int = 0
+    entry: MessageEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)

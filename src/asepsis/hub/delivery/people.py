@@ -11,7 +11,7 @@ from asepsis.core.wire.hl7_names import field_name
 from asepsis.hub.access.ports import AuditWriter
 from asepsis.hub.delivery import letters
 from asepsis.hub.delivery.letters import Letter, Opened, Search
-from asepsis.hub.delivery.model import ItemKind, LetterState
+from asepsis.hub.delivery.model import ItemKind, Kind, LetterState
 from asepsis.hub.delivery.service import DeliveryService
 from asepsis.hub.store.store import Store
 
@@ -89,7 +89,9 @@ class DeadLetters:
         line = self._service.line(destination)
         opened = await self._store.read(lambda c: letters.read(c, number))
         fits = "images" if opened.letter.kind is ItemKind.INSTANCE else "messages"
-        if line.destination.options.carries != fits or destination == opened.letter.destination:
+        fits_kind = (line.destination.kind is Kind.FHIR) == (opened.letter.kind is ItemKind.FHIR)
+        same = destination == opened.letter.destination
+        if line.destination.options.carries != fits or same or not fits_kind:
             raise Conflict(f"it goes to another destination that carries {fits}")
 
         def work(connection: Connection) -> Opened:

@@ -23,8 +23,10 @@ from asepsis.core.errors import (
 )
 from asepsis.core.model.lanes import Lane
 from asepsis.hub.access.ports import AuditWriter
+from asepsis.hub.delivery.dialer import HostPort
 from asepsis.hub.delivery.line import Line, LineParts
 from asepsis.hub.delivery.model import Destination, Kind, Options
+from asepsis.hub.delivery.outgoing_http import Url
 from asepsis.hub.delivery.tables import delivered, destinations, lines
 from asepsis.hub.store.store import Store
 
@@ -250,8 +252,12 @@ def check(destination: Destination) -> None:
         raise ConfigError("kind gateway, and no other, names the gateway that fetches")
     if options.partner and not fetched:
         raise ConfigError("only kind gateway has a partner")
-    if options.carries == "images" and destination.kind is Kind.MLLP:
-        raise ConfigError("MLLP carries no images")
+    if options.carries == "images" and destination.kind is not Kind.GATEWAY:
+        raise ConfigError(f"{destination.kind.value} carries no images")
+    if destination.kind is Kind.MLLP:
+        HostPort.parse(destination.address)
+    if destination.kind is Kind.FHIR:
+        Url.parse(destination.address, local=options.local)
 
 
 def describe(line: Line) -> dict[str, Any]:
