@@ -19,6 +19,7 @@ NAMES = {
     "fhir-codec": "fhir_codec.py",
     "hl7-gateway": "hl7_gateway.py",
     "hl7-through": "hl7_through.py",
+    "dicom": "dicom.py",
     "ring": "ring.py",
     "reads": "reads.py",
     "ward": "ward.py",

@@ -38,7 +38,7 @@ class Pacs:
 
     def start(self, *options: str) -> None:
         self.folder.mkdir(exist_ok=True)
-        command = ["storescp", "-aet", "PACS", "+xa", "+B", *options]
+        command = ["storescp", "--fork", "-aet", "PACS", "+xa", "+B", *options]
         self.process = subprocess.Popen(
             [*command, "-od", str(self.folder), str(self.port)],
             env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
