@@ -1,9 +1,9 @@
 """The drivers family as processes: `python -m asepsis.edge.gateway.drivers.app <gateway.toml>`.
 
-A keeper forks one line process for each device and one hub process for all. A line process reads
-what its device sends and holds no key; the hub process holds key and spool and reads no stranger.
-The keeper itself reads nothing but the settings: it starts anew what ends, with the rights to open
-a cable that was plugged in again. Ends on SIGTERM; exits with 5 for an operator's mistake.
+A starter forks one line process for each device and one keeper for all. A line process reads
+what its device sends and holds no key; the keeper holds key and spool and reads no stranger.
+The starter itself reads nothing but the settings: it starts anew what ends, with the rights to
+open a cable that was plugged in again. Ends on SIGTERM; exits with 5 for an operator's mistake.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from asepsis.core.errors import AsepsisError, ConfigError
-from asepsis.edge.gateway.drivers import channel, hub, line
+from asepsis.edge.gateway.drivers import channel, keeper, line
 from asepsis.edge.gateway.drivers.catalogue import Plan, plans
 from asepsis.edge.gateway.findings import Finding, Findings
 from asepsis.edge.gateway.settings import Settings, read_settings
@@ -49,7 +49,7 @@ class _Run:
     due_s: float = 0.0
 
 
-class Keeper:
+class Starter:
     """The processes of the drivers; use in the main thread of a process with no other.
 
     Args:
@@ -57,7 +57,7 @@ class Keeper:
         devices: What to run.
         rng: Jitter.
 
-    Resource handling: `run` starts the processes and returns when all have ended; a keeper that is
+    Resource handling: `run` starts the processes and returns when all have ended; a starter that is
     killed takes them with it.
     """
 
@@ -71,12 +71,12 @@ class Keeper:
             own, far = channel.pair()
             self._runs.append(_Run(plan, own, Backoff(rng=rng, cap_s=CAP_S)))
             self._ends.append(far)
-        self._hub = 0
+        self._keeper = 0
 
     def run(self) -> int:
         """Keep everything running until told to stop; return the exit code."""
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        self._hub = _fork(self._serve_hub)
+        self._keeper = _fork(self._serve_keeper)
         while True:
             self._start_due()
             found = signal.sigtimedwait(_SIGNALS, self._wait_s())
@@ -98,10 +98,10 @@ class Keeper:
         if started:
             self._say()
 
-    def _serve_hub(self) -> int:
+    def _serve_keeper(self) -> int:
         for run in self._runs:
             run.end.close()
-        return hub.serve(self._settings, [run.plan for run in self._runs], self._ends)
+        return keeper.serve(self._settings, [run.plan for run in self._runs], self._ends)
 
     def _serve_line(self, own: _Run) -> int:
         """Run a line with its own channel only: no line can speak for another device."""
@@ -111,14 +111,14 @@ class Keeper:
 
     def _say(self) -> None:
         lines = {run.plan.entry.name: {"pid": run.pid, "starts": run.starts} for run in self._runs}
-        hub.say_ready(self._ready, {"pid": os.getpid(), "hub": self._hub, "lines": lines})
+        keeper.say_ready(self._ready, {"pid": os.getpid(), "keeper": self._keeper, "lines": lines})
 
     def _wait_s(self) -> float:
         now_s = time.monotonic()
         return max(0.0, min((r.due_s - now_s for r in self._runs if not r.pid), default=60.0))
 
     def _reap(self) -> int | None:
-        """Take note of what ended; return an exit code if it was the hub process."""
+        """Take note of what ended; return an exit code if it was the keeper."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -126,8 +126,8 @@ class Keeper:
                 return None
             if not pid:
                 return None
-            if pid == self._hub:
-                self._hub = 0
+            if pid == self._keeper:
+                self._keeper = 0
                 return os.waitstatus_to_exitcode(status) or EXIT_FAILED
             for run in self._runs:
                 if run.pid == pid:
@@ -143,10 +143,10 @@ class Keeper:
         self._findings.note(Finding.LINE_ENDED, run.plan.entry.name, code=code)
 
     def _stop(self) -> int:
-        """Let the lines say good-bye, then let the hub process spool what is unsent."""
+        """Let the lines say good-bye, then let the keeper spool what is unsent."""
         self._end([run.pid for run in self._runs if run.pid])
-        if self._hub:
-            self._end([self._hub])
+        if self._keeper:
+            self._end([self._keeper])
         return 0
 
     def _end(self, pids: list[int]) -> None:
@@ -174,7 +174,7 @@ def _fork(work: Callable[[], int]) -> int:
     code = EXIT_FAILED
     try:
         kernel.prctl(_PDEATHSIG, signal.SIGTERM)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # A terminal tells all; the keeper decides.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # A terminal tells all; the starter decides.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         if os.getppid() == parent:
             code = work()
@@ -184,7 +184,7 @@ def _fork(work: Callable[[], int]) -> int:
     except Exception as error:  # noqa: BLE001 - whatever an operator's driver does: said, started anew
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
-        # Whatever happened: nothing of the keeper's own may run here.
+        # Whatever happened: nothing of the starter's own may run here.
         sys.stderr.flush()
         os._exit(code)
 
@@ -199,7 +199,7 @@ def start(settings: Settings, *, folder: Path) -> int:
         raise ConfigError("the settings name no [[drivers]]")
     devices = plans(settings.drivers, segments=settings.device_segments, folder=folder)
     rng = random.Random()  # noqa: S311 - jitter
-    return Keeper(settings, devices, rng=rng).run()
+    return Starter(settings, devices, rng=rng).run()
 
 
 def main(arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""From a line process to the hub process: what a machine told, and when, one packet each.
+"""From a line process to the keeper: what a machine told, and when, one packet each.
 
 The line process reads strangers and holds no key; what it sends is decoded by type and range, and
 which device it is about is decided by the channel, never by what stands in it.
@@ -46,11 +46,11 @@ _DECODER: Final = msgspec.msgpack.Decoder(Report)
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """Return the line process's and the hub process's end of a channel, neither of which blocks."""
-    line, hub = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    """Return the line process's and the keeper's end of a channel, neither of which blocks."""
+    line, keeper = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     line.setblocking(False)
-    hub.setblocking(False)
-    return line, hub
+    keeper.setblocking(False)
+    return line, keeper
 
 
 def send(channel: socket.socket, report: Report) -> bool:

@@ -1,7 +1,7 @@
 """A line process: one device, its machine, and nothing else.
 
 It is the only process that reads what the device sends. It holds no key, can open no file, make no
-socket and reach nobody but the device; what it understood goes to the hub process over a channel.
+socket and reach nobody but the device; what it understood goes to the keeper over a channel.
 """
 
 import codecs
@@ -112,7 +112,7 @@ def serve(plan: Plan, end: socket.socket) -> int:
     try:
         line = open_line(plan)
     except Unavailable:
-        return EXIT_GONE  # The keeper says so, and tries again.
+        return EXIT_GONE  # The starter says so, and tries again.
     talk = Talk(plan.driver.make(), line, report=lambda report: channel.send(end, report))
 
     def stop(_number: int, _frame: object) -> None:

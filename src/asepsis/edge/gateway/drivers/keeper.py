@@ -1,4 +1,4 @@
-"""The hub process: takes what line processes understood, and brings it to the hub.
+"""The keeper: takes what line processes understood, and brings it to the hub.
 
 It holds the gateway's key and its spool, and reads no byte of a device: what comes over a channel
 is checked by type and range, and which device it is about is decided by the channel.
@@ -37,7 +37,7 @@ _PRELOADED: Final = (encodings.idna,)
 """Nothing that brings machine code can be loaded once this process is confined."""
 
 
-class HubSide:
+class Keeper:
     """Takes reports of all lines.
 
     Args:
@@ -132,7 +132,7 @@ def _reporter(plan: Plan, epoch: int, numbers: Counter) -> Reporter:
 
 
 def serve(settings: Settings, plans: Sequence[Plan], ends: Sequence[socket.socket]) -> int:
-    """Run the hub process; return its exit code.
+    """Run the keeper; return its exit code.
 
     Raises:
         AsepsisError: It cannot start.
@@ -144,7 +144,7 @@ def serve(settings: Settings, plans: Sequence[Plan], ends: Sequence[socket.socke
     order = replace(confinement.confinement(settings), kind=SyscallClass.NETWORK)
     devices = [plan.device for plan in plans]
     way = Way(settings, devices=devices, dial=dial, findings=findings)
-    side = HubSide(plans, ends, way=way, findings=findings)
+    side = Keeper(plans, ends, way=way, findings=findings)
     code = 0
 
     def stop(number: int, _frame: object) -> None:
