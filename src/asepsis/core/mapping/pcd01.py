@@ -136,6 +136,16 @@ def times_of(entry: MessageEntry, message: Message) -> Mapping[str, frozenset[Ti
     return pcd01_rows.times(message, entry.findings)
 
 
+def handle_of(path: bytes, mdc_code: int) -> int:
+    """Return the handle of a metric, the same whenever its device says it in the same place.
+
+    Args:
+        path: OBX-4.
+        mdc_code: Metric.
+    """
+    return zlib.crc32(path + b"|%d" % mdc_code) % 65_535 + 1
+
+
 def _is_report(message: Message) -> bool:
     header = message.header
     return header.raw(9).split(header.delimiters.component)[:2] == [b"ORU", b"R01"]
@@ -156,7 +166,7 @@ def _numerics(values: Sequence[pcd01_rows.Value]) -> Iterable[Numeric]:
     start_ns = values[0].at_ns
     for value in values:
         yield Numeric(
-            handle=zlib.crc32(value.path + b"|%d" % value.mdc_code) % 65_535 + 1,
+            handle=handle_of(value.path, value.mdc_code),
             mdc_code=value.mdc_code,
             unit_code=value.unit_code,
             value=value.value,

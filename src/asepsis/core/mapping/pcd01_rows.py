@@ -120,7 +120,7 @@ def read(
     values: list[Value] = []
     losses: list[str] = []
     devices = dict(findings.peer.devices)
-    clock = _Clock(message, findings)
+    clock = SenderClock(message, findings)
     for order in _orders(message):
         systems = _systems(order, devices, message)
         for row, words in order.rows:
@@ -151,7 +151,7 @@ def times(message: Message, findings: MessageFindings) -> Mapping[str, frozenset
         requests = message.columns("OBR", 7)[0]
         written = {at for kind, at in set(zip(kinds, ats, strict=True)) if kind}
         if b"" not in written or len(requests) <= 1:
-            clock = _Clock(message, findings)
+            clock = SenderClock(message, findings)
             stands_in = requests[0] if requests else b""
             return {named.pop(): frozenset(clock.time(at or stands_in) for at in written)}
     found: dict[str, set[TimeOf]] = {}
@@ -351,8 +351,13 @@ def _unit(
     raise _Loss("unit: neither MDC nor UCUM")
 
 
-class _Clock:
-    """Turns written times of one message into instants."""
+class SenderClock:
+    """Turns written times of one message into instants.
+
+    Args:
+        message: The message; its MSH-7 stands in for absent times.
+        findings: Name the zone, and the time of arrival for what cannot be read.
+    """
 
     def __init__(self, message: Message, findings: MessageFindings) -> None:
         self._component = message.delimiters.component
