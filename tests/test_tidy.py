@@ -22,6 +22,8 @@ BANNED = {
     r"shell=True": "no shell between us and a program",
     r"\bpickle\b|\bmarshal\b": "no deserialiser that runs code",
     r"yaml\.(load|unsafe_load|full_load)\(": "no YAML tags",
+    r"\b(import yaml|from yaml|ruamel|dill|cloudpickle|jsonpickle)\b": "no YAML, nothing that runs",
+    r"\.(fromstring|iterparse|XML)\(|\b(minidom|expat|xml\.sax|XMLParser)\b": "no XML is read",
     r"datetime\.now\(|datetime\.utcnow\(": "take a clock as an argument",
     r"\b(TODO|FIXME|XXX|HACK)\b": "finish it or file an issue",
     r"\|\s*safe\b|\bMarkup\b(?!Safe)": "no unescaped HTML",
@@ -33,6 +35,21 @@ EXCEPTIONS = {
         "src/asepsis/core/trust/tls.py",
         r"verify=False|CERT_NONE\b|check_hostname = False",
     ): "the people listener asks for no client certificate; devices are named by URI, not host",
+    (
+        "src/asepsis/tools/testing/broken_hub.py",
+        r"verify=False|CERT_NONE\b|check_hostname = False",
+    ): "a hub that is broken on purpose, to see that the conformance suite finds it out",
+    (
+        "src/asepsis/edge/gateway/imaging/saml.py",
+        r"\.(fromstring|iterparse|XML)\(|\b(minidom|expat|xml\.sax|XMLParser)\b",
+    ): "assertions are XML; entities, DTD and network are off (see the test below)",
+}
+CONNECTS = r"httpx\.(Async)?Client\(|urlopen|urllib\.request|create_connection\(|HTTPS?Connection\("
+MAY_CONNECT = {
+    # Nobody else in hub and core: no Attachment.url, BulkDataURI or schemaLocation is fetched.
+    "src/asepsis/hub/delivery/dialer.py": "to destinations, at addresses that were judged",
+    "src/asepsis/hub/delivery/outgoing_http.py": "to destinations, by the dialer's judgement",
+    "src/asepsis/hub/audit/views/forwarding.py": "to the syslog receiver of the settings",
 }
 
 
@@ -56,6 +73,21 @@ def test_source_holds_no_banned_text(path: Path) -> None:
     for pattern, reason in BANNED.items():
         if (relative(path), pattern) not in EXCEPTIONS:
             assert not re.search(pattern, text), reason
+
+
+def test_only_these_files_of_the_hub_connect_to_anybody() -> None:
+    """Goal: what stands in a message or resource is never fetched."""
+    within = [
+        p for p in SOURCES if relative(p).startswith(("src/asepsis/hub/", "src/asepsis/core/"))
+    ]
+    found = {relative(p) for p in within if re.search(CONNECTS, p.read_text(encoding="utf-8"))}
+    assert found <= MAY_CONNECT.keys()
+
+
+def test_where_xml_is_read_it_has_no_entities_and_no_network() -> None:
+    text = (ROOT / "src/asepsis/edge/gateway/imaging/saml.py").read_text(encoding="utf-8")
+    for switch in ("resolve_entities=False", "no_network=True", "load_dtd=False"):
+        assert text.count(switch) == text.count("XMLParser(")
 
 
 @pytest.mark.parametrize("path", PAGES, ids=relative)

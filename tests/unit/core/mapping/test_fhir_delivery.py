@@ -8,7 +8,13 @@ import pytest
 from asepsis.core.errors import ContentMismatch, UnsupportedMedia
 from asepsis.core.mapping.fhir_delivery import transaction_of
 from asepsis.core.wire.hl7 import Message
-from asepsis.core.wire.message_record import NOTHING, Found, MessageEntry, MessageFindings, MessagePeer
+from asepsis.core.wire.message_record import (
+    NOTHING,
+    Found,
+    MessageEntry,
+    MessageFindings,
+    MessagePeer,
+)
 
 DEVICE = "urn:dev:mac:0000000000000003"
 WORD = b"0000000000000003^^0000000000000003^EUI-64"
