@@ -222,6 +222,7 @@ def _charted_to_nobody_else(client: httpx.Client) -> None:
     assert len(doubtful) == 20
     assert all("identifier" not in r["subject"] for r in doubtful)
     assert not record(client, f"patient={BEN.key()}")
+    assert sum("unverified-range" in _tags(r) for r in every) == 1
     jane = record(client, f"patient={JANE.key()}")
     assert not {r["id"] for r in jane} & {r["id"] for r in doubtful}
 

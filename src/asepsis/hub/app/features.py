@@ -19,8 +19,8 @@ def open_features(core: Core) -> Sequence[Feature]:
     """Open every feature; each has a file of its own beside this one."""
     associations = build_associations(core)
     book, service = associations.book, associations.service
-    records = open_records(core, service)
     compliance = build_compliance(core, associations)
+    records = open_records(core, service, compliance.judge.book)
     delivery = build_delivery(core, compliance.judge)
     return (
         open_associations(core, associations),

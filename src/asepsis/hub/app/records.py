@@ -17,7 +17,7 @@ from asepsis.hub.keyholder import Separation
 from asepsis.hub.records import queries
 from asepsis.hub.records.client import Keeping, RecordClient, settled_ends
 from asepsis.hub.records.http import RecordRoutes
-from asepsis.hub.records.ports import Histories, KnownDevice, Reach, Trends
+from asepsis.hub.records.ports import Declared, Histories, KnownDevice, Reach, Trends
 from asepsis.hub.records.projection import LANES
 from asepsis.hub.records.service import RecordService
 from asepsis.hub.registry.book import DeviceEntry, IdentityBook
@@ -69,12 +69,13 @@ def setup_of(core: Core) -> queries.Setup:
     )
 
 
-def open_records(core: Core, histories: Histories) -> Records:
+def open_records(core: Core, histories: Histories, declared: Declared) -> Records:
     """Open the record.
 
     Args:
         core: What the hub stands on.
         histories: Who a device was used for, and when.
+        declared: What devices declare that they measure.
     """
     client = RecordClient(core.keeping or start_keeping(), setup_of(core))
     service = RecordService(
@@ -84,6 +85,7 @@ def open_records(core: Core, histories: Histories) -> Records:
         audit=ReadAudit(core.store, core.audit_log),
         consumers={each.name: Reach(each.record) for each in core.settings.consumers},
         clock=core.clocks.wall,
+        declared=declared,
     )
     followed = Followed(core.journal, client)
 

@@ -131,7 +131,12 @@ class Keeper:
                 return self._find(question)
             case queries.LastN():
                 found = self._latest.values(question.scope, n=question.n)
-                body = render.observations(found, self_url=question.self_url, next_url=None)
+                body = render.observations(
+                    found,
+                    self_url=question.self_url,
+                    next_url=None,
+                    declared=question.scope.declared,
+                )
                 return queries.Page(body=body, patients=_patients(Slice(found, None)))
             case queries.Trend():
                 return self._trend(question)
@@ -178,7 +183,12 @@ class Keeper:
         if kind is Kind.ALARMS:
             body = render.alarms(found.found, next_url=next_url)
         else:
-            body = render.observations(found.found, self_url=question.self_url, next_url=next_url)
+            body = render.observations(
+                found.found,
+                self_url=question.self_url,
+                next_url=next_url,
+                declared=scope.declared,
+            )
         return queries.Page(body=body, patients=_patients(found))
 
     def _trend(self, question: queries.Trend) -> queries.Points:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from asepsis.core.compliance.profile import Metric
 from asepsis.core.journal.ports import Record
 from asepsis.core.model.alarm import AlarmNotice
 from asepsis.core.model.association import Association
@@ -90,6 +91,14 @@ class Audit(Protocol):
         Raises:
             TransientError: It could not be written, so nothing may be shown.
         """
+        ...
+
+
+class Declared(Protocol):
+    """What devices declare that they measure, in memory."""
+
+    def metrics(self, device: str) -> Sequence[Metric]:
+        """Return what the profile of a device declares; nothing where none was decided."""
         ...
 
 

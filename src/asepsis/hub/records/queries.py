@@ -3,6 +3,7 @@
 They travel as MessagePack with a tag; unknown fields are refused, both sides are of one program.
 """
 
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -30,6 +31,16 @@ class ClaimMessage(_Message, frozen=True, kw_only=True, tag=False, array_like=Tr
     end_ns: int
 
 
+class DeclaredMetric(_Message, frozen=True, kw_only=True, tag=False, array_like=True):
+    """What the profile of a device declares of one metric, see `compliance.profile.Metric`."""
+
+    device: str
+    code: int
+    unit: str
+    low: Decimal | None
+    high: Decimal | None
+
+
 class Scope(_Message, frozen=True, kw_only=True, tag=False):
     """Which part of the record a search is about.
 
@@ -45,6 +56,7 @@ class Scope(_Message, frozen=True, kw_only=True, tag=False):
         to_ns: First moment that is no longer wanted.
         received_from_ns: First time of arrival.
         received_to_ns: First time of arrival that is no longer wanted.
+        declared: What the devices declare now; nothing for one without a profile.
     """
 
     devices: tuple[str, ...]
@@ -58,6 +70,7 @@ class Scope(_Message, frozen=True, kw_only=True, tag=False):
     to_ns: int
     received_from_ns: int = 0
     received_to_ns: int = (1 << 63) - 1
+    declared: tuple[DeclaredMetric, ...] = ()
 
 
 def replace(scope: Scope, *, received_to_ns: int) -> Scope:

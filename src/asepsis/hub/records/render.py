@@ -7,6 +7,9 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from asepsis.core.compliance.profile import BINDING, Metric
+from asepsis.core.compliance.values import ValueJudge
+from asepsis.core.compliance.verdict import Severity
 from asepsis.core.errors import InputError
 from asepsis.core.mapping.alarm_document import alarms_to_document
 from asepsis.core.mapping.fhir_numeric import Origin, numeric_to_observation
@@ -22,6 +25,7 @@ from asepsis.core.wire.fhir_codec import encode
 from asepsis.hub.records import entries, waves
 from asepsis.hub.records.entries import Mark, StoredAlarm, StoredFrame, Value
 from asepsis.hub.records.kinds import Kind
+from asepsis.hub.records.queries import DeclaredMetric
 from asepsis.hub.records.search import Found, Key
 
 CURSOR_CHARS_MAX: Final = 1_024
@@ -97,20 +101,31 @@ def decode_cursor(text: str, kind: Kind) -> tuple[Key, int]:
     return tuple(parts), as_of_ns
 
 
-def observations(found: Sequence[Found], *, self_url: str, next_url: str | None) -> bytes:
+def observations(
+    found: Sequence[Found],
+    *,
+    self_url: str,
+    next_url: str | None,
+    declared: Sequence[DeclaredMetric] = (),
+) -> bytes:
     """Return a searchset of measurements as FHIR JSON."""
-    resources = [observation(each) for each in found]
+    judges = _judges(declared)
+    resources = [observation(each, judges.get(each.device)) for each in found]
     return encode(searchset(resources, self_url=self_url, next_url=next_url))
 
 
-def observation(found: Found) -> Observation:
+def observation(found: Found, judge: ValueJudge | None = None) -> Observation:
     """Return one measurement as FHIR: a number or a stretch of a waveform.
+
+    Args:
+        found: The measurement.
+        judge: Knows what its device declares now; None where nothing was decided.
 
     Source: HL7 PoCD NumericObservation, SampleArrayObservation.
     """
     item = found.item
     if isinstance(item, Value):
-        return _numeric(found, item)
+        return _numeric(found, item, judge)
     return _waveform(found, cast("StoredFrame", item))
 
 
@@ -120,7 +135,18 @@ def alarms(found: Sequence[Found], *, next_url: str | None) -> bytes:
     return msgspec.json.encode(page)
 
 
-def _numeric(found: Found, value: Value) -> Observation:
+def _judges(declared: Sequence[DeclaredMetric]) -> dict[str, ValueJudge]:
+    metrics: dict[str, list[Metric]] = {}
+    for one in declared:
+        metric = Metric(code=one.code, unit=one.unit, low=one.low, high=one.high)
+        metrics.setdefault(one.device, []).append(metric)
+    return {
+        device: ValueJudge(msgspec.structs.replace(BINDING, metrics=tuple(each)))
+        for device, each in metrics.items()
+    }
+
+
+def _numeric(found: Found, value: Value, judge: ValueJudge | None) -> Observation:
     handle, mdc_code, unit_code, raw, status, _ = value.row
     numeric = Numeric(
         handle=handle,
@@ -143,9 +169,15 @@ def _numeric(found: Found, value: Value) -> Observation:
         identity=identity,
         received_at_ns=origin.received_at_ns,
         assurance=origin.assurance,
-        notes=_notes(origin.marks),
+        notes=_notes(origin.marks) + _unverified(numeric, judge),
         patient=_patient(found),
     )
+
+
+def _unverified(numeric: Numeric, judge: ValueJudge | None) -> list[str]:
+    """Return `unverified-range` and `unverified-unit` where the device declares something else."""
+    found = judge.numeric(numeric) if judge is not None else ()
+    return [f"unverified-{each.rule}" for each in found if each.severity >= Severity.QUARANTINE]
 
 
 def _waveform(found: Found, stored: StoredFrame) -> Observation:

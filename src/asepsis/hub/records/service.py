@@ -19,7 +19,7 @@ from asepsis.hub.access.rules import Action, decide
 from asepsis.hub.records import queries
 from asepsis.hub.records.client import RecordClient
 from asepsis.hub.records.params import Read
-from asepsis.hub.records.ports import Audit, Devices, Histories, KnownDevice, Reach
+from asepsis.hub.records.ports import Audit, Declared, Devices, Histories, KnownDevice, Reach
 from asepsis.hub.records.rules import FOREVER_NS
 
 AUDIT_EVERY_NS: Final = 60_000_000_000
@@ -66,6 +66,7 @@ class RecordService:
         audit: The audit log.
         consumers: How much each consumer may read; nothing where it is not named.
         clock: Wall time, nanoseconds since 1970.
+        declared: What devices declare that they measure; None marks nothing.
     """
 
     client: RecordClient
@@ -74,6 +75,7 @@ class RecordService:
     audit: Audit
     consumers: Mapping[str, Reach]
     clock: Callable[[], int]
+    declared: Declared | None = None
     _audited: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     _keys: dict[str, str] = field(default_factory=dict[str, str])
 
@@ -183,6 +185,7 @@ class RecordService:
             to_ns=to_ns,
             received_from_ns=read.received_from_ns,
             received_to_ns=read.received_to_ns,
+            declared=self._declared(names),
         )
 
     async def known(self) -> Sequence[KnownDevice]:
@@ -234,6 +237,18 @@ class RecordService:
         """Return the metrics that were seen in a device's data."""
         question = queries.Known(device=device)
         return (await self.client.ask(question, queries.KnownAnswer)).metrics
+
+    def _declared(self, names: Sequence[str]) -> tuple[queries.DeclaredMetric, ...]:
+        if self.declared is None:
+            return ()
+        return tuple(
+            queries.DeclaredMetric(
+                device=name, code=each.code, unit=each.unit, low=each.low, high=each.high
+            )
+            for name in names
+            for each in self.declared.metrics(name)
+            if each.low is not None or each.high is not None
+        )
 
     async def _claims(self, names: Sequence[str], from_ns: int) -> tuple[queries.ClaimMessage, ...]:
         # To the end of time: a value may have been measured at any moment up to its arrival.

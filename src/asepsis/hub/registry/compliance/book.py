@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from asepsis.core.compliance.hl7 import Hl7Judge
-from asepsis.core.compliance.profile import BINDING, Interface, Profile
+from asepsis.core.compliance.profile import BINDING, Interface, Metric, Profile
 from asepsis.core.compliance.verdict import Rule
 from asepsis.hub.registry.compliance.records import Admission, State, Stored
 
@@ -75,6 +75,16 @@ class ComplianceBook:
             return self._fallback
         own = self._decided.get((device, interface))
         return own or self._decided.get((self.model_of(device), interface), self._fallback)
+
+    def metrics(self, device: str) -> Sequence[Metric]:
+        """Return what a device declares that it measures, on whatever interface it speaks."""
+        if not self._decided:
+            return ()
+        for interface in (Interface.ADP, Interface.HL7V2, Interface.FHIR):
+            found = self.decided(device, interface).profile.metrics
+            if found:
+                return found
+        return ()
 
     def count(self, device: str, rule: Rule) -> None:
         """Remember that something was found about a device."""
