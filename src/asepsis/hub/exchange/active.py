@@ -34,6 +34,8 @@ class Reason(StrEnum):
     """Its end arrived as late data."""
     HISTORY = "history"
     """The event arrived after a newer list, or after its own end: it was over by then."""
+    REPORTED = "reported"
+    """An alert message of HL7 v2 told it, which stands in a lane of its own."""
     REMOVED = "removed"
     """The device was revoked: the hub no longer listens to it."""
 
@@ -149,6 +151,30 @@ class ActiveConditions:
                 _end(device, condition)
                 revealed.append(_ended(known.notice, Reason.UNLISTED))
         return revealed
+
+    def reported(self, notice: AlarmNotice, place: Place, *, position: int) -> list[Revealed]:
+        """Take an event that a durable message told, perhaps not for the first time.
+
+        Args:
+            notice: The event.
+            place: Of the record that holds the message.
+            position: A position of the alert lane that is not after what this reveals.
+
+        Returns:
+            The event, if it says anything new.
+        """
+        device = self._devices.setdefault(notice.device, _Device())
+        condition = notice.event.condition_id
+        if notice.event.phase is AlarmPhase.END:
+            if condition in device.ended:
+                return []
+            _end(device, condition)
+            return [Revealed(notice, Reason.REPORTED)]
+        told = _unlike_known(device, notice, place)
+        if told is None:
+            return []
+        _keep(device, _Known(told, place, position))
+        return [Revealed(told, Reason.REPORTED)]
 
     def late(self, notices: Iterable[AlarmNotice]) -> list[Revealed]:
         """Take the events of a durable late record: only an end of what is active counts."""

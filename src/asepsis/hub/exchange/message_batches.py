@@ -25,6 +25,7 @@ from asepsis.core.errors import (
 )
 from asepsis.core.journal.ports import Append, Link, Outcome, Receipt
 from asepsis.core.mapping.hl7_device import eui64_device
+from asepsis.core.mapping.pcd04 import is_alert
 from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.wire import message_record
 from asepsis.core.wire.hl7 import Delimiters, Message, MessageReader
@@ -39,6 +40,7 @@ from asepsis.core.wire.message_record import (
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action, decide
 from asepsis.hub.exchange.intake import Intake
+from asepsis.hub.exchange.message_alarms import MessageAlarms
 from asepsis.hub.exchange.message_live import LiveMessages
 
 MESSAGES_MAX: Final = 1_024
@@ -91,10 +93,12 @@ class BatchLane:
     Attributes:
         intake: What the lanes share.
         live: Where current values go.
+        alarms: Follows alerts.
     """
 
     intake: Intake
     live: LiveMessages
+    alarms: MessageAlarms
     _readers: dict[str, MessageReader] = field(default_factory=dict[str, MessageReader])
     _showing: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]])
 
@@ -124,6 +128,7 @@ class BatchLane:
             await self.intake.refused(principal, device, error)
         wall_ns = self.intake.clocks.wall()
         receipts = await self._store(principal.name, epoch, judged, wall_ns)
+        await self._alert(principal, judged, epoch=epoch, wall_ns=wall_ns)
         stored = [
             one
             for one, receipt in zip(judged, receipts, strict=True)
@@ -139,6 +144,22 @@ class BatchLane:
         else:
             await showing
         return refusals
+
+    async def _alert(
+        self, principal: Principal, judged: Sequence[_Judged], *, epoch: int, wall_ns: int
+    ) -> None:
+        """Tell what alerts say, durably, before they are answered; also of what came again."""
+        told = False
+        for one in judged:
+            if not any(is_alert(message) for _, message in one.kept):
+                continue
+            age_ms = one.group.age_ms
+            prompt = self.live.is_prompt(principal.name, one.kept, epoch=epoch, age_ms=age_ms)
+            told |= await self.alarms.take(
+                principal, one.kept, epoch=epoch, prompt=prompt, now_ns=wall_ns
+            )
+        if told:
+            await self.intake.supervisor.settled()
 
     async def _show(
         self, principal: Principal, stored: Sequence[_Judged], *, epoch: int, wall_ns: int

@@ -146,9 +146,7 @@ class LiveMessages:
         Raises:
             TransientError: The journal could not take a device under supervision.
         """
-        if age_ms > AGE_MS_MAX:
-            return
-        if not self._is_prompt(principal.name, messages, epoch=epoch, age_ms=age_ms):
+        if not self.is_prompt(principal.name, messages, epoch=epoch, age_ms=age_ms):
             return
         for entry, message in messages:
             for device, times in times_of(entry, message).items():
@@ -173,7 +171,7 @@ class LiveMessages:
                 )
                 await self._offer(live)
 
-    def _is_prompt(
+    def is_prompt(
         self,
         gateway: str,
         messages: Sequence[tuple[MessageEntry, Message]],
@@ -181,10 +179,18 @@ class LiveMessages:
         epoch: int,
         age_ms: int,
     ) -> bool:
-        """Whether the network brought a group as quickly as usual, by the gateway's own clock.
+        """Whether gateway and network brought a group as quickly as usual, by the gateway's clock.
+
+        Args:
+            gateway: Its name.
+            messages: Of the group.
+            epoch: Boot epoch of the gateway.
+            age_ms: How long the gateway held them, by its monotonic clock.
 
         Source: REQ-OBS-014.
         """
+        if age_ms > AGE_MS_MAX:
+            return False
         found = messages[0][0].findings if messages else None
         if found is None:
             return False

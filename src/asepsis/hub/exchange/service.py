@@ -11,6 +11,7 @@ from asepsis.hub.exchange.http import Lanes, routes
 from asepsis.hub.exchange.identity_alarms import IdentityAlarms
 from asepsis.hub.exchange.intake import Clocks, Intake
 from asepsis.hub.exchange.limiter import RateLimiter
+from asepsis.hub.exchange.message_alarms import MessageAlarms
 from asepsis.hub.exchange.message_batches import BatchLane
 from asepsis.hub.exchange.message_live import LiveMessages
 from asepsis.hub.exchange.messages import MessageLane
@@ -105,7 +106,7 @@ def build_exchange(
         alarms=AlarmLane(intake),
         bundles=BundleLane(intake, signed),
         messages=MessageLane(intake),
-        batches=BatchLane(intake, LiveMessages(intake)),
+        batches=BatchLane(intake, LiveMessages(intake), MessageAlarms(intake)),
         limiter=RateLimiter(factor=rate_factor),
         monotonic=clocks.monotonic,
         metadata=capability_statement(()),

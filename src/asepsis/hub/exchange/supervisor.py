@@ -211,6 +211,12 @@ class Supervisor:
         if self._conditions.has(device, Cause.ALARMS_UNKNOWN):
             self.fact(device, Fact.ALARMS_KNOWN)
 
+    def alarm_reported(self, notice: AlarmNotice, place: Place) -> None:
+        """Follow an alarm event that a durable message told; it gets a record of the alert lane."""
+        position = self._account.alert_position
+        self._reveal(self._active.reported(notice, place, position=position))
+        self._known_if_none(notice.device)
+
     def alarms_late(self, notices: Sequence[AlarmNotice]) -> None:
         """Follow the alarm events of a durable late record: only ends count."""
         self._reveal(self._active.late(notices))
