@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
+from asepsis.cli import gateway_images
 from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import InputError
 from asepsis.core.model.identity import parse_system_name
@@ -14,7 +15,10 @@ from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
 from asepsis.edge.uplink.token import EnrolmentToken
 
-app: Final = App(name="gateway", help="Bring legacy HL7 v2 devices to the hub.")
+app: Final = App(
+    name="gateway", help="Bring devices of HL7 v2, DICOM and vendors' protocols to the hub."
+)
+app.command(gateway_images.app)
 DATA: Final = Path("/var/lib/asepsis-gateway")
 SETTINGS: Final = DATA / "gateway.toml"
 SettingsFile = Annotated[Path, Parameter(help="Its settings; docs/reference/gateway.md.")]

@@ -217,6 +217,25 @@ class Vault:
         return self._folder / f"{number:016x}.record"
 
 
+def refused(folder: Path, kek: KeyEncryptionKey) -> list[tuple[str, Record]]:
+    """Return what was put aside for a person, oldest first; changes nothing, takes no lock.
+
+    Args:
+        folder: `<data>/spool/images`.
+        kek: The key above.
+
+    Raises:
+        SignatureInvalid: A record was changed, or sealed under another key.
+    """
+    key, aead = kek.subkey(_PURPOSE), LibcryptoAead()
+    found: list[tuple[str, Record]] = []
+    for path in sorted((folder / "refused").glob("*.record")):
+        sealed = path.read_bytes()[:RECORD_BYTES_MAX]
+        plain = open_with_nonce(aead, key, sealed, _PURPOSE.encode())
+        found.append((path.stem, msgspec.json.decode(plain, type=Record)))
+    return found
+
+
 def describe(error: AsepsisError) -> str:
     """Return an error as a comment for a modality: our own words, no paths."""
     return f"{error.code} {error}"
