@@ -8,6 +8,7 @@ from cyclopts import App
 
 from asepsis.cli import (
     associations,
+    conform,
     deadletters,
     destinations,
     device,
@@ -50,6 +51,7 @@ app.command(destinations.app)
 app.command(deadletters.app)
 app.command(images.app)
 app.command(ward.app)
+app.command(conform.app)
 
 
 def main() -> None:

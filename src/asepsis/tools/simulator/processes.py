@@ -122,6 +122,7 @@ class Service:
         log: File for its output.
         environment: Its environment; that of this process if None.
         wrap: Command put before it, such as one that changes its clock.
+        module: Python module that takes the arguments.
     """
 
     def __init__(
@@ -133,9 +134,10 @@ class Service:
         log: Path,
         environment: Mapping[str, str] | None = None,
         wrap: Sequence[str] = (),
+        module: str = "asepsis.cli.main",
     ) -> None:
         self._what = what
-        self._command = [*wrap, sys.executable, "-m", "asepsis.cli.main", *arguments]
+        self._command = [*wrap, sys.executable, "-m", module, *arguments]
         self._environment = environment
         self._ready = ready
         self._log = log

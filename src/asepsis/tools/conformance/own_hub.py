@@ -1,0 +1,109 @@
+"""A hub of our own that only one run knows, and the plan that a person would write for it."""
+
+import asyncio
+import contextlib
+import secrets
+import uuid
+from collections.abc import Generator
+from pathlib import Path
+from typing import Final
+
+from asepsis.core.trust.requests import Expectation, Limits
+from asepsis.hub.keys import AdminClient
+from asepsis.tools.conformance.plan import ROLES, HubPlan, Identity, Role
+from asepsis.tools.simulator import hospital
+from asepsis.tools.simulator.processes import Service
+
+START_S: Final = 60.0
+LEASE_MS: Final = 2_000
+LISTED_PER_MINUTE: Final = 100
+BROKEN_HUB: Final = "asepsis.tools.testing.broken_hub"
+_KINDS: Final[dict[Role, str]] = {"gateway": "gateway", "consumer": "consumer"}
+_UNSIGNED: Final[frozenset[Role]] = frozenset({"plain", "gateway", "consumer"})
+
+
+@contextlib.contextmanager
+def own_hub(folder: Path, *, breaks: Path | None = None) -> Generator[HubPlan]:
+    """Run a hub until the block ends, and yield the plan for it.
+
+    Args:
+        folder: Does not exist yet, or is empty.
+        breaks: File that names the requirement that the hub breaks on purpose; None runs the
+            hub as it is.
+
+    Raises:
+        AsepsisError: The hub did not start; its log is in the folder.
+    """
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    names: dict[Role, str] = {role: _name(role) for role in ROLES}
+    made = hospital.prepare(folder / "hub", subscriber=names["consumer"])
+    settings = str(made.data / "hub.toml")
+    arguments = [str(breaks), settings] if breaks else ["hub", "--data", str(made.data)]
+    process = Service(
+        "hub",
+        arguments,
+        ready=made.ready,
+        log=folder / "hub.log",
+        module=BROKEN_HUB if breaks else "asepsis.cli.main",
+    )
+    try:
+        ready = process.start(timeout_s=START_S)
+        ports = {name: int(where["port"]) for name, where in ready["listeners"].items()}
+        legacy = _eui64()
+        tokens = asyncio.run(list_identities(made.admin_socket, names, legacy=legacy))
+        identities: dict[Role, Identity] = {
+            role: Identity(name=name, token=tokens[role]) for role, name in names.items()
+        }
+        yield HubPlan(
+            host=made.host,
+            clinical=ports["clinical"],
+            enrolment=ports["enrolment"],
+            people=ports["people"],
+            legacy=legacy,
+            identities=identities,
+            admin_token_file=str(made.token_file),
+        )
+    finally:
+        process.stop()
+
+
+async def list_identities(
+    admin_socket: Path, names: dict[Role, str], *, legacy: str
+) -> dict[Role, str]:
+    """List the suite's identities at the signer and return their tokens.
+
+    Args:
+        admin_socket: The signer's socket for people.
+        names: One for each role.
+        legacy: Device on the gateway's declared list.
+
+    Raises:
+        AsepsisError: The signer refuses or is away.
+    """
+    admin = AdminClient(admin_socket)
+    tokens: dict[Role, str] = {}
+    try:
+        await admin.set_limits(Limits(new_per_minute=LISTED_PER_MINUTE))
+        for role, name in names.items():
+            listed = Expectation(
+                id="",
+                name=name,
+                profile=_KINDS.get(role, "device"),
+                model="ADP/1 conformance suite",
+                origin_required=role not in _UNSIGNED,
+                lease_ms=LEASE_MS,
+                declared=(legacy,) if role == "gateway" else (),
+            )
+            tokens[role] = (await admin.expect(listed)).token
+    finally:
+        await admin.close()
+    return tokens
+
+
+def _name(role: Role) -> str:
+    return f"urn:uuid:{uuid.uuid4()}" if role in _KINDS else _eui64()
+
+
+def _eui64() -> str:
+    """Return a locally administered EUI-64 that no device of a hospital has."""
+    return f"urn:dev:mac:02{secrets.token_hex(7)}"
