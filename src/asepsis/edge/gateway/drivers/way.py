@@ -12,6 +12,7 @@ import secrets
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -60,6 +61,7 @@ CAP_S: Final[Mapping[str, float]] = {"alerts": 1.0, "fhir": 2.0, "waveforms": 4.
 SPOOL_AGE_S: Final = 72 * 3_600
 BUILD_NS: Final = 1_767_225_600 * 10**9
 FILLED_MAX: Final = 10_000
+FILLS_AT_ONCE: Final = 32
 UNKNOWN: Final = "spooled"
 """Whom a spooled record is about is in its body only."""
 _MEDIA_NUMBERED: Final = frozenset((FHIR_JSON, fhir_alarm.MEDIA_TYPE))
@@ -88,6 +90,7 @@ class Way:
         data = Path(settings.data)
         self._devices = devices
         self._filled: dict[tuple[int, int], int] = {}
+        self._holes: deque[Outgoing] = deque(maxlen=FILLED_MAX)
         self._folder = IdentityFolder(data / "identity")
         self._name, self._hospital, self._root_der = self._folder.load()
         self._system = settings.hub.clock == "system"
@@ -180,7 +183,11 @@ class Way:
         self.lanes[made.lane].offer(record)
 
     def look_after(self) -> None:
-        """Reconnect if another family of the gateway has renewed the certificate."""
+        """Reconnect if another family renewed the certificate; fill numbers that were lost."""
+        for _ in range(min(len(self._holes), FILLS_AT_ONCE)):
+            if not self.lanes["fhir"].reachable.is_set():
+                break
+            self._fill(self._holes.popleft())
         with contextlib.suppress(AsepsisError):
             leaf = self._folder.leaf("tls")
             if leaf != self._leaf:
@@ -212,6 +219,8 @@ class Way:
                 self._fill(record)
         elif fate is Fate.LOST_SPOOL_FULL:
             self._findings.note(Finding.SPOOL, record.source)
+            if record.numbered:
+                self._holes.append(record)
 
     def _fill(self, record: Outgoing) -> None:
         """Put something empty under a refused number: a hole would keep all late data out.
