@@ -34,9 +34,12 @@ def add(
     name: str,
     /,
     *,
-    kind: Annotated[Literal["mllp", "gateway", "fhir"], Parameter(help="How it is reached.")],
+    kind: Annotated[
+        Literal["mllp", "gateway", "fhir", "rest-hook"], Parameter(help="How it is reached.")
+    ],
     address: Annotated[str, Parameter(help="host:port, or the URL of a FHIR server.")] = "",
     gateway: Annotated[str, Parameter(help="urn:uuid: name of the gateway that fetches.")] = "",
+    consumer: Annotated[str, Parameter(help="urn:uuid: name of who may subscribe.")] = "",
     partner: Annotated[str, Parameter(help="Second gateway of the pair.")] = "",
     carries: Annotated[Literal["messages", "images"], Parameter(help="What goes there.")] = (
         "messages"
@@ -70,6 +73,7 @@ def add(
         "chart": chart,
         "gateway": gateway,
         "partner": partner,
+        "consumer": consumer,
         "server_name": server_name,
         "ca_pem": ca_pem,
         "client_certificate": client_certificate,

@@ -1,63 +1,14 @@
 """A FHIR server as destination: transactions over TLS, refusals, and redirects that go nowhere."""
 
 import json
-import ssl
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
 
-import fhirkit
 import pytest
 from delivery_ward import DeliveryWard, oru, wait_until
+from fhir_server import FhirServer
+from hub_ward import CONSUMER, SIGNING
 
 Start = Callable[..., DeliveryWard]
-
-
-class FhirServer:
-    """Takes transactions over TLS; answers as it is told."""
-
-    def __init__(self, chain: Path, key: Path) -> None:
-        self.status = 200
-        self.location = ""
-        self.bundles: list[dict[str, Any]] = []
-        self.tokens: set[str] = set()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                bundle = json.loads(body)
-                outer.tokens.add(str(self.headers["Authorization"]))
-                if outer.status == 200:
-                    bad = [str(i) for i in fhirkit.validate(bundle) if "error" in str(i).lower()]
-                    assert not bad
-                    outer.bundles.append(bundle)
-                self.send_response(outer.status)
-                if outer.location:
-                    self.send_header("Location", outer.location)
-                text = b'{"resourceType":"OperationOutcome","issue":[]}'
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(chain, key)
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"https://localhost:{self.server.server_address[1]}/fhir"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture
@@ -98,3 +49,42 @@ def test_transactions_refusals_and_redirects(served: tuple[DeliveryWard, FhirSer
     assert len(server.bundles) == 3
     server.status, server.location = 200, ""
     wait_until(lambda: len(server.bundles) == 4)
+
+
+@pytest.mark.slow
+def test_a_consumer_subscribes_only_where_an_administrator_said(
+    served: tuple[DeliveryWard, FhirServer],
+) -> None:
+    """Goal: ids and no content, to an entered endpoint, for the consumer it was entered for."""
+    ward, server = served
+    ward.add(kind="rest-hook", address=server.url, consumer=CONSUMER)
+    client = ward.ward.client(CONSUMER)
+    headers = {"Content-Type": "application/fhir+json"}
+
+    def subscribe(endpoint: str, **more: str) -> int:
+        channel = {"type": "rest-hook", "endpoint": endpoint, **more}
+        body = {
+            "resourceType": "Subscription",
+            "status": "requested",
+            "reason": "to chart",
+            "criteria": "Observation",
+            "channel": channel,
+        }
+        return client.post("/fhir/Subscription", json=body, headers=headers).status_code
+
+    ward.send([oru(1)])  # Nobody asked yet.
+    assert subscribe("https://169.254.169.254/latest") == 403
+    assert subscribe(server.url, payload="text/plain") == 415
+    assert subscribe(server.url) == 201
+    assert ward.ward.client(SIGNING).get("/fhir/Subscription/ehr").status_code == 403
+    assert client.get("/fhir/Subscription/ehr").json()["status"] == "active"
+    ward.send([oru(2, value=77)])
+    wait_until(lambda: len(server.bundles) == 1)
+    text = json.dumps(server.bundles[0])
+    assert "Device/" in text
+    assert "4711" not in text
+    assert "valueQuantity" not in text
+    assert client.delete("/fhir/Subscription/ehr").status_code == 204
+    ward.send([oru(3)])
+    wait_until(lambda: ward.destination()["records_behind"] == 0)
+    assert len(server.bundles) == 1

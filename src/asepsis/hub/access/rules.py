@@ -50,6 +50,7 @@ class Action(StrEnum):
     DECIDE_ASSOCIATION = "decide-association"
     PLACE_DEVICE = "place-device"
     FETCH_OUTBOUND = "fetch-outbound"
+    SUBSCRIBE = "subscribe"
     READ_DELIVERIES = "read-deliveries"
     MANAGE_DESTINATIONS = "manage-destinations"
     HANDLE_DEAD_LETTERS = "handle-dead-letters"
@@ -88,6 +89,7 @@ MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
         Action.READ_IMAGES,
         Action.CONSUME,
         Action.COMMIT_CURSOR,
+        Action.SUBSCRIBE,
         Action.WATCH_LIVE,
     },
     PrincipalKind.IDEVID: _ENROLMENT,

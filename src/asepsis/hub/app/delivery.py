@@ -14,6 +14,7 @@ from asepsis.hub.delivery.dialer import Dialer
 from asepsis.hub.delivery.fhir import HttpSender
 from asepsis.hub.delivery.http_outbound import OutboundRoutes
 from asepsis.hub.delivery.http_people import DeliveryRoutes
+from asepsis.hub.delivery.http_subscription import SubscriptionRoutes
 from asepsis.hub.delivery.line import LineParts
 from asepsis.hub.delivery.mllp import MllpSender
 from asepsis.hub.delivery.model import Kind, Options
@@ -67,6 +68,7 @@ def build_delivery(core: Core, gate: ChartGate | None) -> Delivery:
 
     dialer = Dialer(own=own)
     mllp = MllpSender(dialer, context)
+    posts = HttpSender(HttpOut(dialer, context))
     service = DeliveryService(
         LineParts(
             journal=core.journal,
@@ -76,7 +78,7 @@ def build_delivery(core: Core, gate: ChartGate | None) -> Delivery:
             monotonic=core.clocks.monotonic,
         ),
         audit=core.audit_log,
-        senders={Kind.MLLP: mllp, Kind.FHIR: HttpSender(HttpOut(dialer, context))},
+        senders={Kind.MLLP: mllp, Kind.FHIR: posts, Kind.REST_HOOK: posts},
         rng=random.Random(),  # noqa: S311 - jitter
     )
     return Delivery(service, book, mllp)
@@ -87,7 +89,7 @@ def open_delivery(core: Core, built: Delivery) -> Feature:
     service = built.service
     dead_letters = DeadLetters(core.store, service, core.audit_log)
     return Feature(
-        clinical=OutboundRoutes(service).routes(),
+        clinical=(*OutboundRoutes(service).routes(), *SubscriptionRoutes(service).routes()),
         people=DeliveryRoutes(service, dead_letters, core.store, built.mllp).routes(),
         restore=service.open,
         work={"deliveries": service.run, "routes": built.book.run},

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from asepsis.core.compliance.gate import ChartGate
 from asepsis.core.errors import InputError
 from asepsis.core.journal.ports import Record
 from asepsis.core.mapping.fhir_delivery import transaction_of
+from asepsis.core.mapping.fhir_subscription import notification
+from asepsis.core.mapping.pcd01 import numerics_of_entry
 from asepsis.core.mapping.route import Origin, Route
 from asepsis.core.mapping.route_document import Sampling
 from asepsis.core.mapping.route_sample import Sample, Sampler
@@ -14,6 +17,9 @@ from asepsis.core.wire.hl7 import Message, MessageReader
 from asepsis.core.wire.message_record import MessageEntry, decode
 from asepsis.hub.delivery.ledger import Ledger
 from asepsis.hub.delivery.model import Destination, Item, ItemKind, Kind
+
+_WRITTEN: Final = frozenset({Kind.FHIR, Kind.REST_HOOK})
+"""Kinds whose items are written anew from the message."""
 
 
 class Feeder:
@@ -83,15 +89,24 @@ class Feeder:
     def _last_form(self, item: Item) -> Item:
         """Return an item as its destination gets it."""
         entry, bare = item.entry, replace(item, entry=None)
-        if self._destination.kind is not Kind.FHIR or entry is None or item.fault:
+        if self._destination.kind not in _WRITTEN or entry is None or item.fault:
             return bare
         try:
             message = self._reader.parse(item.body)
             mapped = replace(entry, body=item.body)
-            body = transaction_of(mapped, message, key=item.key)
+            if self._destination.kind is Kind.FHIR:
+                body = transaction_of(mapped, message, key=item.key)
+                return replace(bare, body=body, kind=ItemKind.FHIR)
+            body = self._notice(mapped, message, item.key)
         except InputError as error:
             return replace(bare, fault=f"{error.code}: {error}")
-        return replace(bare, body=body, kind=ItemKind.FHIR)
+        return replace(bare, body=body, kind=ItemKind.NOTICE)
+
+    def _notice(self, entry: MessageEntry, message: Message, key: str) -> bytes:
+        found = numerics_of_entry(entry, message).value
+        devices = list(dict.fromkeys(one.device for one in found))
+        at_ns = entry.findings.arrived_at_ns if entry.findings is not None else 0
+        return notification(self._destination.name, devices, key=key, at_ns=at_ns)
 
     async def _held(self, record: Record, entry: MessageEntry) -> str:
         found = await self._gate.verdict(record, index=entry.index) if self._gate else None
@@ -100,6 +115,8 @@ class Feeder:
     def _entry(
         self, record: Record, entry: MessageEntry, routes: Sequence[Route], held: str
     ) -> list[Item]:
+        if self._destination.kind is Kind.REST_HOOK and not self._destination.options.subscription:
+            return []  # Nobody asked to be told.
         plain = all(self._is_plain(route) for route in routes)
         try:
             message = self._reader.parse(header_of(entry.body) if plain else entry.body)

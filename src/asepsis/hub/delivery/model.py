@@ -22,6 +22,7 @@ class Kind(StrEnum):
     MLLP = "mllp"
     GATEWAY = "gateway"
     FHIR = "fhir"
+    REST_HOOK = "rest-hook"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,6 +36,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         server_name: Name that the receiver's certificate must carry; by default the host.
         ca_pem: CA of that certificate, PEM; empty for the hospital's own root.
         client_certificate: Whether the hub shows its own certificate.
+        consumer: `urn:uuid:` name of who may subscribe; only for kind `rest-hook`.
+        subscription: The R4 Subscription that the consumer made; empty for none. The hub sets it.
         bearer: Token of an HTTP destination; never shown.
         in_flight: Messages that may wait for their acknowledgement.
         answer_s: Longest wait for one, seconds.
@@ -50,6 +53,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     server_name: Annotated[str, msgspec.Meta(max_length=253)] = ""
     ca_pem: Annotated[str, msgspec.Meta(max_length=PEM_CHARS_MAX)] = ""
     client_certificate: bool = True
+    consumer: Annotated[str, msgspec.Meta(max_length=120)] = ""
+    subscription: Annotated[str, msgspec.Meta(max_length=8_192)] = ""
     bearer: Annotated[str, msgspec.Meta(max_length=8_192)] = ""
     in_flight: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     answer_s: Annotated[float, msgspec.Meta(ge=0.1, le=600)] = 30.0
@@ -95,6 +100,7 @@ class ItemKind(StrEnum):
     HL7 = "hl7"
     INSTANCE = "instance"
     FHIR = "fhir"
+    NOTICE = "notice"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,13 @@ from asepsis.hub.delivery.service import DeliveryService
 from asepsis.hub.store.store import Store
 
 FIELDS_SHOWN_MAX: Final = 5_000
+TAKES: Final = {
+    ItemKind.HL7: frozenset({Kind.MLLP, Kind.GATEWAY}),
+    ItemKind.INSTANCE: frozenset({Kind.GATEWAY}),
+    ItemKind.FHIR: frozenset({Kind.FHIR}),
+    ItemKind.NOTICE: frozenset({Kind.REST_HOOK}),
+}
+"""Which kinds of destination a dead letter can be redirected to."""
 
 
 class DeadLetters:
@@ -89,7 +96,7 @@ class DeadLetters:
         line = self._service.line(destination)
         opened = await self._store.read(lambda c: letters.read(c, number))
         fits = "images" if opened.letter.kind is ItemKind.INSTANCE else "messages"
-        fits_kind = (line.destination.kind is Kind.FHIR) == (opened.letter.kind is ItemKind.FHIR)
+        fits_kind = line.destination.kind in TAKES[opened.letter.kind]
         same = destination == opened.letter.destination
         if line.destination.options.carries != fits or same or not fits_kind:
             raise Conflict(f"it goes to another destination that carries {fits}")

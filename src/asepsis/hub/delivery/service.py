@@ -8,11 +8,12 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from asepsis.core.errors import (
     AsepsisError,
@@ -143,6 +144,47 @@ class DeliveryService:
             del self._lines[name]
             await self._parts.journal.register(line.destination.consumer, dict[Lane, bool]())
 
+    async def subscribe(self, name: str, resource: str, *, actor: str) -> None:
+        """Keep or end (with an empty one) the Subscription of a destination.
+
+        Args:
+            name: Destination of kind `rest-hook`.
+            resource: The resource as it is kept.
+            actor: Who subscribes.
+
+        Raises:
+            NotFound: No such destination.
+        """
+        async with self._changing:
+            was = self.line(name).destination
+            options = msgspec.structs.replace(was.options, subscription=resource)
+            destination = replace(was, options=options)
+
+            def work(connection: Connection) -> None:
+                connection.execute(
+                    update(destinations)
+                    .where(destinations.c.name == name)
+                    .values(options=msgspec.json.encode(options))
+                )
+                self._audit.note(
+                    connection,
+                    actor=actor,
+                    action="subscribe" if resource else "unsubscribe",
+                    subject=f"destination:{name}",
+                )
+
+            await self._store.write(work)
+            await self._stop([name])
+            await self._lines[name].close()
+            await self._open(destination)
+            if self._running:
+                self._start(name)
+
+    def hooks_of(self, consumer: str) -> Sequence[Destination]:
+        """Return the rest-hook destinations that an administrator entered for a consumer."""
+        found = [line.destination for line in self.lines()]
+        return [one for one in found if one.options.consumer == consumer]
+
     async def accepted(self, instance_key: str) -> bool:
         """Say whether every archive has accepted an instance; False if there is no archive.
 
@@ -256,7 +298,9 @@ def check(destination: Destination) -> None:
         raise ConfigError(f"{destination.kind.value} carries no images")
     if destination.kind is Kind.MLLP:
         HostPort.parse(destination.address)
-    if destination.kind is Kind.FHIR:
+    if (destination.kind is Kind.REST_HOOK) != bool(options.consumer) or options.subscription:
+        raise ConfigError("kind rest-hook, and no other, names the consumer that subscribes")
+    if destination.kind in (Kind.FHIR, Kind.REST_HOOK):
         Url.parse(destination.address, local=options.local)
 
 

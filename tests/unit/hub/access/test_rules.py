@@ -44,7 +44,10 @@ list-associations  . . . . . . .   . e . c v
 decide-association . . . . . . .   . . . c .
 place-device       . . . . . . .   a e . . .
 report-evidence    . G . . . . .   . . . . .
+store-images       D G . . . . .   . . . . .
+read-images        . G C . . . .   . e . c v
 fetch-outbound     . G . . . . .   . . . . .
+subscribe          . . C . . . .   . . . . .
 read-deliveries    . . . . . . .   a e . . .
 manage-destinations . . . . . . .  a . . . .
 handle-dead-letters . . . . . . .  . e . . .
