@@ -162,7 +162,7 @@ class Association:
         try:
             if kind is not PduType.ASSOCIATE_RQ:
                 raise FramingError("the first PDU is no association request")
-            request = pdu.decode_request(body)
+            request = pdu.decode_request(bytes(body))
         except InputError:
             await self._stream.abort(reason=2)
             raise

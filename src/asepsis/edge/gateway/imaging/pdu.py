@@ -207,7 +207,7 @@ def read_head(head: bytes, *, data_bytes_max: int) -> tuple[PduType, int]:
     return kind, length
 
 
-def read_pdvs(body: bytes) -> Iterator[Pdv]:
+def read_pdvs(body: bytes | memoryview) -> Iterator[Pdv]:
     """Return the presentation data values of a P-DATA-TF body.
 
     Raises:

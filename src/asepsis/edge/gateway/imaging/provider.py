@@ -111,12 +111,12 @@ class Provider:
     async def open(self) -> None:
         """Listen."""
         context = self._port.context
-        self._server = await asyncio.start_server(
-            self._begin,
+        limit = self._port.door.listener.pdu_bytes_max
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: PduStream(pdu_bytes_max=limit, pdu_s=REQUEST_S, begun=self._begin),
             sock=self._port.socket,
             ssl=context,
             ssl_handshake_timeout=HANDSHAKE_S if context else None,
-            limit=self._port.door.listener.pdu_bytes_max,
             backlog=BACKLOG,
         )
 
@@ -128,35 +128,28 @@ class Provider:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = cast("asyncio.Task[None]", asyncio.current_task())
+    def _begin(self, stream: PduStream) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(stream))
         self._tasks.add(task)
-        try:
-            await self._serve(reader, writer)
-        except asyncio.CancelledError:
-            writer.transport.abort()
-        finally:
-            self._tasks.discard(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, stream: PduStream) -> None:
+        writer = stream.transport
         name = writer.get_extra_info("peername")
         address = str(name[0]) if name else ""
         door = self._port.door
         if not address or not door.anybody_at(address):
             self._findings.note(ImagingFinding.UNKNOWN_SENDER, address)
-            writer.transport.abort()
+            writer.abort()
             return
         if self._counter.connections >= door.listener.associations_max:
             self._findings.note(ImagingFinding.TOO_MANY_ASSOCIATIONS, address)
-            writer.transport.abort()
+            writer.abort()
             return
         self._counter.connections += 1
         certificate = _certificate(writer)
         if certificate is None:
             self._findings.note(ImagingFinding.CLEARTEXT, address)
-        stream = PduStream(
-            reader, writer, pdu_bytes_max=door.listener.pdu_bytes_max, pdu_s=REQUEST_S
-        )
         place = self._place
         association = Association(stream, place, address=address, certificate=certificate)
         try:
@@ -173,7 +166,7 @@ class Provider:
             await stream.close()
 
 
-def _certificate(writer: asyncio.StreamWriter) -> Certificate | None:
+def _certificate(writer: asyncio.Transport) -> Certificate | None:
     layer = cast("ssl.SSLObject | None", writer.get_extra_info("ssl_object"))
     if layer is None:
         return None

@@ -229,7 +229,7 @@ async def associate(remote: Remote, pairs: Collection[Pair]) -> Requestor:
     try:
         await stream.send(pdu.encode_request(request))
         kind, body = await stream.read(within_s=remote.answer_s)
-        return Requestor(stream, remote, _judge(kind, body), proposed)
+        return Requestor(stream, remote, _judge(kind, bytes(body)), proposed)
     except TimeoutError as error:
         await stream.close()
         raise Unavailable("no answer to the association request") from error
@@ -252,21 +252,25 @@ def _judge(kind: PduType, body: bytes) -> AssociateAccept:
 
 async def _connect(remote: Remote) -> PduStream:
     name = (remote.server_name or remote.host) if remote.tls else None
-    limit, tls = PDU_BYTES_MAX, remote.tls
+    loop = asyncio.get_running_loop()
+
+    def made() -> PduStream:
+        return PduStream(pdu_bytes_max=PDU_BYTES_MAX, pdu_s=remote.pdu_s)
+
     try:
         async with asyncio.timeout(remote.connect_s):
             if remote.dial is None:
-                reader, writer = await asyncio.open_connection(
-                    remote.host, remote.port, limit=limit, ssl=tls, server_hostname=name
+                _, stream = await loop.create_connection(
+                    made, remote.host, remote.port, ssl=remote.tls, server_hostname=name
                 )
             else:
-                plain = await asyncio.get_running_loop().run_in_executor(None, remote.dial)
+                plain = await loop.run_in_executor(None, remote.dial)
                 plain.setblocking(False)
-                reader, writer = await asyncio.open_connection(
-                    sock=plain, limit=limit, ssl=tls, server_hostname=name
+                _, stream = await loop.create_connection(
+                    made, sock=plain, ssl=remote.tls, server_hostname=name
                 )
     except ssl.SSLCertVerificationError as error:
         raise IdentityInvalid(f"the provider's certificate: {error.verify_message}") from error
     except OSError as error:  # Also TimeoutError.
         raise Unavailable(f"no connection to the provider ({type(error).__name__})") from error
-    return PduStream(reader, writer, pdu_bytes_max=PDU_BYTES_MAX, pdu_s=remote.pdu_s)
+    return stream

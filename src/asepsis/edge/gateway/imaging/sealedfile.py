@@ -9,7 +9,8 @@ Source: NIST SP 800-38D (AES-GCM); Hoang, Reyhanitabar, Rogaway, Vizar 2015 (STR
 
 import os
 from collections.abc import Iterator
-from typing import BinaryIO, Final
+from io import FileIO
+from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -40,7 +41,10 @@ class SealedWriter:
         self._cipher = AESGCM(key)
         self._bytes_max = bytes_max
         self._number = 0
-        self._waiting = bytearray()
+        # Memory that is used again and again: fresh pieces of this size cost more than the cipher.
+        self._piece = bytearray(PIECE_BYTES)
+        self._sealed = bytearray(PIECE_BYTES + TAG_BYTES)
+        self._filled = 0
         self.length = 0
 
     def write(self, data: memoryview) -> None:
@@ -53,11 +57,13 @@ class SealedWriter:
         self.length += len(data)
         if self.length > self._bytes_max:
             raise LimitExceeded(f"more than {self._bytes_max} bytes")
-        self._waiting += data
-        while len(self._waiting) > PIECE_BYTES:
-            piece = bytes(memoryview(self._waiting)[:PIECE_BYTES])
-            del self._waiting[:PIECE_BYTES]
-            self._seal(piece, last=False)
+        while data:
+            if self._filled == PIECE_BYTES:  # More follows, so it is not the last.
+                self._seal(last=False)
+            part = data[: PIECE_BYTES - self._filled]
+            self._piece[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            data = data[len(part) :]
 
     def finish(self) -> None:
         """Write the last piece; durable only after somebody synchronised the file.
@@ -65,8 +71,7 @@ class SealedWriter:
         Raises:
             TransientError: The disk refuses.
         """
-        self._seal(bytes(self._waiting), last=True)
-        self._waiting.clear()
+        self._seal(last=True)
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -74,9 +79,12 @@ class SealedWriter:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _seal(self, piece: bytes, *, last: bool) -> None:
-        view = memoryview(self._cipher.encrypt(_nonce(self._number, last=last), piece, None))
+    def _seal(self, *, last: bool) -> None:
+        plain = memoryview(self._piece)[: self._filled]
+        view = memoryview(self._sealed)[: self._filled + TAG_BYTES]
+        self._cipher.encrypt_into(_nonce(self._number, last=last), plain, None, view)
         self._number += 1
+        self._filled = 0
         try:
             while view:
                 view = view[os.write(self._descriptor, view) :]
@@ -90,11 +98,11 @@ def sealed_length(length: int) -> int:
     return length + pieces * TAG_BYTES
 
 
-def read_sealed(file: BinaryIO, key: bytes, *, length: int) -> Iterator[bytes]:
-    """Return the plaintext of a sealed file, piece by piece.
+def read_sealed(file: FileIO, key: bytes, *, length: int) -> Iterator[memoryview]:
+    """Return the plaintext of a sealed file, piece by piece, each valid until the next.
 
     Args:
-        file: At its beginning.
+        file: At its beginning, unbuffered.
         key: The file's own.
         length: Plaintext bytes that it must have.
 
@@ -102,19 +110,32 @@ def read_sealed(file: BinaryIO, key: bytes, *, length: int) -> Iterator[bytes]:
         SignatureInvalid: It was changed, cut or exchanged.
     """
     cipher = AESGCM(key)
+    sealed, plain = (
+        memoryview(bytearray(PIECE_BYTES + TAG_BYTES)),
+        memoryview(bytearray(PIECE_BYTES)),
+    )
     left, number = length, 0
     while True:
         size = min(left, PIECE_BYTES)
         left -= size
-        sealed = file.read(size + TAG_BYTES)
+        _fill(file, sealed[: size + TAG_BYTES])
+        nonce = _nonce(number, last=not left)
         try:
-            piece = cipher.decrypt(_nonce(number, last=not left), sealed, None)
-        except (InvalidTag, ValueError) as error:
-            raise SignatureInvalid("a file of the spool was changed or cut") from error
-        yield piece
+            cipher.decrypt_into(nonce, sealed[: size + TAG_BYTES], None, plain[:size])
+        except InvalidTag as error:
+            raise SignatureInvalid("a file of the spool was changed") from error
+        yield plain[:size]
         number += 1
         if not left:
             return
+
+
+def _fill(file: FileIO, view: memoryview) -> None:
+    while view:
+        count = file.readinto(view)
+        if not count:
+            raise SignatureInvalid("a file of the spool was cut")
+        view = view[count:]
 
 
 def _nonce(number: int, *, last: bool) -> bytes:

@@ -42,7 +42,9 @@ class Verdict:
 class StowConnection(HubConnection):
     """Stores instances; arguments, attributes and resources as `HubConnection`."""
 
-    def store(self, head: bytes, data_set: Iterable[bytes], *, written: Written) -> Verdict:
+    def store(
+        self, head: bytes, data_set: Iterable[bytes | memoryview], *, written: Written
+    ) -> Verdict:
         """Store one instance.
 
         Args:
@@ -112,7 +114,9 @@ def verdict(status: int, body: bytes, retry_after: str | None) -> Verdict:
 
 
 def _post(
-    connection: http.client.HTTPSConnection, headers: Mapping[str, str], body: Iterator[bytes]
+    connection: http.client.HTTPSConnection,
+    headers: Mapping[str, str],
+    body: Iterator[bytes | memoryview],
 ) -> bool:
     """Send a request; return False if the hub hung up early, as it may with a 413 or 503."""
     try:
@@ -122,7 +126,9 @@ def _post(
     return True
 
 
-def _body(begin: bytes, data_set: Iterable[bytes], end: bytes) -> Iterator[bytes]:
+def _body(
+    begin: bytes, data_set: Iterable[bytes | memoryview], end: bytes
+) -> Iterator[bytes | memoryview]:
     yield begin
     yield from data_set
     yield end

@@ -10,6 +10,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -142,15 +143,15 @@ class Vault:
         plain = open_with_nonce(self._aead, self._key, sealed, _PURPOSE.encode())
         return msgspec.json.decode(plain, type=Record)
 
-    def read(self, number: int, record: Record) -> Iterator[bytes]:
-        """Return the data set of a file, piece by piece.
+    def read(self, number: int, record: Record) -> Iterator[memoryview]:
+        """Return the data set of a file, piece by piece, each valid until the next.
 
         Raises:
             SignatureInvalid: It was changed.
             TransientError: It cannot be read.
         """
         try:
-            with self._path(number).open("rb", buffering=0) as file:
+            with FileIO(self._path(number)) as file:
                 yield from read_sealed(file, record.key, length=record.written.length)
         except OSError as error:
             raise TransientError(f"the spool: {error.strerror}") from error

@@ -204,8 +204,8 @@ def seal(path: Path, data: bytes, *, bytes_max: int = 1 << 30) -> bytes:
 
 
 def unseal(path: Path, key: bytes, length: int) -> bytes:
-    with path.open("rb") as file:
-        return b"".join(sealedfile.read_sealed(file, key, length=length))
+    with io.FileIO(path) as file:
+        return b"".join(map(bytes, sealedfile.read_sealed(file, key, length=length)))
 
 
 PIECE = sealedfile.PIECE_BYTES
