@@ -1,7 +1,8 @@
-"""The HL7 family as a process: `python -m asepsis.edge.gateway.app <gateway.toml>`.
+"""The HL7 family as processes: `python -m asepsis.edge.gateway.app <gateway.toml>`.
 
-A process that connects to the hub is forked, everything that needs rights is done, and then the
-gateway confines itself and serves. Ends on SIGTERM; exits with 5 for an operator's mistake.
+Four are forked, each confines itself before it reads a stranger's byte or a secret that is not its
+own: the front listens and parses, the keeper has the spool, the uplink has the key, the broker
+connects to the hub. Ends on SIGTERM; exits with 5 for an operator's mistake.
 """
 
 import asyncio
@@ -9,71 +10,106 @@ import encodings.idna
 import gc
 import logging
 import random
-import signal
+import socket
 import sys
 import time
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from asepsis.core.errors import AsepsisError, ConfigError, Unavailable
-from asepsis.edge.gateway import confinement
-from asepsis.edge.gateway.service import Clocks, Gateway
+from asepsis.core.errors import AsepsisError, ConfigError
+from asepsis.edge.gateway import confinement, policy, processes
+from asepsis.edge.gateway.clocks import Clocks
+from asepsis.edge.gateway.confinement import BrokerProcess, Role
+from asepsis.edge.gateway.families import EXIT_CONFIG
+from asepsis.edge.gateway.front import Front
+from asepsis.edge.gateway.keeper import Keeper
+from asepsis.edge.gateway.listener import bind
+from asepsis.edge.gateway.memory import make_folder
+from asepsis.edge.gateway.processes import EXIT_FAILED, Child
+from asepsis.edge.gateway.recall import open_kek
 from asepsis.edge.gateway.settings import Settings, read_settings
+from asepsis.edge.gateway.uplinkside import Uplink
 from asepsis.edge.sandbox.confine import confine
 from asepsis.edge.uplink.folder import IdentityFolder
 
 GARBAGE_THRESHOLDS: Final = (20_000, 50, 100)
 """Messages make no cycles; looking for them at Python's pace costs a tenth of the throughput."""
-SWITCH_INTERVAL_S: Final = 0.0005
-"""How long the event loop may keep the spool's writer waiting for the interpreter's lock, which it
-gives up at every step of a commit; with Python's 5 ms a commit took twice as long as its sync."""
-EXIT_FAILED: Final = 1
-EXIT_CONFIG: Final = 5
 _PRELOADED: Final = (encodings.idna,)
-"""Nothing that brings machine code can be loaded once the gateway is confined."""
+"""Nothing that brings machine code can be loaded once a process is confined."""
 
 
-async def serve(gateway: Gateway) -> None:
-    """Run a gateway until SIGTERM or SIGINT; errors as its `run`.
-
-    Raises:
-        Unavailable: The process that connects to the hub has ended.
-    """
-    told, alone = asyncio.Event(), asyncio.Event()
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told.set)
-
-    def left_alone() -> None:
-        alone.set()
-        told.set()
-
-    loop.add_signal_handler(signal.SIGCHLD, left_alone)
-    await gateway.run(told)
-    if alone.is_set():
-        raise Unavailable("the process that connects to the hub has ended")
-
-
-def start(settings: Settings) -> None:
-    """Run a gateway confined; errors as `Gateway` and `serve`.
+def start(settings: Settings) -> int:
+    """Run the family; return its exit code.
 
     Raises:
-        ConfigError: Nothing to listen on, or nobody to listen to.
+        ConfigError: Nothing to listen on, nobody to listen to, or a policy that contradicts itself.
+        NotFound: The gateway is not enrolled.
     """
     if not settings.listeners or not settings.peers:
         raise ConfigError("the HL7 family needs listeners and peers")
-    _, hospital, _ = IdentityFolder(Path(settings.data) / "identity").load()
-    dial = confinement.fork_broker(hospital, connections=settings.hub.connections)
+    policy.doors(settings)
+    data = Path(settings.data)
+    _, hospital, _ = IdentityFolder(data / "identity").load()
+    make_folder(data / "spool")
+    (data / "run").mkdir(mode=0o700, exist_ok=True)
     clocks = Clocks(wall=time.time_ns, monotonic=time.monotonic_ns)
-    rng = random.Random()  # noqa: S311 - jitter
-    limits = confinement.confinement(settings)
-    gateway = Gateway(settings, clocks=clocks, rng=rng, dial=dial, layers=limits.layers)
+    front_end, keeper_front = socket.socketpair()
+    uplink_end, keeper_uplink = socket.socketpair()
+    broker = BrokerProcess(hospital, connections=settings.hub.connections)
+    ends = (front_end, keeper_front, uplink_end, keeper_uplink)
+
+    def front() -> None:
+        _close(ends, keep=(front_end,))
+        broker.close()
+        ports = [bind(door) for door in policy.doors(settings)]
+        made = Front(settings, clocks, ports, confinement.holding())
+        _serve(settings, Role.FRONT, lambda: made.run(front_end))
+
+    def keeper() -> None:
+        _close(ends, keep=(keeper_front, keeper_uplink))
+        broker.close()
+        made = Keeper(settings, clocks, open_kek(settings.sealing, folder=data / "spool"))
+        _serve(settings, Role.KEEPER, lambda: made.run(keeper_front, keeper_uplink))
+
+    def uplink() -> None:
+        _close(ends, keep=(uplink_end,))
+        made = Uplink(settings, clocks, random.Random(), broker.dial())  # noqa: S311 - jitter
+        _serve(settings, Role.UPLINK, lambda: made.run(uplink_end))
+
+    def connect() -> None:
+        _close(ends, keep=())
+        broker.serve()
+
+    def forked() -> None:
+        _close(ends, keep=())
+        broker.close()
+
+    return processes.run(
+        (
+            Child("broker", connect, helps=True),
+            Child("uplink", uplink),
+            Child("keeper", keeper),
+            Child("front", front, told=True),
+        ),
+        forked=forked,
+    )
+
+
+def _close(ends: Sequence[socket.socket], *, keep: Sequence[socket.socket]) -> None:
+    for end in ends:
+        if end not in keep:
+            end.close()
+
+
+def _serve(settings: Settings, role: Role, serve: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Confine this process for its role, for good, and serve; errors as those of `serve`."""
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     loop = asyncio.new_event_loop()  # It makes a pair of sockets, which is forbidden after this.
     confinement.preload()
-    confine(limits)
+    confine(confinement.of_role(settings, role))
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.run(serve(gateway))
+        runner.run(serve())
 
 
 def main(arguments: list[str]) -> int:
@@ -82,13 +118,11 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m asepsis.edge.gateway.app <gateway.toml>\n")
         return EXIT_CONFIG
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
-        start(read_settings(Path(arguments[0])))
+        return start(read_settings(Path(arguments[0])))
     except AsepsisError as error:
         sys.stderr.write(f"{error.code}: {error}\n")
         return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
-    return 0
 
 
 if __name__ == "__main__":

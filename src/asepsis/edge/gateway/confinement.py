@@ -15,6 +15,8 @@ import select
 import signal
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -76,6 +78,38 @@ def confinement(settings: Settings) -> Confinement:
     )
 
 
+class Role(Enum):
+    """A process of the HL7 family."""
+
+    FRONT = "front"
+    """Listens, parses, answers: reads what strangers write."""
+    KEEPER = "keeper"
+    """Has the spool, its key, and the memory of what was taken."""
+    UPLINK = "uplink"
+    """Has the gateway's key and the connections to the hub."""
+
+
+def of_role(settings: Settings, role: Role) -> Confinement:
+    """Return what a process of the HL7 family takes away from itself.
+
+    Args:
+        settings: Of the gateway.
+        role: Which process.
+    """
+    data = Path(settings.data)
+    writable = {
+        Role.FRONT: (),
+        Role.KEEPER: (data / "spool", data / "run"),
+        Role.UPLINK: (data / "identity",),
+    }
+    listening = role is Role.FRONT
+    return replace(
+        confinement(settings),
+        kind=SyscallClass.LISTENING if listening else SyscallClass.NETWORK,
+        writable=writable[role],
+    )
+
+
 def preload() -> None:
     """Load what the C library would load when a thread ends: nothing can be loaded later."""
     with contextlib.suppress(OSError):  # A C library without it does not need it.
@@ -106,6 +140,38 @@ def fork_broker(hospital: Hospital, *, connections: int, peers: Sequence[Endpoin
         return client.dial(endpoints.index(endpoint), timeout_s=timeout_s)
 
     return dial
+
+
+class BrokerProcess:
+    """The broker of a family whose processes are all forked from one that does nothing.
+
+    Args:
+        hospital: The only two places that it connects to.
+        connections: Connections that are kept.
+    """
+
+    def __init__(self, hospital: Hospital, *, connections: int) -> None:
+        self._endpoints = (hospital.clinical, hospital.enrolment)
+        addresses = [Address(endpoint.host, endpoint.port) for endpoint in self._endpoints]
+        self._broker = Broker(addresses, channels=connections + SPARE_CHANNELS)
+
+    def serve(self) -> None:
+        """Connect for the uplink until the family ends; in the broker's own process."""
+        _serve(self._broker, os.getppid())
+
+    def dial(self) -> Dial:
+        """Return how to ask for connections; in the uplink's process, once."""
+        client = BrokerClient(self._broker.hand_over())
+
+        def dial(endpoint: Endpoint, timeout_s: float) -> socket.socket:
+            return client.dial(self._endpoints.index(endpoint), timeout_s=timeout_s)
+
+        return dial
+
+    def close(self) -> None:
+        """Let go of both ends; in every other process."""
+        for descriptor in self._broker.hand_over():
+            os.close(descriptor)
 
 
 def _serve(broker: Broker, parent: int) -> None:

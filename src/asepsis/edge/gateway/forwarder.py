@@ -14,7 +14,8 @@ from asepsis.core.errors import AsepsisError, InputError, TrustError, Unavailabl
 from asepsis.core.wire.message_record import GROUPS_MAX
 from asepsis.edge.gateway.findings import Finding, Findings
 from asepsis.edge.gateway.hub_answers import Verdict
-from asepsis.edge.gateway.hublink import HubLink, LinkState
+from asepsis.edge.gateway.hublink import LinkState
+from asepsis.edge.gateway.remotelink import RemoteLink
 from asepsis.edge.gateway.spool import MessageSpool, Parcel
 
 BATCH_MESSAGES: Final = 256
@@ -47,8 +48,8 @@ class Forwarder:
         self._answer_s = answer_s
         self._findings = findings
         self._loop = asyncio.get_running_loop()
-        self._links: Sequence[HubLink] = ()
-        self._idle: list[HubLink] = []
+        self._links: Sequence[RemoteLink] = ()
+        self._idle: list[RemoteLink] = []
         self._queue: deque[Parcel] = deque()
         self._queue_bytes = 0
         self._queue_messages = 0
@@ -79,7 +80,7 @@ class Forwarder:
         """About how many groups are not yet at the hub."""
         return self._offered - self._left
 
-    async def start(self, links: Sequence[HubLink]) -> None:
+    async def start(self, links: Sequence[RemoteLink]) -> None:
         """Begin where the hub is durably known to be; call before the listeners open."""
         self._links = links
         self._queued = self._left = await self._spool.waiting_after()
@@ -123,7 +124,7 @@ class Forwarder:
             parcel.tell_all(None)
         self._send()
 
-    def idle(self, link: HubLink) -> None:
+    def idle(self, link: RemoteLink) -> None:
         """A link has connected, or has its answer."""
         if link not in self._idle:
             self._idle.append(link)
@@ -138,7 +139,7 @@ class Forwarder:
         if all(link.state is LinkState.DOWN for link in self._links):
             self._set_away(error)
 
-    def answered(self, link: HubLink, verdict: Verdict) -> None:
+    def answered(self, link: RemoteLink, verdict: Verdict) -> None:
         """An answer came for the batch, or the connection ended before."""
         if isinstance(verdict, dict) and not self._holds(verdict):
             verdict = Unavailable("the hub refuses messages that it was not sent")

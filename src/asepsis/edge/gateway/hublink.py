@@ -8,7 +8,7 @@ Source: RFC 9112 (HTTP/1.1 messages), only what the hub's own answers use.
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
 from typing import Final, cast
 
@@ -19,7 +19,7 @@ from asepsis.core.errors import (
     TrustError,
     Unavailable,
 )
-from asepsis.core.wire.message_record import AGE_UNKNOWN_MS, BatchGroup, encode_batch
+from asepsis.core.wire.message_record import AGE_UNKNOWN_MS
 from asepsis.edge.gateway.hub_answers import Head, Verdict, failure_of, verdict_of
 from asepsis.edge.gateway.spool import Parcel
 from asepsis.edge.uplink.backoff import Backoff
@@ -110,26 +110,24 @@ class HubLink(asyncio.Protocol):
         finally:
             self.abort()
 
-    def post(self, parcels: Sequence[Parcel], *, now_s: float, deadline_s: float) -> None:
+    def post(self, body: bytes, *, epoch: int, count: int, deadline_s: float) -> None:
         """Send a batch; only when idle.
 
         Args:
-            parcels: Its groups, of one epoch, in order.
-            now_s: Event loop time.
+            body: Its groups, of one epoch, in order.
+            epoch: That epoch.
+            count: Messages in it.
             deadline_s: Event loop time by which an answer must be here.
         """
         transport = self._transport
         assert transport is not None, "only an idle link is given work"  # noqa: S101 - our own bug
         assert self.state is LinkState.IDLE, "one at a time"  # noqa: S101 - our own bug
         self.state = LinkState.BUSY
-        self._count = sum(parcel.count for parcel in parcels)
+        self._count = count
         self.deadline_s = deadline_s
-        body = encode_batch(
-            BatchGroup(parcel.sequence, _age_ms(parcel, now_s), parcel.body) for parcel in parcels
-        )
         head = b"%bAsepsis-Epoch: %d\r\nContent-Length: %d\r\n\r\n" % (
             self._head,
-            parcels[0].epoch,
+            epoch,
             len(body),
         )
         transport.writelines((head, body))
@@ -268,7 +266,8 @@ class HubLink(asyncio.Protocol):
         return self._backoff.failed(retry_after_s=0 if isinstance(error, Unavailable) else asked_s)
 
 
-def _age_ms(parcel: Parcel, now_s: float) -> int:
+def age_ms(parcel: Parcel, now_s: float) -> int:
+    """Return how long the gateway has had a group, milliseconds, as a batch says it."""
     if parcel.arrived_s is None:
         return AGE_UNKNOWN_MS
     return min(int((now_s - parcel.arrived_s) * 1_000), AGE_UNKNOWN_MS - 1)

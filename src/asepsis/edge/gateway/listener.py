@@ -169,11 +169,10 @@ class MllpListener:
         self._sessions.pop(session, None)
 
 
-async def sweep_forever(listeners: "list[MllpListener]", desk: Desk) -> None:
+async def sweep_forever(listeners: "list[MllpListener]") -> None:
     """Judge deadlines until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(SWEEP_S)
         for listener in listeners:
             listener.sweep(loop.time())
-        desk.tick()
