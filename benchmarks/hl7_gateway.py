@@ -195,9 +195,13 @@ def now() -> bytes:
 
 
 def cpu_s(pid: int) -> float:
-    """Return the processor time a process has used, in seconds."""
+    """Return the processor time that a process and its children have used, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    if pid == os.getpid():
+        return own
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return own + sum(cpu_s(int(child)) for child in children)
 
 
 HL7_SERVER = """

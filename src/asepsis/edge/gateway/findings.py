@@ -42,6 +42,7 @@ class Finding(StrEnum):
     LINE_ENDED = "line-ended"
     NO_TIME = "no-time"
     FAMILY_ENDED = "family-ended"
+    BROKEN = "broken"
 
 
 class Findings:
