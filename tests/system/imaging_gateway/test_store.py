@@ -1,10 +1,13 @@
 """Instances from real peers reach the hub unchanged, and a success means that they are durable."""
 
 import asyncio
+import time
 import warnings
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import psutil
 import pydicom
 import pydicom.data
 import pytest
@@ -92,3 +95,43 @@ def test_every_test_file_of_pydicom_passes_unchanged(ward: DicomWard) -> None:
     arrived = [data_set(file) for file in ward.server.stored[before:]]
     assert arrived == [data for *_, data in sent]
     assert (len(FILES), reasons) == (FILES_COUNT, REASONS)
+
+
+@pytest.mark.slow
+def test_a_large_object_takes_little_memory(prepared: Callable[..., DicomWard]) -> None:
+    """Goal: 400 MB in one instance; parser, keeper and broker stay far below 300 MB together."""
+    ward = prepared()
+    server = ward.start_server(keep=False)
+    ward.start_gateway()
+    assert ward.gateway is not None
+    length = 400_000_000
+    piece = bytes(1_000_000)
+    most = 0
+
+    def resident() -> int:
+        assert ward.gateway is not None
+        parser = psutil.Process(ward.gateway.pid)
+        family = [parser, *parser.children(recursive=True)]
+        return sum(process.memory_info().rss for process in family)
+
+    async def data() -> AsyncIterator[bytes]:
+        nonlocal most
+        for at in range(length // len(piece)):
+            yield piece
+            if at % 50 == 0:
+                most = max(most, resident())
+
+    async def store() -> tuple[int, str]:
+        user = await opened(ward, (CT, EXPLICIT))
+        try:
+            return await user.store((CT, EXPLICIT), "1.2.3", data())
+        finally:
+            await user.release()
+
+    assert asyncio.run(store()) == (0, "")
+    assert max(most, resident()) < 300_000_000
+    deadline = time.monotonic() + 30
+    while not server.lengths:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert server.lengths[0] > length
