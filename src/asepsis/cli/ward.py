@@ -31,6 +31,7 @@ STYLES: Final = {
     "medium": "bold black on yellow",
     "low": "bold black on cyan",
 }
+STYLE_UNVERIFIED: Final = "italic yellow"
 STYLE_UNKNOWN: Final = "italic"
 SYMBOLS: Final = {"high": "!!!", "medium": "!!", "low": "!"}
 GROUPS: Final = {
@@ -135,6 +136,7 @@ def _values(model: WardModel, told: Told) -> list[dict[str, Any]]:
             "value": text,
             "unit": metrics[handle]["unit"] if handle in metrics else "",
             "status": status,
+            "unverified": told.data.get("unverified", {}).get(str(handle)),
         }
         for handle, text, status, _ in told.data["values"]
     ]
@@ -166,7 +168,12 @@ def _bed_document(model: WardModel, bed: dict[str, Any]) -> dict[str, Any]:
                 "connection": device.facts.get("connection"),
                 "assurance": device.facts.get("assurance"),
                 "values": [
-                    {"label": cell.label, "value": cell.text, "unit": cell.unit}
+                    {
+                        "label": cell.label,
+                        "value": cell.text,
+                        "unit": cell.unit,
+                        "unverified": cell.unverified or None,
+                    }
                     for cell in cells(device)
                 ],
                 "alarms": list(device.alarms.values()),
@@ -197,23 +204,28 @@ class Cell:
         text: Number, or `--`.
         unit: Its unit.
         group: Its colour.
+        unverified: Why no chart may have it; it is shown all the same.
     """
 
-    __slots__ = ("group", "label", "text", "unit")
+    __slots__ = ("group", "label", "text", "unit", "unverified")
 
-    def __init__(self, metric: dict[str, Any], text: str) -> None:
+    def __init__(self, metric: dict[str, Any], text: str, unverified: str) -> None:
         self.label: str = metric["label"]
         self.unit: str = metric["unit"]
         self.group: str = metric["group"]
         self.text = text
+        self.unverified = unverified
 
 
 def cells(device: Device) -> list[Cell]:
     """Return the numbers of a device in the order of their rank; pressures are one cell."""
     found: dict[str, dict[str, tuple[dict[str, Any], str]]] = {}
+    reasons: dict[str, str] = {}
     for handle, metric in sorted(device.metrics.items(), key=lambda item: item[1]["rank"]):
         value = device.values.get(handle)
         text = value.text if value and value.text is not None else "--"
+        if value and value.unverified:
+            reasons.setdefault(metric["label"], value.unverified)
         parts = found.setdefault(metric["label"], {})
         parts.setdefault(metric["part"], (metric, text))
     made: list[Cell] = []
@@ -222,7 +234,7 @@ def cells(device: Device) -> list[Cell]:
         if "sys" in parts or "dia" in parts:
             pair = [parts[p][1] if p in parts else "--" for p in ("sys", "dia")]
             text = "/".join(pair) + (f" ({parts['mean'][1]})" if "mean" in parts else "")
-        made.append(Cell(metric, text))
+        made.append(Cell(metric, text, reasons.get(metric["label"], "")))
     return made
 
 
@@ -300,6 +312,11 @@ def _numbers(device: Device) -> Text:
         text.append(f"{cell.label} ", style=style)
         text.append(cell.text, style="dim" if "--" in cell.text else f"bold {style}")
         text.append(f" {cell.unit}", style="dim")
+        if cell.unverified:
+            text.append(" UNV", style=STYLE_UNVERIFIED)
+    reasons = dict.fromkeys(cell.unverified for cell in cells(device) if cell.unverified)
+    for reason in reasons:
+        text.append(f"\nunverified: {reason}", style=STYLE_UNVERIFIED)
     return text
 
 

@@ -42,12 +42,14 @@ class Value:
         status: Quality of the value.
         until_s: Monotonic time at which it is deleted.
         wall_ms: When it came, the hub's wall time.
+        unverified: Why no chart may have it; "" if it is verified.
     """
 
     text: str | None
     status: str
     until_s: float
     wall_ms: int
+    unverified: str = ""
 
 
 @dataclass(slots=True)
@@ -188,9 +190,11 @@ class WardModel:
         device = self.devices.get(data["device"])
         if device is None or device.facts.get("connection") == "revoked":
             return
+        unverified = data.get("unverified", {})
         for handle, text, status, valid_ms in data["values"]:
             until_s = now_s + valid_ms / 1_000 - self._late_s
-            device.values[handle] = Value(text, status, until_s, data["wall_ms"])
+            reason = unverified.get(str(handle), "")
+            device.values[handle] = Value(text, status, until_s, data["wall_ms"], reason)
             device.blanks.pop(handle, None)
 
     def _stale(self, data: Document, _now_s: float) -> None:

@@ -94,7 +94,7 @@ class WardFeed:
             # What a value rests on is never told after the value.
             data.insert(0, self._device(track))
         if values:
-            data.append(events.numerics(batch.device, values, received_at_ns=batch.received_at_ns))
+            data.append(_numerics(track, values, received_at_ns=batch.received_at_ns))
         self._tell(channels, b"".join(data))
 
     def waveforms(self, device: str, frames: Sequence[WaveformFrame], assurance: Assurance) -> None:
@@ -322,7 +322,7 @@ class WardFeed:
         values = track.current(now_ns)
         if values:
             wall_ns = track.last_wall_ns or 0
-            parts.append(events.numerics(name, values, received_at_ns=wall_ns))
+            parts.append(_numerics(track, values, received_at_ns=wall_ns))
         parts.append(self._active(name))
         return b"".join(parts)
 
@@ -354,6 +354,12 @@ class WardFeed:
 
 def _beds(channel: Channel) -> bytes:
     return events.beds(channel.beds, wards=channel.wards, left_out=channel.left_out)
+
+
+def _numerics(track: Track, values: Sequence[events.Value], *, received_at_ns: int) -> bytes:
+    return events.numerics(
+        track.name, values, received_at_ns=received_at_ns, unverified=track.unverified(values)
+    )
 
 
 def _metric(track: Track, handle: int, *, wave: bool) -> bytes:

@@ -4,7 +4,7 @@ Source: WHATWG HTML section 9.2; docs/reference/ward-stream.md.
 """
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -139,12 +139,18 @@ def metric(name: str, handle: int, mdc_code: int, *, shown: Shown, wave: bool) -
     return event("metric", data)
 
 
-def numerics(name: str, values: Sequence[Value], *, received_at_ns: int) -> bytes:
-    """Write current values of one device."""
-    return event(
-        "numerics",
-        {"device": name, "wall_ms": received_at_ns // MS_NS, "values": values},
-    )
+def numerics(
+    name: str, values: Sequence[Value], *, received_at_ns: int, unverified: Mapping[int, str]
+) -> bytes:
+    """Write current values of one device, and why some of them are for no chart, by handle."""
+    data: dict[str, object] = {
+        "device": name,
+        "wall_ms": received_at_ns // MS_NS,
+        "values": values,
+    }
+    if unverified:
+        data["unverified"] = {handle: _shown(reason) for handle, reason in unverified.items()}
+    return event("numerics", data)
 
 
 def stale(name: str, handles: Sequence[int]) -> bytes:

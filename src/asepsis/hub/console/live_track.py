@@ -4,7 +4,7 @@ While nobody looks only references are kept; values are decoded when a viewer co
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -47,6 +47,7 @@ class Current:
     status: str
     rhythm: Rhythm
     stands: bool = True
+    unverified: str = ""
 
 
 @dataclass(slots=True)
@@ -124,6 +125,11 @@ class Track:
             if found.rhythm.valid_until_ns > now_ns
         ]
 
+    def unverified(self, values: Iterable[Value]) -> dict[int, str]:
+        """Return why some of the values are for no chart, by handle; the rest are verified."""
+        found = {handle: self._current[handle].unverified for handle, *_ in values}
+        return {handle: reason for handle, reason in found.items() if reason}
+
     def expired(self, now_ns: int) -> list[int]:
         """Return the handles whose value no longer stands, each once."""
         found = [
@@ -162,9 +168,11 @@ class Track:
         status = numeric.status.name.lower().replace("_", "-")
         found = self._current.get(numeric.handle)
         if found is None:
-            self._current[numeric.handle] = Current(value, status, Rhythm(now_ns))
+            found = Current(value, status, Rhythm(now_ns), unverified=observation.unverified)
+            self._current[numeric.handle] = found
             return
         found.value, found.status, found.stands = value, status, True
+        found.unverified = observation.unverified
         found.rhythm.renewed(now_ns)
 
     def _value(self, handle: int, now_ns: int) -> Value:

@@ -46,9 +46,10 @@ class Batch:
 
     received_at_ns = 1_700_000_000 * SECOND_NS
 
-    def __init__(self, device: str, values: dict[int, int]) -> None:
+    def __init__(self, device: str, values: dict[int, int], *, unverified: str = "") -> None:
         self.device = device
         self._values = values
+        self._unverified = unverified
 
     def observations(self) -> list[Observation]:
         return [
@@ -68,6 +69,7 @@ class Batch:
                 device_time_ns=0,
                 received_at_ns=self.received_at_ns,
                 late=False,
+                unverified=self._unverified,
             )
             for handle, value in self._values.items()
         ]
@@ -225,6 +227,23 @@ async def test_a_view_begins_with_the_present() -> None:
     assert of(screen.told, "numerics")[0]["values"] == [[1, "76", "valid", 6_000]]
     assert of(screen.told, "alarms")[0]["active"][0]["source"] == "HR"
     assert [i for name, _, i in screen.told if name == "ready"] == ["41"]
+    task.cancel()
+    await screen.close()
+
+
+@asynchronous
+async def test_an_unverified_value_is_told_with_its_reason() -> None:
+    """Goal: enforcement never hides a patient; it says beside the value what is doubtful."""
+    ward = Ward()
+    ward.place(bed("1", confirmed(A, ADA)))
+    ward.feed.numerics(Batch(A, {1: 0}, unverified="range: below"))
+    screen, task = await watching(ward)
+    (told,) = of(screen.told, "numerics")
+    assert told["values"] == [[1, "0", "valid", 6_000]]
+    assert told["unverified"] == {"1": "range: below"}
+    ward.feed.numerics(Batch(A, {1: 76}))
+    (verified,) = of(await screen.read(), "numerics")
+    assert "unverified" not in verified
     task.cancel()
     await screen.close()
 

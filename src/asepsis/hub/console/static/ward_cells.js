@@ -7,6 +7,7 @@ const STATUS_WORDS = {
   calibrating: "CAL",
   test: "TEST",
 };
+const UNVERIFIED_WORD = "UNV";
 const PRIORITIES = ["high", "medium", "low"];
 const SYMBOLS = { high: "!!!", medium: "!!", low: "!" };
 const PRIORITY_WORDS = { high: "HIGH", medium: "MEDIUM", low: "LOW" };
@@ -32,7 +33,8 @@ export const CONNECTION_WORDS = {
 };
 
 // Returns the cells of one device in the order of their rank:
-// {key, label, name, group, unit, rank, text, mean, mark, blank, sinceWallMs, priority, unknown};
+// {key, label, name, group, unit, rank, text, mean, mark, unverified, blank, sinceWallMs, priority,
+// unknown}; `unverified` says why no chart may have the value, which is shown all the same;
 // `unknown` says that nobody knows whether the condition of that priority is still active.
 export function cellsOf(device) {
   const cells = new Map();
@@ -74,10 +76,12 @@ function isUnknown(alarm) {
 function partOf(device, handle) {
   const value = device.values.get(handle);
   if (!value || value.text === null) {
-    return { text: "--", mark: "", blank: true, sinceWallMs: device.blanks.get(handle) ?? null };
+    const sinceWallMs = device.blanks.get(handle) ?? null;
+    return { text: "--", mark: "", unverified: "", blank: true, sinceWallMs };
   }
-  const mark = STATUS_WORDS[value.status] ?? "";
-  return { text: value.text, mark, blank: false, sinceWallMs: null };
+  const unverified = value.unverified ?? "";
+  const mark = unverified ? UNVERIFIED_WORD : (STATUS_WORDS[value.status] ?? "");
+  return { text: value.text, mark, unverified, blank: false, sinceWallMs: null };
 }
 
 function write({ key, metric, parts, urgent }) {
@@ -98,9 +102,18 @@ function write({ key, metric, parts, urgent }) {
     text,
     mean: pair && parts.has("mean") ? `(${parts.get("mean").text})` : "",
     mark: all.map((part) => part.mark).find(Boolean) ?? "",
+    unverified: all.map((part) => part.unverified).find(Boolean) ?? "",
     blank: all.every((part) => part.blank),
     sinceWallMs: all.every((part) => part.blank) ? all[0].sinceWallMs : null,
   };
+}
+
+// Returns what stands above the numbers of a tile if some are unverified, "" if none is.
+export function unverifiedTitle(cells) {
+  const reasons = [...new Set(cells.map((cell) => cell.unverified).filter(Boolean))];
+  if (!reasons.length) return "";
+  const more = reasons.length > 1 ? `, and ${reasons.length - 1} more` : "";
+  return `unverified: ${reasons[0]}${more}`;
 }
 
 // Returns the waveforms of a device to draw: metrics in the order of their rank.

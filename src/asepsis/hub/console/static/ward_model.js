@@ -170,7 +170,8 @@ const HANDLERS = {
     if (!device || device.facts?.connection === "revoked") return;
     for (const [handle, text, status, validMs] of data.values) {
       const until = now + validMs - this._late;
-      device.values.set(handle, { text, status, until, wallMs: data.wall_ms });
+      const unverified = data.unverified?.[handle] ?? "";
+      device.values.set(handle, { text, status, until, wallMs: data.wall_ms, unverified });
       device.blanks.delete(handle);
     }
     this.changed.add(data.device);

@@ -1,7 +1,7 @@
 // The numbers of one tile: as large as they fit, and a word where some do not.
 
 import { clockText } from "./ward_clock.js";
-import { cellsOf } from "./ward_cells.js";
+import { cellsOf, unverifiedTitle } from "./ward_cells.js";
 import { element, rows, say } from "./ward_element.js";
 import { fit, lookedUp } from "./ward_fit.js";
 
@@ -70,7 +70,8 @@ function blocksOf(bed, devices) {
   mine.sort((a, b) => a.rank - b.rank);
   const big = mine.filter((cell) => cell.rank < RANK_UNNAMED).slice(0, BIG_CELLS);
   const small = mine.filter((cell) => !big.includes(cell));
-  const blocks = [{ kind: "own", title: "", cells: [...big, ...small], big: big.length }];
+  const own = { kind: "own", title: unverifiedTitle(mine), cells: [...big, ...small] };
+  const blocks = [{ ...own, big: big.length }];
   for (const { own, label, cells } of groups) {
     // Values of a device that nobody confirmed for this patient stand apart and say so.
     if (own || !cells.length) continue;
@@ -90,6 +91,7 @@ function fillBlock(block, { kind, title, cells, big, spans }) {
   block.className = `cells ${kind}`;
   say(heading, title);
   heading.hidden = !title;
+  heading.title = title;
   const sized = cells.map((cell, index) => ({
     ...cell,
     size: index < big ? "big" : "small",
@@ -129,6 +131,7 @@ function fillCell(row, cell) {
   say(value, cell.text);
   say(mean, cell.mean);
   say(mark, cell.mark);
+  mark.title = cell.unverified ? `unverified: ${cell.unverified}` : "";
   const gone = cell.blank && cell.sinceWallMs ? clockText(cell.sinceWallMs) : "";
   say(since, gone && cell.size === "big" ? `since ${gone}` : gone);
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { cellsOf, conditionsOf } from "./ward_cells.js";
+import { cellsOf, conditionsOf, unverifiedTitle } from "./ward_cells.js";
 
 function device({ metrics = [], values = {}, blanks = {}, alarms = [], facts = {} }) {
   return {
@@ -113,3 +113,15 @@ for (const [connection, text] of [
     assert.equal(found.technical, true);
   });
 }
+
+test("an unverified value is shown, with its mark and its reason", () => {
+  const shown = device({ metrics: [HR, ...ABP], values: { 9: ["0", "valid"], 1: ["120", "valid"] } });
+  shown.values.get(9).unverified = "patient: another";
+  const [heart, pressure] = cellsOf(shown);
+  assert.deepEqual([heart.text, heart.mark, heart.unverified], ["0", "UNV", "patient: another"]);
+  assert.deepEqual([pressure.mark, pressure.unverified], ["", ""]);
+  assert.equal(unverifiedTitle([heart, pressure]), "unverified: patient: another");
+  assert.equal(unverifiedTitle([pressure]), "");
+  const other = { unverified: "range: above" };
+  assert.equal(unverifiedTitle([heart, other]), "unverified: patient: another, and 1 more");
+});
