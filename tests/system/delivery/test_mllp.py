@@ -16,9 +16,31 @@ def numbers(first: int, last: int) -> list[str]:
     return [str(n) for n in range(first, last + 1)]
 
 
-def test_messages_arrive_mapped_in_order_and_once(delivering: Start) -> None:
+@pytest.mark.slow
+def test_messages_arrive_mapped_in_order_and_once_from_the_entry_on(delivering: Start) -> None:
+    """Goal: also who may do what, and that the hub's own addresses need the flag: one hub."""
     ward = delivering()
+    administrator, engineer = ward.people(), ward.people("clinical-engineer")
+    with pytest.raises(NotPermitted):
+        administrator.get("/api/dead-letters")
+    with pytest.raises(NotPermitted):
+        engineer.post("/api/destinations", {"name": "x", "kind": "mllp", "address": "h:1"})
+    with pytest.raises(NotPermitted):
+        ward.people("clinician").get("/api/dead-letters")
+    assert engineer.get("/api/destinations") == {"destinations": []}
+
+    ward.send([oru(1000)])  # Before the entry.
+    ward.add(local=False)
+    found = administrator.post("/api/destinations/ehr/test", {})
+    assert found["reached"] is False
+    assert "loopback" in found["why"]
+    ward.send([oru(1)])
+    wait_until(lambda: "ASP-206" in ward.destination()["trouble"])
+    assert not ward.sink.ids()
+    administrator.post("/api/destinations/ehr/remove", {"confirm": "ehr"})
+
     ward.add(in_flight=8)
+    assert administrator.post("/api/destinations/ehr/test", {})["reached"] is True
     ward.send([oru(n) for n in range(1, 41)])
     ward.send([oru(n) for n in range(41, 61)])
     wait_until(lambda: len(ward.sink.ids()) >= 60)
@@ -30,14 +52,7 @@ def test_messages_arrive_mapped_in_order_and_once(delivering: Start) -> None:
     assert ward.destination()["accepted"] == 60
 
 
-def test_a_destination_gets_what_comes_after_its_entry(delivering: Start) -> None:
-    ward = delivering()
-    ward.send([oru(1)])
-    ward.add()
-    ward.send([oru(2)])
-    wait_until(lambda: ward.sink.ids() == ["2"])
-
-
+@pytest.mark.slow
 def test_an_ehr_that_is_away_and_a_hub_that_dies_lose_nothing(delivering: Start) -> None:
     ward = delivering()
     ward.add(in_flight=4)
@@ -56,6 +71,7 @@ def test_an_ehr_that_is_away_and_a_hub_that_dies_lose_nothing(delivering: Start)
     assert len(ward.sink.ids()) <= 50 + 2 * 20
 
 
+@pytest.mark.slow
 def test_refused_vitals_are_stepped_over_and_can_be_replayed(delivering: Start) -> None:
     ward = delivering()
     ward.add()
@@ -82,6 +98,7 @@ def test_refused_vitals_are_stepped_over_and_can_be_replayed(delivering: Start) 
     assert {"add-destination", "read-dead-letter", "replay-dead-letter"} <= acts
 
 
+@pytest.mark.slow
 def test_a_refused_message_stops_the_line_until_a_person_decides(delivering: Start) -> None:
     ward = delivering(routes=STOP)
     ward.add(in_flight=8)
@@ -107,6 +124,7 @@ def test_a_refused_message_stops_the_line_until_a_person_decides(delivering: Sta
     wait_until(lambda: len(engineer.get("/api/dead-letters", state="delivered")["dead_letters"]))
 
 
+@pytest.mark.slow
 def test_a_dead_letter_goes_elsewhere_and_a_slow_destination_holds_up_nobody(
     delivering: Start,
 ) -> None:
@@ -130,28 +148,3 @@ def test_a_dead_letter_goes_elsewhere_and_a_slow_destination_holds_up_nobody(
     body = {"reason": "the other one takes it", "to": "other"}
     engineer.post(f"/api/dead-letters/{letter['id']}/redirect", body)
     wait_until(lambda: "2" in ward.sink.ids())
-
-
-def test_who_may_do_what(delivering: Start) -> None:
-    ward = delivering()
-    administrator, engineer = ward.people(), ward.people("clinical-engineer")
-    with pytest.raises(NotPermitted):
-        administrator.get("/api/dead-letters")
-    with pytest.raises(NotPermitted):
-        engineer.post("/api/destinations", {"name": "x", "kind": "mllp", "address": "h:1"})
-    with pytest.raises(NotPermitted):
-        ward.people("clinician").get("/api/dead-letters")
-    assert engineer.get("/api/destinations") == {"destinations": []}
-
-
-def test_an_address_of_the_hub_itself_needs_the_flag(delivering: Start) -> None:
-    ward = delivering()
-    ward.add(local=False)
-    found = ward.people().post("/api/destinations/ehr/test", {})
-    assert found["reached"] is False
-    assert "loopback" in found["why"]
-    ward.send([oru(1)])
-    wait_until(lambda: "ASP-206" in ward.destination()["trouble"])
-    assert not ward.sink.ids()
-    ward.add("open")
-    assert ward.people().post("/api/destinations/open/test", {})["reached"] is True

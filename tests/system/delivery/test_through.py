@@ -68,6 +68,7 @@ def test_nothing_is_lost_and_order_is_kept_whatever_dies(
     assert through.stop_outbound() == 0
 
 
+@pytest.mark.slow
 def test_a_refusal_stops_the_line_and_is_a_dead_letter(made: list[Through], tmp_path: Path) -> None:
     through = start(made, tmp_path, on_refused="stop")
     through.sink.behave(AR="\\|3\\|P\\|")
@@ -83,6 +84,7 @@ def test_a_refusal_stops_the_line_and_is_a_dead_letter(made: list[Through], tmp_
     assert through.sink.ids() == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_another_gateway_gets_nothing(made: list[Through], tmp_path: Path) -> None:
     through = make_through(tmp_path)
     made.append(through)
