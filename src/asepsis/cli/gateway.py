@@ -3,14 +3,17 @@
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 from cyclopts import App, Parameter
 
 from asepsis.cli import gateway_images
 from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import InputError
 from asepsis.core.model.identity import parse_system_name
-from asepsis.edge.gateway import confinement, enrolment, policy, supervision
+from asepsis.edge.gateway import confinement, enrolment, families, policy, supervision
+from asepsis.edge.gateway import scope as blast
 from asepsis.edge.gateway.settings import read_settings
+from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
 from asepsis.edge.uplink.token import EnrolmentToken
@@ -72,6 +75,45 @@ def layers(*, json: bool = False) -> None:
     show_table("Layers", ("layer", "here", "found"), rows)
     for finding in found.findings:
         console.print(f"{finding.layer.value}: {finding.meaning}.", markup=False)
+
+
+@app.command
+def scope(*, settings: SettingsFile = SETTINGS, json: bool = False) -> None:
+    """Print the blast radius: what somebody could do who runs code in one process.
+
+    Which bytes it parses, which files it reads and writes, where it connects, whom it takes, what
+    it signs, for which devices it could speak. Where Landlock is absent the files are not apart.
+    """
+    read = read_settings(settings)
+    name, hospital, _ = IdentityFolder(Path(read.data) / "identity").load()
+    reaches = blast.hl7(read, name=name, hospital=hospital) if read.listeners else ()
+    others = [f.name for f in families.wanted(read) if f.name != "hl7"]
+    apart = Layer.LANDLOCK in confinement.holding()
+    if json:
+        rows = [msgspec.to_builtins(each) for each in reaches]
+        show_json({"processes": rows, "further_families": others, "files_apart": apart})
+        return
+    columns = ("process", "parses", "files", "connects", "accepts", "signs", "speaks for")
+    show_table(
+        "What a taken process can do",
+        columns,
+        [
+            (
+                each.process,
+                each.parses,
+                " ".join(each.writes) or "none",
+                " ".join(each.connects) or "nowhere",
+                " ".join(each.accepts) or "nobody",
+                each.signs or "nothing",
+                " ".join(each.speaks_for) or "nobody",
+            )
+            for each in reaches
+        ],
+    )
+    if others:
+        console.print(f"further families, confined by themselves: {' '.join(others)}")
+    if not apart:
+        console.print("no Landlock here: only the code keeps the processes' files apart")
 
 
 @app.command

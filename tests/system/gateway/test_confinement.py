@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from gateway_ward import Sender, Ward, make_ward, oru
+from gateway_ward import GATEWAY, Sender, Ward, make_ward, oru
 
 from asepsis.edge.gateway import confinement
 from asepsis.edge.gateway.confinement import Role
@@ -92,6 +92,24 @@ def test_what_a_taken_process_can_do(idle: Ward, role: Role) -> None:
     assert Layer.SECCOMP in held
     assert {name for name, outcome in found.items() if outcome == "possible"} == allowed
     assert set(found.values()) == {"possible", "PermissionError"}
+
+
+def test_the_blast_radius_is_printed_as_it_is(idle: Ward) -> None:
+    script = "import sys; from asepsis.cli.gateway import app; sys.exit(app(sys.argv[1:]))"
+    command = [sys.executable, "-c", script, "scope", "--settings"]
+    done = subprocess.run(
+        [*command, str(idle.data / "gateway.toml"), "--json"],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    found = {row["process"]: row for row in json.loads(done.stdout)["processes"]}
+    front, keeper, uplink = (found[f"hl7 {role.value}"] for role in Role)
+    assert (front["reads"], front["writes"], front["connects"]) == ([], [], [])
+    assert (keeper["writes"], keeper["connects"], keeper["accepts"]) == (["spool/", "run/"], [], [])
+    assert uplink["writes"] == ["identity/"]
+    assert GATEWAY in uplink["signs"]
+    assert "TLS" not in front["signs"] + keeper["signs"]
 
 
 def test_every_thread_of_a_gateway_is_confined_and_says_so(prepared: Callable[..., Ward]) -> None:
