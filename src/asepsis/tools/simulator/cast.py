@@ -125,6 +125,11 @@ PATIENTS: Final = (
 )
 """Four patients; bed 5 is free until one of them moves there."""
 
+VISITING: Final = Player(key="intellivue-1", kind=Kind.MONITOR, number=9, bed="5", legacy=True)
+"""A monitor of one maker's own protocol."""
+SCANNER: Final = DeviceId.from_eui64(EUI64_FIRST + 9).uri
+"""A computed tomograph; it stands in no ward."""
+SCANNER_ADDRESS: Final = "127.0.0.30"
 ALARMING: Final = PLAYERS[0]
 ATTACKED: Final = PLAYERS[3]
 MOVING: Final = PATIENTS[3]

@@ -13,6 +13,19 @@ from asepsis.tools.simulator.joining import join
 from asepsis.tools.simulator.orders import Order
 
 LISTENER: Final = "ward"
+_HEAD: Final = """\
+device_segments = ["127.0.0.0/8"]
+
+[sealing]
+source = "passphrase"
+passphrase_file = {passphrase}
+"""
+_LISTENER: Final = f"""\
+[[listeners]]
+name = "{LISTENER}"
+host = "127.0.0.1"
+port = 0
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +74,9 @@ def prepare(order: Order, peers: Sequence[Peer], *, rng: Random, more: str = "")
 
     Args:
         order: Name, token, addresses of the hub, folder.
-        peers: Whom it serves.
+        peers: Whom it serves over MLLP; without any it listens for none.
         rng: Source of jitter.
-        more: Further TOML, before the listeners.
+        more: Further sections, TOML.
 
     Returns:
         Its settings.
@@ -78,18 +91,11 @@ def prepare(order: Order, peers: Sequence[Peer], *, rng: Random, more: str = "")
     passphrase.touch(mode=0o600)
     passphrase.write_text(secrets.token_urlsafe(32), encoding="ascii")
     settings = data / "gateway.toml"
-    head = f"""\
-device_segments = ["127.0.0.0/8"]
-{more}
-[sealing]
-source = "passphrase"
-passphrase_file = {json.dumps(str(passphrase))}
-
-[[listeners]]
-name = "{LISTENER}"
-host = "127.0.0.1"
-port = 0
-
-"""
-    settings.write_text(head + "\n".join(peer.to_toml() for peer in peers), encoding="utf-8")
+    parts = [
+        _HEAD.format(passphrase=json.dumps(str(passphrase))),
+        _LISTENER if peers else "",
+        *(peer.to_toml() for peer in peers),
+        more,
+    ]
+    settings.write_text("\n".join(parts), encoding="utf-8")
     return settings

@@ -31,6 +31,7 @@ class Order:
         seed: Seed of the simulated patient.
         drop: Records that a subscriber leaves out of its ledger on purpose, to prove that the
             comparison notices.
+        others: Producers that keep no ledger, which a subscriber leaves out of its own.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Order:
     profile: str = "monitor"
     seed: int = 0
     drop: int = 0
+    others: tuple[str, ...] = ()
 
     @property
     def hospital(self) -> Hospital:

@@ -224,6 +224,7 @@ class GatewayProcess(Service):
         log: File for its output.
         environment: Its environment; that of this process if None.
         wrap: Command put before it.
+        family: Protocol family whose word counts that it is ready; HL7 over MLLP if empty.
     """
 
     def __init__(
@@ -233,11 +234,12 @@ class GatewayProcess(Service):
         log: Path,
         environment: Mapping[str, str] | None = None,
         wrap: Sequence[str] = (),
+        family: str = "",
     ) -> None:
         super().__init__(
             "gateway",
             ["gateway", "--settings", str(settings)],
-            ready=settings.parent / "run" / "ready.json",
+            ready=settings.parent / "run" / f"{family or 'ready'}.json",
             log=log,
             environment=environment,
             wrap=wrap,

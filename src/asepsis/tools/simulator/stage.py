@@ -40,6 +40,28 @@ from asepsis.tools.simulator.visitor import Visitor
 START_S: Final = 60.0
 LEASE_MS: Final = 2_000
 LISTED_PER_MINUTE: Final = 100
+ROUTES_FILE: Final = "routes.toml"
+ROUTES: Final = """\
+[[routes]]
+name = "messages-to-ehr"
+to = ["ehr"]
+on_refused = "step-over"
+
+[[routes]]
+name = "images-to-pacs"
+from = "images"
+to = ["pacs"]
+"""
+"""Nothing leaves before somebody enters these destinations."""
+_OUTWARD: Final = """\
+[delivery]
+routes = "routes.toml"
+
+[images]
+reserve_bytes = 16777216
+readers = ["{gateway}"]
+
+"""
 
 Tell = Callable[[str, str], None]
 """Told the headline and one sentence of each step."""
@@ -90,10 +112,12 @@ class Stage:
         self.devices: dict[str, Actor] = {}
         self.books: list[Path] = []
         self.guest: Visitor
+        self._orders: dict[str, Order] = {}
         self.setting = setting or Setting()
         self.new = [player for player in self.setting.players if not player.legacy]
         self.legacy = [player for player in self.setting.players if player.legacy]
         self.watched = [player.name for player in self.setting.players]
+        self.second_gateway = f"urn:uuid:{uuid.uuid4()}"
         self.network = self.setting.network or Switch()
         self._stack = ExitStack()
         self._rng = Random()  # noqa: S311 - jitter
@@ -109,8 +133,9 @@ class Stage:
             setting.hub_folder or self.folder / "hub",
             subscriber=f"urn:uuid:{uuid.uuid4()}",
             host=setting.host,
-            more=setting.hub_settings,
+            more=_OUTWARD.format(gateway=self.second_gateway) + setting.hub_settings,
         )
+        (self.made.data / ROUTES_FILE).write_text(ROUTES, encoding="utf-8")
         self.hub = HubProcess(
             self.made.data,
             ready=self.made.ready,
@@ -139,7 +164,7 @@ class Stage:
         """
         self._stack.callback(self.network.close)
         self.ward_ports = self.network.open(self.ports, self.folder)
-        orders = asyncio.run(self._list_everybody())
+        orders = self._orders = asyncio.run(self._list_everybody())
         self.tell(
             "A person lists them",
             f"{len(self.new)} devices, a gateway that may speak for {len(self.legacy)} old ones, "
@@ -158,6 +183,37 @@ class Stage:
     def close(self) -> None:
         """End everybody; may be called again."""
         self._stack.close()
+
+    def open_second_gateway(self, sections: str, *, family: str) -> GatewayProcess:
+        """Start the gateway that stands between old devices and old archives.
+
+        Args:
+            sections: What its settings have beyond the usual, TOML.
+            family: Protocol family whose word counts that it is ready.
+
+        Raises:
+            AsepsisError: It did not enrol or start; its log is in the folder.
+        """
+        order = self._orders["second-gateway"]
+        settings = gateway.prepare(order, (), rng=self._rng, more=sections)
+        made = GatewayProcess(settings, log=self.folder / "second-gateway.log", family=family)
+        self._stack.callback(made.stop)
+        made.start(timeout_s=START_S)
+        return made
+
+    def actor(self, module: str, key: str, arguments: Sequence[str]) -> Actor:
+        """Start a process of the simulator that needs no order."""
+        made = Actor(
+            key, f"asepsis.tools.simulator.{module}", arguments, log=self.folder / f"{key}.log"
+        )
+        self._stack.callback(made.close)
+        return made
+
+    def second_view(self, names: Sequence[str]) -> LiveView:
+        """Return a second live view, of other devices; the caller closes it."""
+        found = self._view_of(self._orders["view"], names)
+        found.start()
+        return found
 
     def visitor(self, password: str) -> Visitor:
         """Sign in at the console; errors as `Visitor`."""
@@ -190,6 +246,13 @@ class Stage:
                 found[key] = await self._listed(admin, key, name, kind=kind, declared=spoken_for)
             found["subscriber"] = await self._listed(
                 admin, "subscriber", self.made.subscriber, kind="consumer"
+            )
+            found["second-gateway"] = await self._listed(
+                admin,
+                "second-gateway",
+                self.second_gateway,
+                kind="gateway",
+                declared=(cast.VISITING.name, cast.SCANNER),
             )
         finally:
             await admin.close()
@@ -233,6 +296,7 @@ class Stage:
             profile=player.kind.value if player else "",
             seed=player.seed if player else 0,
             drop=self.setting.drop if key == "subscriber" else 0,
+            others=(self.second_gateway, cast.VISITING.name),
         )
 
     def _folder_of(self, key: str) -> Path:
@@ -240,18 +304,19 @@ class Stage:
         return elsewhere or self.folder / key
 
     def _open_view(self, order: Order) -> None:
-        folder = IdentityFolder(Path(order.folder))
-        join(folder, order, rng=self._rng)
-        _, _, root_der = folder.load()
-        self.view = LiveView(
-            live_view.address(
-                f"https://{self.made.host}:{self.ports.clinical}",
-                [player.name for player in self.setting.players],
-            ),
-            context=tls.client_context(root_der=root_der, identity=folder.identity),
-        )
+        join(IdentityFolder(Path(order.folder)), order, rng=self._rng)
+        self.view = self._view_of(order, self.watched)
         self._stack.callback(self.view.close)
         self.view.start()
+
+    def _view_of(self, order: Order, names: Sequence[str]) -> LiveView:
+        folder = IdentityFolder(Path(order.folder))
+        _, _, root_der = folder.load()
+        base_url = f"https://{self.made.host}:{self.ports.clinical}"
+        return LiveView(
+            live_view.address(base_url, names),
+            context=tls.client_context(root_der=root_der, identity=folder.identity),
+        )
 
     def _open_gateway(self, order: Order) -> None:
         settings = gateway.prepare(order, _peers(self.legacy), rng=self._rng)

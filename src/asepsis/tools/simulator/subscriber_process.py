@@ -98,7 +98,7 @@ class Subscriber:
         for record in records:
             # A commit whose answer was lost brings records again; their position tells.
             fresh = record["position"] > self._kept[lane]
-            if fresh and not record["producer"].startswith(HUB_PRODUCER):
+            if fresh and not self._leaves_out(record["producer"]):
                 self._got(record)
         # Kept first, committed second: a crash between the two repeats records, never loses one.
         self._kept[lane] = max(self._kept[lane], records[-1]["position"])
@@ -107,6 +107,9 @@ class Subscriber:
             "POST", f"{path}/commit", body=body, headers={"Content-Type": "application/json"}
         )
         return len(records)
+
+    def _leaves_out(self, producer: str) -> bool:
+        return producer.startswith(HUB_PRODUCER) or producer in self._order.others
 
     def _got(self, record: dict[str, str | int]) -> None:
         with self._lock:

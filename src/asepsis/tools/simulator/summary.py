@@ -32,6 +32,11 @@ class Summary:
         foreign: Received and never made.
         alarm_ms: Alarm condition to durable acknowledgement, milliseconds.
         alarm_view_ms: Alarm condition to the live view, milliseconds.
+        intellivue_live_s: Start of the second gateway to the monitor of a maker's own protocol
+            live in a view, seconds.
+        image_stored_s: Start of a C-STORE to its success, seconds.
+        image_archived_s: The same to the image in the old PACS; None without an Orthanc here.
+        ehr_messages: HL7 v2 messages that the old EHR acknowledged.
         outage_s: How long the ward was cut off from the hub, seconds.
         blank_s: From the cut to the last value gone from the view, seconds.
         silent: Devices that the hub raised an alarm for, because they were silent.
@@ -67,6 +72,10 @@ class Summary:
     foreign: int = 0
     alarm_ms: float | None = None
     alarm_view_ms: float | None = None
+    intellivue_live_s: float | None = None
+    image_stored_s: float | None = None
+    image_archived_s: float | None = None
+    ehr_messages: int = 0
     outage_s: float | None = None
     blank_s: float | None = None
     silent: int | None = None
