@@ -1,6 +1,7 @@
 """Profiles, decisions and lapses on both databases, and what the gate says of stored records."""
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -12,8 +13,13 @@ from asepsis.core.compliance.profile import Interface
 from asepsis.core.errors import Conflict, InputError, NotFound
 from asepsis.core.journal.ports import Append, LaneStatus, Record
 from asepsis.core.model.association import Association, AssociationState, Basis
+from asepsis.core.model.clinical import ClinicalState
+from asepsis.core.model.identity import DeviceId
 from asepsis.core.model.lanes import Account, Lane
+from asepsis.core.model.observation import MeasurementStatus, Numeric
 from asepsis.core.model.patient import PatientId
+from asepsis.core.model.time import Instant
+from asepsis.core.wire.fhir import EUI64_SYSTEM
 from asepsis.core.wire.hl7 import Message
 from asepsis.core.wire.message_record import (
     KIND_GROUP,
@@ -21,6 +27,8 @@ from asepsis.core.wire.message_record import (
     MessagePeer,
     encode_group,
 )
+from asepsis.core.wire.origin import BatchHeader, encode_batch
+from asepsis.hub.app.records_readers import make_readers
 from asepsis.hub.audit import log as audit_log
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.registry.compliance.book import ComplianceBook
@@ -94,6 +102,13 @@ def association(patient: PatientId, *, start_ns: int = 0, end_ns: int | None = N
     )
 
 
+class ExchangeReadings:
+    """Reads bundles as the hub's composition root does."""
+
+    def __call__(self, record: Record) -> list[tuple[str, int, Sequence[Numeric]]]:
+        return [(m.device, m.start_ns, m.numerics) for m in make_readers().bundle(record)]
+
+
 @dataclass
 class Uses:
     """Whom the device is and was used for."""
@@ -140,7 +155,8 @@ class Hub:
     service: ComplianceService = field(init=False)
 
     def __post_init__(self) -> None:
-        judge = HubJudge(ComplianceBook(lambda _: MODEL), self.uses, self.uses)
+        book = ComplianceBook(lambda _: MODEL)
+        judge = HubJudge(book, self.uses, self.uses, ExchangeReadings())
         self.service = ComplianceService(
             store=self.store,
             audit=AuditLog(self.store.clock),
@@ -271,6 +287,113 @@ def test_the_association_at_the_time_of_the_value_counts_not_that_of_now(hub: Hu
     assert "another patient" in hub.held(oru(pid=b"9^^^HOSP"))
     hub.uses.every = [association(other, start_ns=NOW_NS + 1)]
     assert "no confirmed association" in hub.held(oru())
+
+
+def bundle(value: float, *, producer: str = DEVICE) -> Record:
+    eui64 = DEVICE.removeprefix("urn:dev:mac:")
+    body = {
+        "resourceType": "Bundle",
+        "type": "transaction",
+        "entry": [
+            {
+                "resource": {
+                    "resourceType": "Device",
+                    "identifier": [{"system": EUI64_SYSTEM, "value": eui64}],
+                }
+            },
+            {
+                "resource": {
+                    "resourceType": "Observation",
+                    "status": "final",
+                    "effectiveDateTime": "2027-01-15T08:00:00Z",
+                    "code": {
+                        "coding": [{"system": "urn:iso:std:iso:11073:10101", "code": "147842"}]
+                    },
+                    "valueQuantity": {
+                        "value": value,
+                        "system": "http://unitsofmeasure.org",
+                        "code": "/min",
+                    },
+                }
+            },
+        ],
+    }
+    return replace_append(kind="fhir-bundle", body=json.dumps(body).encode(), producer=producer)
+
+
+def replace_append(*, kind: str, body: bytes, producer: str) -> Record:
+    append = Append(
+        lane=Lane.VITALS,
+        account=Account.FHIR if kind == "fhir-bundle" else Account.ORIGIN,
+        producer=producer,
+        epoch=1,
+        sequence=1,
+        kind=kind,
+        body=body,
+        received_at_ns=NOW_NS,
+    )
+    return Record(1, append)
+
+
+@pytest.mark.parametrize("producer", [DEVICE, "urn:uuid:00000000-0000-4000-8000-000000000001"])
+def test_a_bundle_is_judged_for_the_device_that_it_describes(hub: Hub, producer: str) -> None:
+    fhir = PROFILE.replace(b"hl7v2", b"fhir").replace(b"acme-m3", b"acme-fhir")
+    hub.run(hub.service.add_profile(fhir, person="eng"))
+    hub.run(
+        hub.service.admit(
+            DEVICE, profile="acme-fhir", version=1, conformant_days=None, person="eng"
+        )
+    )
+    nobody = hub.run(hub.judge.verdict(bundle(60, producer=producer)))
+    assert nobody is not None
+    assert "no confirmed association" in nobody.reason
+    hub.uses.every = [association(JANE)]
+    assert hub.run(hub.judge.verdict(bundle(60, producer=producer))) is None
+    held = hub.run(hub.judge.verdict(bundle(351, producer=producer)))
+    assert held is not None
+    assert held.rule == "range"
+
+
+def signed(value: int, *, off_s: int = 0) -> Record:
+    header = BatchHeader(
+        device=DeviceId(DEVICE),
+        key_id=bytes(8),
+        epoch=1,
+        sequence=1,
+        ring_first=1,
+        ring_last=1,
+        previous=bytes(32),
+        clinical_state=ClinicalState.IN_USE,
+        instant=Instant(bytes(16), 1, NOW_NS - off_s * 10**9, 10),
+        interval_ms=1_000,
+    )
+    numeric = Numeric(
+        handle=1,
+        mdc_code=147_842,
+        unit_code=264_864,
+        value=value,
+        status=MeasurementStatus.VALID,
+        offset_ms=0,
+    )
+    body = encode_batch(header, numerics=[numeric]) + bytes(64)
+    return replace_append(kind="origin-batch", body=body, producer=DEVICE)
+
+
+def test_a_signed_batch_is_judged_by_the_profile_of_its_own_interface(hub: Hub) -> None:
+    own = PROFILE.replace(b"hl7v2", b"adp").replace(b"acme-m3", b"acme-adp")
+    hub.run(hub.service.add_profile(own, person="eng"))
+    hub.run(
+        hub.service.admit(MODEL, profile="acme-adp", version=1, conformant_days=None, person="eng")
+    )
+    assert [m.code for m in hub.service.book.metrics(DEVICE)] == [147_842]
+    hub.uses.every = [association(JANE)]
+    assert hub.run(hub.judge.verdict(signed(0))) is None
+    for found, rule in ((signed(351), "range"), (signed(60, off_s=3_600), "clock")):
+        held = hub.run(hub.judge.verdict(found))
+        assert held is not None
+        assert held.rule == rule
+    broken = replace_append(kind="origin-batch", body=b"noise", producer=DEVICE)
+    assert hub.run(hub.judge.verdict(broken)) is not None
 
 
 def test_live_marks_say_why_and_never_hold_back_what_nobody_contradicts(hub: Hub) -> None:

@@ -117,7 +117,7 @@ def test_public_messages_pass_unchanged_or_are_held_back_for_a_true_reason(tmp_p
 
 
 async def judged(appended: Sequence[Append]) -> dict[int, str]:
-    judge = HubJudge(ComplianceBook(lambda _: ""), Nobody(), Nobody())
+    judge = HubJudge(ComplianceBook(lambda _: ""), Nobody(), Nobody(), lambda _: ())
     found: dict[int, str] = {}
     number = 0
     for append in appended:

@@ -1,11 +1,15 @@
 """Compliance: profiles, who judges what arrives, and the gate before charts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asepsis.core.errors import AsepsisError
+from asepsis.core.journal.ports import Record
+from asepsis.core.model.observation import Numeric
 from asepsis.hub.app.associations import Associations
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.feature import Feature
+from asepsis.hub.app.records_readers import make_readers
 from asepsis.hub.exchange.marks import MarkingFeed
 from asepsis.hub.registry.compliance.book import ComplianceBook
 from asepsis.hub.registry.compliance.http import ComplianceRoutes
@@ -35,7 +39,9 @@ def build_compliance(core: Core, associations: Associations) -> Compliance:
         except AsepsisError:
             return ""  # Declared behind a gateway, or not known: only what was decided for it.
 
-    judge = HubJudge(ComplianceBook(model_of), associations.book, associations.service)
+    judge = HubJudge(
+        ComplianceBook(model_of), associations.book, associations.service, _measured_in
+    )
     service = ComplianceService(
         store=core.store,
         audit=core.audit_log,
@@ -45,6 +51,10 @@ def build_compliance(core: Core, associations: Associations) -> Compliance:
         wake_relay=core.relay.wake,
     )
     return Compliance(judge, service)
+
+
+def _measured_in(record: Record) -> list[tuple[str, int, Sequence[Numeric]]]:
+    return [(one.device, one.start_ns, one.numerics) for one in make_readers().bundle(record)]
 
 
 def open_compliance(core: Core, built: Compliance) -> Feature:

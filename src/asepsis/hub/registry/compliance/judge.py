@@ -6,7 +6,7 @@ never disagree. Nothing is hidden by it: it says why something is unverified, an
 Source: docs/explanation/compliance.md.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -36,6 +36,10 @@ KIND_BUNDLE: Final = "fhir-bundle"
 _REPORT: Final = (b"ORU", b"R01")
 
 
+Bundles = Callable[[Record], Iterable[tuple[str, int, Sequence[Numeric]]]]
+"""Reads a stored bundle: device, time of the values in nanoseconds since 1970, and the values."""
+
+
 class Now(Protocol):
     """Whom devices are used for now, in memory."""
 
@@ -62,11 +66,13 @@ class HubJudge:
         book: Profiles.
         present: Whom devices are used for now.
         histories: Whom they were used for.
+        bundles: Reads stored bundles; raises InputError for what is none.
     """
 
     book: ComplianceBook
     present: Now
     histories: Histories
+    bundles: Bundles
     _same: dict[str, tuple[str, bytes, bool]] = field(
         default_factory=dict[str, tuple[str, bytes, bool]]
     )
@@ -132,7 +138,7 @@ class HubJudge:
             if append.kind == KIND_BATCH and append.account is Account.ORIGIN:
                 return {append.producer: await self._of_batch(record)}
             if append.kind == KIND_BUNDLE:
-                return {append.producer: await self._of_bundle(record)}
+                return await self._of_bundle(record)
         except (InputError, IndexError):
             return {"": _one(Rule.FRAMING, "it cannot be read again")}
         return {}
@@ -188,15 +194,18 @@ class HubJudge:
             found += binding.judge_chart_patient(decided.profile, None, associated)
         return Verdict.of(found)
 
-    async def _of_bundle(self, record: Record) -> Verdict:
-        append = record.append
-        decided = self.book.decided(append.producer, Interface.FHIR)
-        verdict = FhirJudge(decided.profile).body(append.body)
-        moment = TimeOf(append.received_at_ns, 0, Certainty.OFFSET)
-        for associated in await self._patients(append.producer, (moment,)):
-            found = binding.judge_chart_patient(decided.profile, None, associated)
-            verdict = verdict.joined(Verdict.of(found))
-        return verdict
+    async def _of_bundle(self, record: Record) -> Mapping[str, Verdict]:
+        verdicts: dict[str, Verdict] = {}
+        for device, at_ns, numerics in self.bundles(record):
+            decided = self.book.decided(device, Interface.FHIR)
+            if device not in verdicts:
+                verdicts[device] = FhirJudge(decided.profile).body(record.append.body)
+            found = [*_numbers(decided, numerics)]
+            moment = TimeOf(at_ns, 0, Certainty.OFFSET)
+            for associated in await self._patients(device, (moment,)):
+                found += binding.judge_chart_patient(decided.profile, None, associated)
+            verdicts[device] = verdicts[device].joined(Verdict.of(found))
+        return verdicts
 
     async def _patients(self, device: str, moments: Iterable[TimeOf]) -> Sequence[PatientId | None]:
         """Return everybody the device was confirmed for at some of the moments."""
