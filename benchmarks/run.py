@@ -20,6 +20,7 @@ NAMES = {
     "hl7-gateway": "hl7_gateway.py",
     "hl7-through": "hl7_through.py",
     "dicom": "dicom.py",
+    "stow": "stow.py",
     "ring": "ring.py",
     "reads": "reads.py",
     "ward": "ward.py",

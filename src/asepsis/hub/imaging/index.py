@@ -18,6 +18,7 @@ from asepsis.hub.imaging import tables
 from asepsis.hub.imaging.rules import HELD_MAX, QUARANTINED_MAX, Repeat, repeat
 from asepsis.hub.imaging.tables import instances, quarantine
 from asepsis.hub.store.store import Store, next_number
+from asepsis.hub.store.tables import counters
 
 COUNTER: Final = "image"
 GROUP_MAX: Final = 64
@@ -238,24 +239,37 @@ class ImageIndex:
             ).where(instances.c.sop_instance.in_(wanted))
         )
         held = {row.sop_instance: (row.length, bytes(row.sha256), row.id, row.told) for row in rows}
-        return [self._enter_one(connection, entry, held) for entry in entries]
+        fresh: dict[str, Entry] = {}
+        for entry in entries:
+            if entry.sop_instance not in held:
+                fresh.setdefault(entry.sop_instance, entry)
+        if fresh:
+            held |= self._insert(connection, list(fresh.values()))
+        found: list[Indexed] = []
+        for entry in entries:
+            length, sha256, number, told = held[entry.sop_instance]
+            if fresh.get(entry.sop_instance) is entry:
+                found.append(Indexed(Repeat.NEW, number, told=False))
+            else:
+                kind = repeat((length, sha256), entry.length, entry.sha256)
+                found.append(Indexed(kind, number, told))
+        return found
 
-    def _enter_one(
-        self,
-        connection: Connection,
-        entry: Entry,
-        held: dict[str, tuple[int, bytes, int, bool]],
-    ) -> Indexed:
-        before = held.get(entry.sop_instance)
-        kind = repeat(before[:2] if before else None, entry.length, entry.sha256)
-        if before is not None:
-            return Indexed(kind, before[2], before[3])
-        number = next_number(connection, COUNTER)
-        if number > HELD_MAX and self._count(connection) >= HELD_MAX:
+    def _insert(
+        self, connection: Connection, fresh: Sequence[Entry]
+    ) -> dict[str, tuple[int, bytes, int, bool]]:
+        first = _take_numbers(connection, len(fresh))
+        if first > HELD_MAX and self._count(connection) >= HELD_MAX:
             raise BackPressure("the hub holds too many images")
-        connection.execute(insert(instances).values(id=number, told=False, **self._row(entry)))
-        held[entry.sop_instance] = (entry.length, entry.sha256, number, False)
-        return Indexed(kind, number, told=False)
+        rows = [
+            {"id": first + place, "told": False} | self._row(entry)
+            for place, entry in enumerate(fresh)
+        ]
+        connection.execute(insert(instances), rows)
+        return {
+            entry.sop_instance: (entry.length, entry.sha256, first + place, False)
+            for place, entry in enumerate(fresh)
+        }
 
     def _count(self, connection: Connection) -> int:
         return connection.execute(select(func.count()).select_from(instances)).scalar_one()
@@ -273,6 +287,18 @@ class ImageIndex:
 
     def _hash(self, column: str, value: str) -> bytes | None:
         return self._store.sealer.lookup_hash(column, value.encode()) if value else None
+
+
+def _take_numbers(connection: Connection, count: int) -> int:
+    """Take so many numbers at once and return the first; see `next_number`."""
+    first = next_number(connection, COUNTER)
+    if count > 1:
+        connection.execute(
+            update(counters)
+            .where(counters.c.name == COUNTER)
+            .values(value=counters.c.value + count - 1)
+        )
+    return first
 
 
 def first_value(attributes: dict[str, Any], tag: str) -> str:
