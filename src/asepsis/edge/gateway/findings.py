@@ -43,6 +43,7 @@ class Finding(StrEnum):
     NO_TIME = "no-time"
     FAMILY_ENDED = "family-ended"
     BROKEN = "broken"
+    EVIDENCE = "evidence-differs"
 
 
 class Findings:

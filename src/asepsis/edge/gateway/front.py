@@ -11,15 +11,21 @@ import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
 
 from asepsis.core.errors import FramingError, Unavailable
 from asepsis.edge.gateway.clocks import Clocks
 from asepsis.edge.gateway.desk import Desk
 from asepsis.edge.gateway.findings import Findings
-from asepsis.edge.gateway.handover import Channel, Ending, Listening, Outcomes, Ready, Said
+from asepsis.edge.gateway.handover import Channel, Ending, Listening, Outcomes, Ready, Said, Seen
 from asepsis.edge.gateway.listener import MllpListener, Port, sweep_forever
+from asepsis.edge.gateway.policy import Peer
 from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.sandbox.layer import Layer
+
+SEEN_MAX: Final = 4_096
+"""Places of peers that were told of once; beyond it they are told of again."""
 
 
 @dataclass(slots=True)
@@ -100,7 +106,25 @@ class Front:
     async def _serve(
         self, desk: Desk, keeper: Channel, findings: Findings, stopped: "asyncio.Task[bool]"
     ) -> None:
-        listeners = [MllpListener(port, desk=desk, findings=findings) for port in self.ports]
+        told = dict[Seen, None]()
+
+        def seen(listener: str, peer: Peer, address: str, key: str) -> None:
+            found = Seen(peer.name, listener, address, key)
+            if peer.devices and found not in told:
+                if len(told) >= SEEN_MAX:
+                    told.clear()
+                told[found] = None
+                keeper.say(found)
+
+        listeners = [
+            MllpListener(
+                port,
+                desk=desk,
+                findings=findings,
+                seen=partial(seen, port.door.listener.name),
+            )
+            for port in self.ports
+        ]
         numbers = [await listener.open() for listener in listeners]
         keeper.say(Listening(self._document(numbers)))
         sweeping = asyncio.get_running_loop().create_task(sweep_forever(listeners))

@@ -83,6 +83,40 @@ class Outcomes(msgspec.Struct, frozen=True, array_like=True, tag="os"):
     outcomes: tuple[Outcome, ...]
 
 
+class Seen(msgspec.Struct, frozen=True, array_like=True, tag="s"):
+    """Where a peer came from.
+
+    Attributes:
+        peer: Its name.
+        listener: The listener that it came to.
+        address: Its address.
+        key: SHA-256 of its public key, hexadecimal; empty without a certificate.
+    """
+
+    peer: Annotated[str, msgspec.Meta(max_length=32)]
+    listener: Annotated[str, msgspec.Meta(max_length=32)]
+    address: Annotated[str, msgspec.Meta(max_length=64)]
+    key: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
+class Evidence(msgspec.Struct, frozen=True, array_like=True, tag="v"):
+    """What the network shows of devices.
+
+    Attributes:
+        devices: Whom the peer may speak for.
+        address: Where it came from.
+        port: Where it came to.
+        vlan: Of the listener, as the settings say; 0 for nothing.
+        key: SHA-256 of its public key, hexadecimal.
+    """
+
+    devices: tuple[str, ...]
+    address: str
+    port: int
+    vlan: int
+    key: str
+
+
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag="r"):
     """A process can work.
 
@@ -148,7 +182,7 @@ class LinkNews(msgspec.Struct, frozen=True, array_like=True, tag="n"):
     text: Text = ""
 
 
-Said = Messages | Outcomes | Ready | Listening | Ending | Post | Ask | LinkNews
+Said = Messages | Outcomes | Seen | Evidence | Ready | Listening | Ending | Post | Ask | LinkNews
 _encode: Final = msgspec.msgpack.Encoder().encode
 _DECODER: Final = msgspec.msgpack.Decoder(Said)
 

@@ -5,6 +5,7 @@ It writes `<data>/run/ready.json` once the front listens.
 
 import asyncio
 import contextlib
+import json
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from asepsis.edge.gateway.handover import (
     Batcher,
     Channel,
     Ending,
+    Evidence,
     LinkNews,
     Listening,
     Messages,
@@ -28,6 +30,7 @@ from asepsis.edge.gateway.handover import (
     Outcomes,
     Ready,
     Said,
+    Seen,
 )
 from asepsis.edge.gateway.ledger import Ledger
 from asepsis.edge.gateway.memory import Memory
@@ -57,6 +60,7 @@ class Keeper:
     kek: KeyEncryptionKey
     _findings: Findings = field(init=False)
     _links: list[RemoteLink] = field(init=False, default_factory=list[RemoteLink])
+    _ports: dict[str, int] = field(init=False, default_factory=dict[str, int])
     _early: list[LinkNews] = field(init=False, default_factory=list[LinkNews])
     _ledger: Ledger | None = field(init=False, default=None)
     _front: Channel = field(init=False)
@@ -159,12 +163,26 @@ class Keeper:
                     self._ledger.take(message)
             except FramingError as error:
                 self._broken("front", str(error))
+        elif isinstance(said, Seen):
+            self._seen(said)
         elif isinstance(said, Listening):
+            self._ports = _ports(said.document)
             self._say_ready(said.document)
         elif isinstance(said, Ending):
             self._over.set()
         else:
             self._broken("front", "it says what it may not")
+
+    def _seen(self, said: Seen) -> None:
+        """Have the hub told what the network shows of a peer's devices."""
+        entry = next((p for p in self.settings.peers if p.name == said.peer), None)
+        door = next((x for x in self.settings.listeners if x.name == said.listener), None)
+        if entry is None or door is None or entry.listener != door.name:
+            self._broken("front", "it saw a peer where there is none")
+            return
+        devices = tuple(sorted({device.name for device in entry.devices}))
+        port = self._ports.get(door.name, door.port)
+        self._uplink.say(Evidence(devices, said.address, port, door.vlan, said.key))
 
     def _from_uplink(self, said: Said) -> None:
         if isinstance(said, LinkNews) and 0 <= said.link < self.settings.hub.connections:
@@ -240,3 +258,12 @@ class Keeper:
         aside = run / "ready.json.new"
         aside.write_text(document, "utf-8")
         aside.replace(run / "ready.json")
+
+
+def _ports(document: str) -> dict[str, int]:
+    """Return where the listeners listen, as the front says; nothing if it makes no sense."""
+    try:
+        listeners = json.loads(document)["listeners"]
+        return {str(name): int(where["port"]) for name, where in listeners.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}

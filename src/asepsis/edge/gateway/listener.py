@@ -7,12 +7,13 @@ import asyncio
 import hashlib
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
 from asepsis.core.errors import ConfigError, NotPermitted, Unavailable
-from asepsis.core.trust import tls
+from asepsis.core.trust import libcrypto_x509, tls
 from asepsis.edge.gateway.desk import Desk
 from asepsis.edge.gateway.findings import Finding, Findings
 from asepsis.edge.gateway.policy import Door, Peer
@@ -86,11 +87,15 @@ class MllpListener:
         port: From `bind`; owned from now on.
         desk: Where messages go.
         findings: Told who knocked.
+        seen: Told where a peer came from: peer, address, SHA-256 of its public key or "".
 
     Resource handling: `open` listens, `close` ends the port and every session.
     """
 
-    def __init__(self, port: Port, *, desk: Desk, findings: Findings) -> None:
+    def __init__(
+        self, port: Port, *, desk: Desk, findings: Findings, seen: Callable[[Peer, str, str], None]
+    ) -> None:
+        self._seen = seen
         self._port = port
         self._door = door = port.door
         self._desk = desk
@@ -147,6 +152,7 @@ class MllpListener:
             return None
         if peer.cleartext:
             self._findings.note(Finding.CLEARTEXT, peer.name)
+        self._seen(peer, address, _key_of(transport))
         place = Place(peer, self._buckets[peer.name], self._desk, self._findings, self._ended)
         session = Session(place, transport)
         self._sessions[session] = (peer, transport)
@@ -167,6 +173,15 @@ class MllpListener:
 
     def _ended(self, session: Session) -> None:
         self._sessions.pop(session, None)
+
+
+def _key_of(transport: asyncio.Transport) -> str:
+    """Return the SHA-256 of the peer's public key, hexadecimal; empty without a certificate."""
+    layer = cast("ssl.SSLObject | None", transport.get_extra_info("ssl_object"))
+    der = layer.getpeercert(binary_form=True) if layer is not None else None
+    if not der:
+        return ""
+    return hashlib.sha256(libcrypto_x509.read_certificate(der).spki_der).hexdigest()
 
 
 async def sweep_forever(listeners: "list[MllpListener]") -> None:

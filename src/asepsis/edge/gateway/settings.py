@@ -103,6 +103,7 @@ class Listener(_Section, frozen=True):
         port: 0 lets the kernel choose; `ready.json` says which.
         tls: None means clear text.
         connections_max: Connections of all peers together.
+        vlan: VLAN of the segment behind it, as evidence for the hub; 0 says nothing.
     """
 
     name: Name
@@ -110,6 +111,7 @@ class Listener(_Section, frozen=True):
     port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 2_575
     tls: ListenerTls | None = None
     connections_max: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 1_024
+    vlan: Annotated[int, msgspec.Meta(ge=0, le=4_094)] = 0
 
 
 class SenderName(_Section, frozen=True):

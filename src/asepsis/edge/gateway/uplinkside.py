@@ -16,14 +16,25 @@ from typing import Final
 from asepsis.core.errors import AsepsisError, Unavailable
 from asepsis.core.trust import tls
 from asepsis.edge.gateway.clocks import Clocks
-from asepsis.edge.gateway.handover import Ask, Channel, Ending, LinkNews, Post, Ready, Said
+from asepsis.edge.gateway.evidence import EvidenceReporter
+from asepsis.edge.gateway.findings import Findings
+from asepsis.edge.gateway.handover import (
+    Ask,
+    Channel,
+    Ending,
+    Evidence,
+    LinkNews,
+    Post,
+    Ready,
+    Said,
+)
 from asepsis.edge.gateway.hub_answers import Verdict, check_validity
 from asepsis.edge.gateway.hublink import HubLink, LinkState
 from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.caretaker import Caretaker
 from asepsis.edge.uplink.clock import TrustedClock
-from asepsis.edge.uplink.connection import Dial
+from asepsis.edge.uplink.connection import Dial, Endpoint, HubConnection
 from asepsis.edge.uplink.folder import IdentityFolder
 
 BUILD_NS: Final = 1_767_225_600 * 10**9
@@ -107,11 +118,18 @@ class Uplink:
             dial=self.dial,
         )
         caretaker.start()
+        exchange.reporter = EvidenceReporter(
+            lambda: judge.connection(hospital.clinical, self.dial),
+            backoff=Backoff(rng=self.rng, cap_s=BACKOFF_CAP_S),
+            findings=Findings(self.clocks.monotonic),
+        )
+        exchange.reporter.start()
         tasks = [loop.create_task(link.run()) for link in links]
         tasks.append(loop.create_task(exchange.mind_time()))
         ended = loop.create_task(over.wait())
         done, _ = await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
         caretaker.close()
+        exchange.reporter.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -127,11 +145,20 @@ class _Exchange:
         self._over = over
         self.links: list[HubLink] = []
         self.channel: Channel
+        self.reporter: EvidenceReporter
 
     def take(self, said: Said) -> None:
         """Do what the keeper asks; whatever is no request ends this process."""
         if isinstance(said, (Post, Ask)) and 0 <= said.link < len(self.links):
             self._ask(said)
+        elif isinstance(said, Evidence):
+            network = {
+                "address": said.address,
+                "port": said.port,
+                "vlan": said.vlan,
+                "tls_key_sha256": said.key,
+            }
+            self.reporter.note(said.devices, network)
         else:
             if not isinstance(said, Ending):
                 self.channel.close()
@@ -200,6 +227,22 @@ class _Judge:
         if self.settings.hub.clock == "system":
             return tls.client_context(root_der=self.root_der, identity=identity)
         return tls.client_context_without_time_check(root_der=self.root_der, identity=identity)
+
+    def connection(self, endpoint: Endpoint, dial: Dial) -> HubConnection:
+        """Return a connection for single requests; errors as `context`."""
+        system = self.settings.hub.clock == "system"
+        return HubConnection(
+            endpoint,
+            self.context(),
+            now_ns=None if system else self._now_ns,
+            timeout_s=self.settings.hub.answer_s,
+            dial=dial,
+        )
+
+    def _now_ns(self) -> int:
+        if not self.clock.synchronised:
+            raise Unavailable("no trusted time yet")
+        return self.clock.now_ns()
 
     def check(self, layer: ssl.SSLObject) -> None:
         """Judge the hub's certificate by trusted time.
