@@ -31,7 +31,10 @@ def event_of(told: Told) -> AdtEvent:
         control_id="1",
         recorded=_span(told.entered_s),
         occurred=_span(told.happened_s),
-        patients=tuple(AdtPatient(ids=(who,), place=place) for who, place in told.who),
+        patients=tuple(
+            AdtPatient(ids=(who,), place=place, merged=(told.merged,) if told.merged else ())
+            for who, place in told.who
+        ),
     )
 
 
@@ -129,7 +132,7 @@ class StoreHub:
             movements.apply(scene, moves)
 
         touched = Touched(
-            patients=[who for who, _ in body.who],
+            patients=[*(who for who, _ in body.who), *([body.merged] if body.merged else [])],
             places=[place for _, place in body.who if place is not None],
         )
         self._run(self.service.change(touched, decide, actor="adt:test"))

@@ -15,12 +15,15 @@ class WardLife:
 
     Args:
         world: The ward.
+        names: Whether numbers of patients change, too. Then nobody leaves a bed before being put on
+            its monitor, so that what is counted comes of the names alone.
         restarts: Whether the hub is restarted in the middle.
     """
 
-    def __init__(self, world: World, *, restarts: bool = True) -> None:
+    def __init__(self, world: World, *, names: bool = False, restarts: bool = True) -> None:
         self.world = world
         self.rng = world.rng
+        self.names = names
         self.restarts = restarts
 
     def play(self) -> Tally:
@@ -37,6 +40,9 @@ class WardLife:
             + [self.admit_unseen, self.admit_unseen]
             + [self.nurse] * 6
         )
+        if self.names:
+            steps += [self.admit_nameless, self.admit_nameless, self.find_name, self.find_name]
+            steps += [self.correct_number, self.admit_as_another] * 2
         for number in range(STEPS):
             self.rng.choice(steps)()
             self.world.pass_s(self.rng.choice((20, 60, 130, 400)))
@@ -70,7 +76,7 @@ class WardLife:
     def transfer(self) -> None:
         """Somebody moves to a free bed, sometimes with a pump."""
         patient, bed = self._inside(), self._free()
-        if patient is None or bed is None:
+        if patient is None or bed is None or not self._may_leave(patient):
             return
         self._take_off(patient)
         self._tell_arrival("A02", patient, bed)
@@ -78,7 +84,7 @@ class WardLife:
 
     def swap(self) -> None:
         """Two patients swap their beds, told as one message or as two."""
-        inside = sorted(self.world.where)
+        inside = [patient for patient in sorted(self.world.where) if self._may_leave(patient)]
         if len(inside) < 2:
             return
         one, other = self.rng.sample(inside, 2)
@@ -100,11 +106,60 @@ class WardLife:
     def discharge(self) -> None:
         """Somebody goes home."""
         patient = self._inside()
-        if patient is None:
+        if patient is None or not self._may_leave(patient):
             return
         self._take_off(patient)
         bed = self.world.where.pop(patient)
         self.world.tell("A03", (patient, bed), happened_s=self.world.now)
+
+    # Names.
+
+    def admit_nameless(self) -> None:
+        """Somebody comes whom nobody knows: under a number that is merged away later."""
+        patient, bed = self._outside(), self._free()
+        if patient is None or bed is None or patient in self.world.called:
+            return
+        self.world.fresh_name(patient)
+        self._tell_arrival("A01", patient, bed)
+        self._settle_in(patient, bed)
+
+    def find_name(self) -> None:
+        """Somebody is found to be a patient with another number: both become one."""
+        for patient, name in sorted(self.world.called.items()):
+            if patient not in self.world.misbooked:
+                del self.world.called[patient]
+                self.world.rename("A40", patient, None, old=name)
+                return
+
+    def correct_number(self) -> None:
+        """Somebody gets another number."""
+        patient = self._inside()
+        if patient is None or patient in self.world.called:
+            return
+        self.world.fresh_name(patient)
+        self.world.rename("A47", patient, None, old=patient)
+
+    def admit_as_another(self) -> None:
+        """A clerk books somebody's visit on somebody else, who is not there, and moves it."""
+        patient, bed = self._outside(), self._free()
+        others = [p for p in self.world.patients if p not in self.world.where and p != patient]
+        if patient is None or bed is None or not others:
+            return
+        if {patient, others[0]} & {*self.world.called, *self.world.misbooked}:
+            return
+        self.world.called[patient] = others[0]
+        self.world.misbooked |= {patient, others[0]}
+        self._tell_arrival("A01", patient, bed)
+        self._settle_in(patient, bed)
+        self.world.pass_s(self.rng.choice((30, 300, 700)))
+        del self.world.called[patient]
+        self.world.rename(
+            "A45",
+            patient,
+            self.world.where.get(patient),
+            old=others[0],
+            then=lambda: self.world.misbooked.difference_update({patient, others[0]}),
+        )
 
     # Clerks.
 
@@ -226,21 +281,33 @@ class WardLife:
         now = hub.now(device.name)
         if patient is None:
             return
-        if now is not None and now.patient != patient:
+        if now is not None and self.world.whose(now.patient) != patient:
             hub.end(now.id)
             now = None
         if now is not None:
             return
         for proposal in hub.proposals(device.name):
-            if proposal.patient == patient:
+            if self.world.whose(proposal.patient) == patient:
                 hub.confirm(proposal.id)
                 return
             if self.rng.random() < 0.5:
                 hub.reject(proposal.id)
         try:
-            hub.associate(device.name, patient)
+            hub.associate(device.name, self._said(patient))
         except AsepsisError:
             return  # ADT has not told of the patient yet.
+
+    def _may_leave(self, patient: PatientId) -> bool:
+        """Whether a patient is on the monitor of the bed, or may leave without ever having been."""
+        bed = self.world.where[patient]
+        return not self.names or any(
+            one.fixed and one.bed == bed and one.patient == patient for one in self.world.devices
+        )
+
+    def _said(self, patient: PatientId) -> PatientId:
+        """Return what the wristband says: the person's own number, whatever a clerk booked."""
+        name = self.world.name(patient)
+        return name if self.world.whose(name) == patient else patient
 
     # Who is where.
 

@@ -50,12 +50,13 @@ class HubFace(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One ADT message: trigger, (patient, place) pairs, entered, happened."""
+    """One ADT message: trigger, (patient, place) pairs, entered, happened, merged or robbed."""
 
     trigger: str
     who: tuple[tuple[PatientId, Place | None], ...]
     entered_s: int
     happened_s: int | None
+    merged: PatientId | None = None
 
 
 @dataclass(slots=True)
@@ -112,6 +113,9 @@ class World:
         self.where: dict[PatientId, Place] = {}
         self.blocked: dict[Place, int] = {}
         self.entered: dict[PatientId, int] = {}
+        self.called: dict[PatientId, PatientId] = {}  # Whose number ADT uses for somebody.
+        self.person: dict[PatientId, PatientId] = {}  # Whom a number that was given later is of.
+        self.misbooked: set[PatientId] = set()
         self.queue: list[tuple[int, int, Callable[[], None]]] = []
         self._number = 0
         base = seed * 64
@@ -127,6 +131,23 @@ class World:
             hub.place(device.name, device.bed, fixed=device.fixed)
             if device.speaks:
                 self.state(device, ClinicalState.IDLE)
+
+    # Who is called what.
+
+    def name(self, patient: PatientId) -> PatientId:
+        """Return the identifier that ADT uses for a person now."""
+        return self.called.get(patient, patient)
+
+    def whose(self, name: PatientId) -> PatientId:
+        """Return the person whose identifier this really is."""
+        return self.person.get(name, name)
+
+    def fresh_name(self, patient: PatientId) -> PatientId:
+        """Give a person an identifier that nobody has."""
+        name = PatientId(f"{patient.value}-{len(self.person)}", "MRN")
+        self.person[name] = patient
+        self.called[patient] = name
+        return name
 
     # Time and messages.
 
@@ -151,6 +172,7 @@ class World:
 
     def tell(self, trigger: str, *who: tuple[PatientId, Place | None], happened_s: int) -> int:
         """Send an ADT message, as unreliably as they come; return when it surely has arrived."""
+        who = tuple((self.name(one), place) for one, place in who)
         with_time = self.rng.random() < 0.8
         entered = self.now if not with_time else self.now + self.rng.randrange(40)
         # Nobody is transferred before they were admitted: entries about one patient are in order.
@@ -167,12 +189,37 @@ class World:
 
     def cancel(self, trigger: str, who: PatientId, place: Place | None, *, of_s: int) -> int:
         """Take something back: EVN-2 says when, EVN-6 what."""
+        who = self.name(who)
         entered = max(self.now, self.entered.get(who, 0) + 1)
         self.entered[who] = entered
         told = Told(trigger, ((who, place),), entered, of_s if self.rng.random() < 0.7 else None)
         delay = entered - self.now + self.rng.choice((0, 1, 5, 60, 600))
         self.later(delay, lambda: self.hub.adt(told))
         return self.now + delay
+
+    def rename(
+        self,
+        trigger: str,
+        patient: PatientId,
+        place: Place | None,
+        *,
+        old: PatientId,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Say that a person, or their visit, had a wrong identifier; `then` when it is known."""
+        name = self.name(patient)
+        entered = max(self.now, *(self.entered.get(one, 0) + 1 for one in (name, old)))
+        self.entered |= {name: entered, old: entered}
+        told = Told(trigger, ((name, place),), entered, None, old)
+
+        def arrive() -> None:
+            self.hub.adt(told)
+            then()
+
+        delay = entered - self.now + self.rng.choice((0, 1, 5, 60, 600))
+        self.later(delay, arrive)
+        if self.rng.random() < 0.3:
+            self.later(delay + self.rng.randrange(1_200), lambda: self.hub.adt(told))
 
     # Devices.
 
@@ -264,14 +311,15 @@ class World:
         last: bool,
     ) -> None:
         at_s, truth = value
-        if charted and charted[0].patient != truth:
-            if device.speaks or last:
+        if charted and self.whose(charted[0].patient) != truth:
+            if last or (device.speaks and truth not in self.misbooked):
                 self.tally.wrong += 1
                 self.findings.append(
                     f"{device.name} at {at_s}, read at {self.now}: {charted[0]} instead of {truth}"
                 )
             else:
-                self.tally.wrong_for_now += 1  # Until ADT tells: this device says nothing.
+                # Until ADT tells: this device says nothing, or ADT said that it is somebody else.
+                self.tally.wrong_for_now += 1
         elif last and charted:
             self.tally.right += 1
         elif last:

@@ -4,7 +4,7 @@ Source: HL7 v2.8.2 chapter 3 (patient administration), IHE ITI TF-2 3.30 and 3.3
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Final
 
@@ -22,7 +22,9 @@ from asepsis.core.wire.hl7 import Message, Segment
 IDS_MAX: Final = 16
 """Identifiers of one patient that are looked at."""
 PATIENTS_MAX: Final = 2
-"""Patients of one message: A17 swaps two."""
+"""Patients of one movement: A17 swaps two."""
+MERGES_MAX: Final = 16
+"""Patients of one merge, and identifiers that were merged into each."""
 NAME_CHARS_MAX: Final = 120
 BIRTH_DATE_CHARS_MAX: Final = 8
 _MSH_TYPE: Final = "ADT"
@@ -40,7 +42,8 @@ class AdtPatient:
         birth_date: PID-7 as `YYYY-MM-DD` or shorter; "" if absent.
         place: PV1-3, where the patient is now; None if absent.
         prior: PV1-6, where the patient was; None if absent.
-        merged: MRG-1, identifiers that were merged into `ids`.
+        merged: MRG-1, identifiers that became `ids` (A40, A47), or whose visit it was (A45); at
+            most `MERGES_MAX`.
     """
 
     ids: tuple[PatientId, ...]
@@ -149,32 +152,49 @@ def claimed_patients(message: Message) -> tuple[tuple[PatientId, ...], ...]:
     return tuple(found)
 
 
+@dataclass(slots=True)
+class _Group:
+    """PID with what follows it."""
+
+    pid: Segment
+    visits: list[Segment] = field(default_factory=list[Segment])
+    merges: list[Segment] = field(default_factory=list[Segment])
+
+
 def _patients(message: Message) -> tuple[AdtPatient, ...]:
     """Group PID, PV1 and MRG by the PID that they follow."""
-    groups: list[dict[str, Segment]] = []
+    groups: list[_Group] = []
     for segment in message.segments():
         if segment.name == "PID":
-            if len(groups) == PATIENTS_MAX:
-                raise InputError(f"more than {PATIENTS_MAX} patients in one message")
-            groups.append({"PID": segment})
-        elif segment.name in ("PV1", "MRG") and groups:
-            groups[-1].setdefault(segment.name, segment)
+            groups.append(_Group(segment))
+        elif segment.name == "PV1" and groups:
+            groups[-1].visits.append(segment)
+        elif segment.name == "MRG" and groups:
+            groups[-1].merges.append(segment)
+    most = MERGES_MAX if any(group.merges for group in groups) else PATIENTS_MAX
+    if len(groups) > most:
+        raise InputError(f"more than {most} patients in one message")
     return tuple(_patient(group) for group in groups)
 
 
-def _patient(group: dict[str, Segment]) -> AdtPatient:
-    pid, pv1, mrg = group["PID"], group.get("PV1"), group.get("MRG")
+def _patient(group: _Group) -> AdtPatient:
+    pid, visits = group.pid, group.visits
     ids = _ids(pid, 3)
     if not ids:
         raise InputError("PID-3 holds no identifier that can be read")
     birth = pid.text(7)[:BIRTH_DATE_CHARS_MAX]
+    places = {_place(visit, 3) for visit in visits}
+    merged = dict.fromkeys(old for merge in group.merges for old in _ids(merge, 1))
+    if len(merged) > MERGES_MAX:
+        raise InputError(f"more than {MERGES_MAX} identifiers were merged into one patient")
     return AdtPatient(
         ids=ids,
         name=_name(pid),
         birth_date=_dashed(birth) if birth.isdigit() else "",
-        place=_place(pv1, 3) if pv1 else None,
-        prior=_place(pv1, 6) if pv1 else None,
-        merged=_ids(mrg, 1) if mrg else (),
+        # Visits in several places, as A45 can name them, say of none that the patient is there.
+        place=places.pop() if len(places) == 1 else None,
+        prior=_place(visits[0], 6) if visits else None,
+        merged=tuple(merged),
     )
 
 

@@ -8,12 +8,13 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import tzinfo
 from typing import Final
 
 from asepsis.core.errors import AsepsisError, InputError, TransientError
 from asepsis.core.journal.ports import Record
-from asepsis.core.mapping.adt import AdtEvent, choose_id, is_adt, read_adt
+from asepsis.core.mapping.adt import AdtEvent, AdtPatient, choose_id, is_adt, read_adt
 from asepsis.core.mapping.sender_time import zone_of
 from asepsis.core.model.lanes import Lane
 from asepsis.core.model.patient import PatientId
@@ -38,6 +39,9 @@ PACE_S: Final = 0.1
 _ADT: Final = b"ADT"
 _HEAD_BYTES: Final = 512
 """MSH-9 stands in the first 512 bytes; what has no ADT there is passed over unread."""
+
+_NOTED: Final = {Effect.MERGE: "merge-patients", Effect.MOVE_VISIT: "move-visit"}
+"""Events that get an audit entry of their own."""
 
 
 class AdtFollower:
@@ -160,7 +164,7 @@ class AdtFollower:
         moves = [
             found
             for one, chosen in zip(event.patients, ids, strict=True)
-            if (found := movements.movement(event, one, chosen, arrived_ns=arrived_ns))
+            if (found := movements.movement(event, self._known(one), chosen, arrived_ns=arrived_ns))
         ]
         if not moves:
             self._counts["not handled"] += 1
@@ -173,6 +177,13 @@ class AdtFollower:
             refresh=False,
         )
         self._counts[moves[0].effect.value] += 1
+
+    def _known(self, one: AdtPatient) -> AdtPatient:
+        """Leave out merged identifiers of authorities that this hub does not go by."""
+        if not self._authorities:
+            return one
+        merged = tuple(old for old in one.merged if old.authority in self._authorities)
+        return replace(one, merged=merged)
 
 
 def _decide(
@@ -192,7 +203,8 @@ def _touched(moves: Sequence[Movement]) -> Touched:
 
 def _act(moves: Sequence[Movement]) -> tuple[str, str, dict[str, object]] | None:
     """Return the audit entry that an event gets beside those of what it changed."""
-    if moves[0].effect is not Effect.MERGE:
+    action = _NOTED.get(moves[0].effect)
+    if action is None:
         return None
     merged = [{"into": m.patient.key(), "from": [one.key() for one in m.merged]} for m in moves]
-    return "merge-patients", "patients", {"merged": merged, "charts": "unchanged"}
+    return action, "patients", {"merged": merged, "charts": "unchanged"}

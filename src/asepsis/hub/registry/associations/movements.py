@@ -15,6 +15,7 @@ from asepsis.core.mapping.adt import AdtEvent, AdtPatient
 from asepsis.core.mapping.sender_time import TimeSpan
 from asepsis.core.model.association import Basis
 from asepsis.core.model.patient import PatientId, Place
+from asepsis.hub.registry.associations import merges
 from asepsis.hub.registry.associations.rules import (
     COARSE_NS_MAX,
     EFFECTS,
@@ -36,7 +37,7 @@ class Movement:
         effect: What it does here.
         patient: The chosen identifier.
         place: Where the patient is by this event; None if it does not say.
-        merged: Identifiers that became this one.
+        merged: Identifiers that became this one, or that a visit was taken from.
         entered_ns: When it was entered; orders entries about one patient.
         begins_ns: First moment after everything that its time can mean: from here it may hold.
         event_ns: First moment that its time can mean.
@@ -88,7 +89,7 @@ def movement(
         effect=effect,
         patient=patient,
         place=one.place,
-        merged=one.merged,
+        merged=tuple(old for old in one.merged if old not in one.ids),
         entered_ns=_entered_ns(entered, arrived_ns),
         begins_ns=happened.latest_ns + 1 if happened else arrived_ns,
         event_ns=happened.earliest_ns if happened else arrived_ns,
@@ -102,9 +103,11 @@ def movement(
 def apply(scene: Scene, moves: Sequence[Movement]) -> None:
     """Apply the movements of one event: all leave before anybody arrives, as in a swap."""
     touched: dict[Place, None] = {}
+    moves = [_rooted(scene, move) for move in moves]
     for move in moves:
-        for stay in scene.stays_of(move.patient):
-            touched[stay.place] = None
+        for patient in (move.patient, *move.merged):
+            for stay in scene.stays_of(patient):
+                touched[stay.place] = None
         _DEPART[move.effect](scene, move)
     for move in moves:
         for stay in _ARRIVE[move.effect](scene, move):
@@ -122,20 +125,26 @@ def learn(scene: Scene, patient: PatientId, one: AdtPatient) -> None:
     )
 
 
-def merge(scene: Scene, move: Movement) -> int:
-    """Note that identifiers became one; return how many. Charts stay as they are.
+def _rooted(scene: Scene, move: Movement) -> Movement:
+    """Go by the identifier that goes on; news about one that is used no more only proposes.
 
-    From now on an event about either identifier ends what stands under the other. Nothing begins,
-    moves or is charted anew: that is for people to decide.
+    It may have been under way since before the merge; or somebody else has got the number.
     """
-    count = 0
+    root = scene.root(move.patient)
+    return move if root == move.patient else replace(move, patient=root, certain=False)
+
+
+def _merge(scene: Scene, move: Movement) -> None:
     for old in move.merged:
-        known = scene.patients.get(old)
-        if known is None or scene.same(old, move.patient):
-            continue
-        scene.patients[old] = replace(known, alias_of=move.patient)
-        count += 1
-    return count
+        merges.merge(scene, old, move.patient)
+
+
+def _move_visit(scene: Scene, move: Movement) -> None:
+    for old in move.merged:
+        if not scene.same(old, move.patient):
+            merges.move_visit(
+                scene, old, place=move.place, at_ns=move.leaves_ns, entered_ns=move.entered_ns
+            )
 
 
 def _entered_ns(entered: TimeSpan | None, arrived_ns: int) -> int:
@@ -296,6 +305,11 @@ def _was_cancelled(scene: Scene, move: Movement) -> bool:
     )
 
 
+def _arrive_to_ask(scene: Scene, move: Movement) -> Sequence[Stay]:
+    """Whose visit it is now is proposed, and a person at the bed decides."""
+    return _arrive_if_newest(scene, replace(move, certain=False))
+
+
 def _arrive_if_newest(scene: Scene, move: Movement) -> Sequence[Stay]:
     return _arrive(scene, move) if _newest(scene, move) else ()
 
@@ -307,7 +321,8 @@ _DEPART: Final[Mapping[Effect, Callable[[Scene, Movement], object]]] = {
     Effect.CANCEL_MOVE: _cancel_move,
     Effect.CANCEL_LEAVE: _leave_others,
     Effect.UPDATE: _nothing,
-    Effect.MERGE: merge,
+    Effect.MERGE: _merge,
+    Effect.MOVE_VISIT: _move_visit,
 }
 _ARRIVE: Final[Mapping[Effect, Callable[[Scene, Movement], Sequence[Stay]]]] = {
     Effect.ARRIVE: _arrive,
@@ -317,4 +332,5 @@ _ARRIVE: Final[Mapping[Effect, Callable[[Scene, Movement], Sequence[Stay]]]] = {
     Effect.CANCEL_LEAVE: _arrive_if_newest,
     Effect.UPDATE: _nothing,
     Effect.MERGE: _nothing,
+    Effect.MOVE_VISIT: _arrive_to_ask,
 }

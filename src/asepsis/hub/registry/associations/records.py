@@ -185,6 +185,7 @@ class Rows:
         *,
         device: str | None,
         patient: PatientId | None,
+        merged: bool,
         from_ns: int,
         to_ns: int,
     ) -> list[Association]:
@@ -197,7 +198,9 @@ class Rows:
         if device is not None:
             query = query.where(associations.c.device == device)
         if patient is not None:
-            query = query.where(associations.c.patient == self.reference(patient))
+            wanted = {self.reference(patient)}
+            names = self._aliases(connection, wanted) if merged else wanted
+            query = query.where(associations.c.patient.in_(names))
         ordered = query.order_by(associations.c.start_ns, associations.c.id).limit(ROWS_MAX)
         return self._associations(connection, ordered)
 

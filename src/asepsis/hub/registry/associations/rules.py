@@ -42,6 +42,8 @@ class Reason(StrEnum):
     OVERTAKEN = "overtaken"
     MOVED = "device moved"
     REVOKED = "device revoked"
+    MERGED = "goes on under the identifier that it was merged into"
+    MOVED_VISIT = "the visit was another patient's"
     PATIENT_OFF = "patient taken off the device"
     CLEANING = "device cleaned"
     MAINTENANCE = "device in maintenance"
@@ -61,6 +63,7 @@ class Effect(StrEnum):
     CANCEL_LEAVE = "cancel-leave"
     UPDATE = "update"
     MERGE = "merge"
+    MOVE_VISIT = "move-visit"
 
 
 EFFECTS: Final[Mapping[str, Effect]] = {
@@ -82,6 +85,8 @@ EFFECTS: Final[Mapping[str, Effect]] = {
     "A28": Effect.UPDATE,
     "A31": Effect.UPDATE,
     "A40": Effect.MERGE,
+    "A45": Effect.MOVE_VISIT,  # the visit was booked on the wrong patient
+    "A47": Effect.MERGE,  # another identifier for the same patient
 }
 """What is not named here is counted as not handled and changes nothing."""
 

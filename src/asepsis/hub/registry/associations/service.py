@@ -234,6 +234,7 @@ class AssociationService:
         *,
         device: str | None = None,
         patient: PatientId | None = None,
+        merged: bool = False,
         from_ns: int = 0,
         to_ns: int = acts.FOREVER_NS,
     ) -> Sequence[Association]:
@@ -243,7 +244,9 @@ class AssociationService:
 
         Args:
             device: Only of this device.
-            patient: Only under this identifier; a merged one is not followed, on purpose.
+            patient: Only under this identifier.
+            merged: Also under those that were merged with it; not by default, because what is over
+                was charted under the identifier that it names.
             from_ns: Nanoseconds since 1970.
             to_ns: Nanoseconds since 1970.
 
@@ -254,7 +257,7 @@ class AssociationService:
             raise InputError("a history is of a device or of a patient")
         return await self._store.read(
             lambda c: self.rows.history(
-                c, device=device, patient=patient, from_ns=from_ns, to_ns=to_ns
+                c, device=device, patient=patient, merged=merged, from_ns=from_ns, to_ns=to_ns
             )
         )
 

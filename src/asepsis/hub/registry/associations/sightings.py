@@ -129,9 +129,14 @@ def _cut(scene: Scene, device: str, at_ns: int, reason: Reason) -> None:
 
 
 def _resume_short(scene: Scene, device: str, at_ns: int) -> None:
-    """Go on where a fixed monitor was free for moments only, as when an electrode is changed."""
+    """Go on where a fixed monitor was free for moments only, as when an electrode is changed.
+
+    What goes on is what these moments ended: who was taken off before that is not back.
+    """
     placed, use = scene.placed.get(device), scene.uses[device]
     if placed is None or not placed.fixed or scene.confirmed(device) is not None:
+        return
+    if not any(one.end_ns == use.vacated_ns for one in scene.held(device=device)):
         return
     if not use.unseen and at_ns - use.vacated_ns <= SHORT_VACANCY_NS:
         scene.uses[device] = replace(use, vacated_ns=0)
