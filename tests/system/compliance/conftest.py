@@ -1,7 +1,13 @@
-"""Finds the gateway's test ward and the benchmarks' hospital."""
+"""Finds the test wards of the gateway and of delivery, and the benchmarks' hospital."""
 
 import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parents[2]
-sys.path[:0] = [str(TESTS / "system" / "gateway"), str(TESTS.parent / "benchmarks")]
+SYSTEM = TESTS / "system"
+sys.path[:0] = [
+    str(SYSTEM / "gateway"),
+    str(SYSTEM / "delivery"),
+    str(SYSTEM / "hub"),
+    str(TESTS.parent / "benchmarks"),
+]
