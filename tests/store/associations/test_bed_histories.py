@@ -69,7 +69,6 @@ BROKEN: dict[str, tuple[Any, str, Callable[..., Any]]] = {
 }
 BROKEN_NAMES: dict[str, tuple[Any, str, Callable[..., Any]]] = {
     "a moved visit stays where it was": (merges, "move_visit", lambda *_, **__: None),
-    "a merge is forgotten": (merges, "merge", lambda *_: False),
 }
 
 
