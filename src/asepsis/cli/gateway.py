@@ -128,7 +128,7 @@ def check(*, settings: SettingsFile = SETTINGS, json: bool = False) -> None:
             " ".join(map(str, peer.networks)),
             " ".join(sorted("^".join(kind) for kind in peer.types)),
             len(set(peer.devices.values())),
-            peer.ack,
+            peer.ack if peer.ack == "hub" else "spool (AT RISK: one disk)",
         )
         for door in policy.doors(read_settings(settings))
         for peer in door.peers

@@ -43,6 +43,7 @@ class Finding(StrEnum):
     NO_TIME = "no-time"
     FAMILY_ENDED = "family-ended"
     BROKEN = "broken"
+    AT_RISK = "at-risk"
     EVIDENCE = "evidence-differs"
 
 

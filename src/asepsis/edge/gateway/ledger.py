@@ -105,7 +105,7 @@ class Ledger:
         """Acknowledge what is durable here and waited for the hub long enough."""
         now_s = self._loop_s()
         while self._overdue and self._overdue[0][0] <= now_s:
-            self._close(self._overdue.popleft()[1], None)
+            self._rest_on_disk(self._overdue.popleft()[1])
 
     def _peer_of(self, message: Message) -> MessagePeer:
         """Return the peer as it stands beside the message.
@@ -151,7 +151,13 @@ class Ledger:
             parcel.heard[index] = lambda error: self._heard(entry, error)
             self._overdue.append((self._loop_s() + self._wait_s, entry))
         else:
-            self._close(entry, None)
+            self._rest_on_disk(entry)
+
+    def _rest_on_disk(self, entry: _Open) -> None:
+        """Acknowledge what is durable on this one disk only, and say that it is."""
+        if self._unanswered(entry):
+            self._findings.note(Finding.AT_RISK, entry.peer.name, ack=entry.peer.ack)
+        self._close(entry, None)
 
     def _heard(self, entry: _Open, error: AsepsisError | None) -> None:
         """The hub has the message, refuses it, or cannot be waited for."""
