@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, Final, cast
 
-from pydicom import dcmread
+import pydicom
 from pydicom.data import get_testdata_file
 from pynetdicom import AE
 
@@ -72,4 +72,4 @@ def same_pixels(one: Path, other: bytes) -> bool:
 
 
 def _read(file: Path) -> Any:
-    return cast("Any", dcmread)(file)
+    return cast("Any", pydicom).dcmread(file)

@@ -5,6 +5,7 @@ from typing import Final
 
 from asepsis.core.errors import AsepsisError
 from asepsis.tools.simulator import cast
+from asepsis.tools.simulator.acts.associating import associate
 from asepsis.tools.simulator.stage import Stage
 
 MOVE_S: Final = 15.0
@@ -16,10 +17,9 @@ def play(stage: Stage) -> None:
     began_s = time.monotonic()
     try:
         stage.admissions.transfer(cast.MOVING, to=cast.place(cast.FREE_BED))
+        asked = associate(stage, {after: cast.MOVING.number})
         stage.view.until(
-            lambda: _moved(stage.guest.confirmed(), before=before, after=after),
-            "the move",
-            timeout_s=MOVE_S,
+            lambda: before not in stage.guest.confirmed(), "the move", timeout_s=MOVE_S
         )
     except AsepsisError as error:
         stage.fail("bed move", error)
@@ -29,12 +29,8 @@ def play(stage: Stage) -> None:
         "A patient moves",
         f"from bed {cast.MOVING.bed} to bed {cast.FREE_BED} (ADT^A02): {stage.summary.move_s:.1f} "
         "s later the monitor that stays behind is nobody's, and the one at the new bed is the "
-        "patient's",
+        f"patient's{', as a person confirmed' if asked else ''}",
     )
-
-
-def _moved(confirmed: dict[str, str], *, before: str, after: str) -> bool:
-    return before not in confirmed and confirmed.get(after) == cast.MOVING.number
 
 
 def _device_at(bed: str) -> str:

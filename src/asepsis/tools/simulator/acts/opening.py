@@ -1,19 +1,17 @@
 """The ward comes to life: who holds the keys, which layers hold, who enrols, what is live."""
 
-import contextlib
 import time
 from typing import Final
 from urllib.parse import quote
 
-from asepsis.core.errors import AsepsisError, Unavailable
+from asepsis.core.errors import AsepsisError
 from asepsis.core.model.patient import Place
 from asepsis.edge.sandbox.layers import detect
 from asepsis.tools.simulator import cast, visitor
+from asepsis.tools.simulator.acts.associating import associate
 from asepsis.tools.simulator.stage import Stage
 
 LIVE_S: Final = 60.0
-RULE_S: Final = 3.0
-EVENT_S: Final = 15.0
 WHOLE_SECOND_S: Final = 1.5
 
 
@@ -99,7 +97,7 @@ def _admit(stage: Stage) -> None:
     wanted = {name: lying[bed] for name, bed in fixed.items() if bed in lying}
     began_s = time.monotonic()
     try:
-        asked = _associate(stage, wanted)
+        asked = associate(stage, wanted)
     except AsepsisError as error:
         stage.fail("admission", error)
         return
@@ -112,29 +110,6 @@ def _admit(stage: Stage) -> None:
         f"{' and '.join(loose)} can be carried about: a person confirms whose they are, at the "
         "console under Associations",
     )
-
-
-def _associate(stage: Stage, wanted: dict[str, str]) -> int:
-    """Wait until these devices are these patients'; return how many a person had to confirm.
-
-    Where anything speaks against the ward's rule, such as a batch that is not here yet, it leaves
-    the decision to a person: here to the guest at the console.
-
-    Raises:
-        Unavailable: They are not associated in time.
-    """
-
-    def done() -> bool:
-        return stage.guest.confirmed().items() >= wanted.items()
-
-    with contextlib.suppress(Unavailable):
-        stage.view.until(done, "the ward's rule", timeout_s=RULE_S)
-    proposed = stage.guest.associations("proposed")
-    asked = [one for device, one in proposed.items() if device in wanted]
-    for association in asked:
-        stage.guest.confirm(association)
-    stage.view.until(done, "every patient's devices confirmed", timeout_s=EVENT_S)
-    return len(asked)
 
 
 def _document(place: Place) -> dict[str, str]:
