@@ -358,6 +358,9 @@ class Drain(threading.Thread):
         read_header: Reads media type and body into an `Outgoing`.
         backoff: Waiting times.
         report: Told the fate of every record, from this thread.
+        instead: What to send after a refusal, in order, of each group the first that is taken: the
+            hub takes the records of a gap in ascending order, so that a number without any keeps
+            out what follows.
     """
 
     def __init__(
@@ -370,8 +373,10 @@ class Drain(threading.Thread):
         read_header: Callable[[Spooled], Outgoing],
         backoff: Backoff,
         report: Report,
+        instead: Callable[[Outgoing], Sequence[Sequence[Outgoing]]] = lambda _: (),
     ) -> None:
         super().__init__(name="lane-late", daemon=True)
+        self._instead = instead
         self._spool = spool
         self._connect = connect
         self._in_flight = in_flight
@@ -464,5 +469,15 @@ class Drain(threading.Thread):
                     raise
                 # Final for this content; the hub has audited it. Keeping it would block the lane.
                 self._report(record, Fate.REFUSED)
+                self._put_instead(connection, record)
                 continue
             self._report(record, Fate.ACKNOWLEDGED_LATE)
+
+    def _put_instead(self, connection: HubConnection, refused: Outgoing) -> None:
+        for group in self._instead(refused):
+            for record in group:
+                try:
+                    connection.request("POST", "/late", body=record.body, headers=record.headers)
+                except (InputError, NotPermitted):
+                    continue
+                break

@@ -21,8 +21,9 @@ from typing import Final
 
 from asepsis.core.errors import AsepsisError, ConfigError
 from asepsis.edge.gateway.drivers import channel, keeper, line
-from asepsis.edge.gateway.drivers.catalogue import Plan, plans
+from asepsis.edge.gateway.drivers.catalogue import AnyPlan, Plan, plans
 from asepsis.edge.gateway.findings import Finding, Findings
+from asepsis.edge.gateway.sdc.plans import sdc_plans
 from asepsis.edge.gateway.settings import Settings, read_settings
 from asepsis.edge.sandbox import kernel
 from asepsis.edge.uplink.backoff import Backoff
@@ -40,7 +41,7 @@ _SIGNALS: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
 class _Run:
     """A device and its line process, if it has one."""
 
-    plan: Plan
+    plan: AnyPlan
     end: socket.socket
     backoff: Backoff
     pid: int = 0
@@ -61,7 +62,9 @@ class Starter:
     killed takes them with it.
     """
 
-    def __init__(self, settings: Settings, devices: Sequence[Plan], *, rng: random.Random) -> None:
+    def __init__(
+        self, settings: Settings, devices: Sequence[AnyPlan], *, rng: random.Random
+    ) -> None:
         self._settings = settings
         self._findings = Findings(time.monotonic_ns)
         self._ready = Path(settings.data) / "run" / "drivers.json"
@@ -107,7 +110,12 @@ class Starter:
         """Run a line with its own channel only: no line can speak for another device."""
         for end in (*self._ends, *(run.end for run in self._runs if run is not own)):
             end.close()
-        return line.serve(own.plan, own.end)
+        if isinstance(own.plan, Plan):
+            return line.serve(own.plan, own.end)
+        # The library of SDC is loaded in the processes that speak it only.
+        from asepsis.edge.gateway.sdc import line as sdc_line  # noqa: PLC0415
+
+        return sdc_line.serve(own.plan, own.end)
 
     def _say(self) -> None:
         lines = {run.plan.entry.name: {"pid": run.pid, "starts": run.starts} for run in self._runs}
@@ -195,9 +203,11 @@ def start(settings: Settings, *, folder: Path) -> int:
     Raises:
         ConfigError: An operator's mistake.
     """
-    if not settings.drivers:
-        raise ConfigError("the settings name no [[drivers]]")
-    devices = plans(settings.drivers, segments=settings.device_segments, folder=folder)
+    if not settings.drivers and not settings.sdc:
+        raise ConfigError("the settings name no [[drivers]] and no [[sdc]]")
+    driven = plans(settings.drivers, segments=settings.device_segments, folder=folder)
+    taken = [(plan.entry.name, plan.entry.device) for plan in driven]
+    devices = [*driven, *sdc_plans(settings.sdc, folder=folder, taken=taken)]
     rng = random.Random()  # noqa: S311 - jitter
     return Starter(settings, devices, rng=rng).run()
 

@@ -12,6 +12,7 @@ from asepsis.core.model.identity import DeviceId
 from asepsis.edge.gateway.drivers import intellivue, medibus
 from asepsis.edge.gateway.drivers.sdk import Driver, LineSettings, Transport
 from asepsis.edge.gateway.drivers.settings import DriverEntry
+from asepsis.edge.gateway.sdc.plans import SdcPlan
 
 DRIVERS: Final[Mapping[str, Driver]] = {
     driver.name: driver for driver in (intellivue.DRIVER, medibus.DRIVER)
@@ -33,6 +34,10 @@ class Plan:
     driver: Driver
     device: DeviceId
     line: LineSettings
+
+
+AnyPlan = Plan | SdcPlan
+"""A device that a keeper speaks for, whatever its protocol."""
 
 
 def load_file(path: Path) -> Driver:

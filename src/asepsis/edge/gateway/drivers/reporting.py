@@ -105,6 +105,8 @@ class Reporter:
         numbers: Of bundles and alarm documents, shared by all devices of the gateway.
         fresh_id: Makes the 16 bytes of a condition id.
         unfit: Values that were left out, because their unit is none of their metric.
+        flush_ns: Least time between two bundles.
+        waves_ns: The same of waveform packets.
     """
 
     device: DeviceId
@@ -112,6 +114,8 @@ class Reporter:
     numbers: Counter
     fresh_id: Callable[[], bytes]
     unfit: int = 0
+    flush_ns: int = FLUSH_NS
+    waves_ns: int = WAVES_NS
     _values: dict[int, tuple[Value, int]] = field(default_factory=dict[int, tuple[Value, int]])
     _flushed_ns: int = 0
     _waves: dict[int, _Stretch] = field(default_factory=dict[int, _Stretch])
@@ -152,10 +156,10 @@ class Reporter:
 
     def tick(self, *, at_ns: int, now_ns: int) -> Iterator[Made]:
         """Yield what is due; the times are as those of `take`."""
-        if self._values and now_ns - self._flushed_ns >= FLUSH_NS:
+        if self._values and now_ns - self._flushed_ns >= self.flush_ns:
             self._flushed_ns = now_ns
             yield self._bundle(at_ns)
-        if self._waves and now_ns - self._waved_ns >= WAVES_NS:
+        if self._waves and now_ns - self._waved_ns >= self.waves_ns:
             self._waved_ns = now_ns
             yield self._packet()
         if self._lists and now_ns - self._listed_ns >= LIST_NS:

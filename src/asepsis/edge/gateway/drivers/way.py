@@ -58,10 +58,8 @@ RULES: Final[Mapping[str, LaneRule]] = {
     "waveforms": LaneRule(),
 }
 CAP_S: Final[Mapping[str, float]] = {"alerts": 1.0, "fhir": 2.0, "waveforms": 4.0, "late": 8.0}
-SPOOL_AGE_S: Final = 72 * 3_600
 BUILD_NS: Final = 1_767_225_600 * 10**9
 FILLED_MAX: Final = 10_000
-FILLS_AT_ONCE: Final = 32
 UNKNOWN: Final = "spooled"
 """Whom a spooled record is about is in its body only."""
 _MEDIA_NUMBERED: Final = frozenset((FHIR_JSON, fhir_alarm.MEDIA_TYPE))
@@ -90,7 +88,7 @@ class Way:
         data = Path(settings.data)
         self._devices = devices
         self._filled: dict[tuple[int, int], int] = {}
-        self._holes: deque[Outgoing] = deque(maxlen=FILLED_MAX)
+        self._holes: deque[tuple[int, int]] = deque(maxlen=FILLED_MAX)
         self._folder = IdentityFolder(data / "identity")
         self._name, self._hospital, self._root_der = self._folder.load()
         self._system = settings.hub.clock == "system"
@@ -131,7 +129,8 @@ class Way:
             reachable=self.lanes["fhir"].reachable.is_set,
             read_header=outgoing_of,
             backoff=Backoff(rng=rng, cap_s=CAP_S["late"]),
-            report=self._fate,
+            report=self._late_fate,
+            instead=self._instead,
         )
         self._caretaker = Caretaker(
             self._folder,
@@ -183,11 +182,9 @@ class Way:
         self.lanes[made.lane].offer(record)
 
     def look_after(self) -> None:
-        """Reconnect if another family renewed the certificate; fill numbers that were lost."""
-        for _ in range(min(len(self._holes), FILLS_AT_ONCE)):
-            if not self.lanes["fhir"].reachable.is_set():
-                break
-            self._fill(self._holes.popleft())
+        """Let go of what the hub has, and take a certificate that another family renewed."""
+        with contextlib.suppress(AsepsisError):  # The disk refuses: everything stays.
+            self._journal.expire(time.time_ns() + 1)
         with contextlib.suppress(AsepsisError):
             leaf = self._folder.leaf("tls")
             if leaf != self._leaf:
@@ -220,7 +217,26 @@ class Way:
         elif fate is Fate.LOST_SPOOL_FULL:
             self._findings.note(Finding.SPOOL, record.source)
             if record.numbered:
-                self._holes.append(record)
+                self._holes.append((record.epoch, record.sequence))
+
+    def _late_fate(self, record: Outgoing, fate: Fate) -> None:
+        if fate is Fate.REFUSED:
+            self._findings.note(Finding.REFUSED_BY_HUB, record.source)
+
+    def _instead(self, record: Outgoing) -> Sequence[Sequence[Outgoing]]:
+        """Return what fills the numbers that a full spool left out before a record, and its own."""
+        if not record.numbered:
+            return ()
+        number = (record.epoch, record.sequence)
+        known = sorted(self._holes)
+        self._holes.clear()
+        self._holes.extend(hole for hole in known if hole > number)
+        holes = [self._empties(*hole) for hole in known if hole < number]
+        return [*holes, [record, *self._empties(*number)]]
+
+    def _empties(self, epoch: int, sequence: int) -> Sequence[Outgoing]:
+        """Return an empty bundle for each device; the hub takes that of a declared one."""
+        return [_empty(epoch, sequence, device) for device in self._devices]
 
     def _fill(self, record: Outgoing) -> None:
         """Put something empty under a refused number: a hole would keep all late data out.
@@ -233,10 +249,7 @@ class Way:
             return
         if len(self._filled) < FILLED_MAX:
             self._filled[number] = turn + 1
-        body = empty_bundle(self._devices[turn])
-        self.lanes["fhir"].offer(
-            Outgoing(FHIR_JSON, *number, body, numbered=True, source=self._devices[turn].uri)
-        )
+        self.lanes["fhir"].offer(_empty(*number, self._devices[turn]))
 
     def _heard(self) -> None:
         for lane in self.lanes.values():
@@ -247,9 +260,14 @@ class Way:
             lane.renewed.set()
 
 
+def _empty(epoch: int, sequence: int, device: DeviceId) -> Outgoing:
+    body = empty_bundle(device)
+    return Outgoing(FHIR_JSON, epoch, sequence, body, numbered=True, source=device.uri)
+
+
 def _open_journal(folder: Path, settings: Settings) -> SqliteJournal:
     kek = open_kek(settings.sealing, folder=folder)
-    budget = LaneBudget(bytes_max=settings.spool.bytes_max, age_s=SPOOL_AGE_S)
+    budget = LaneBudget(bytes_max=settings.spool.bytes_max, age_s=0)
     return SqliteJournal(
         folder / "journal",
         cipher=DayKeys(folder / "keys", kek=kek, aead=LibcryptoAead()),
