@@ -31,6 +31,7 @@ from asepsis.core.wire.message_record import (
 )
 from asepsis.core.wire.mllp_client import Answered, Verdict
 from asepsis.hub.audit.log import AuditLog
+from asepsis.hub.delivery import letters
 from asepsis.hub.delivery.letters import Search
 from asepsis.hub.delivery.line import Line, LineParts
 from asepsis.hub.delivery.model import Destination, Kind, LetterState, Options
@@ -262,5 +263,28 @@ def test_an_error_is_tried_again_as_often_as_the_destination_says(
             answer = Verdict(number, Answered.ERROR, "AE", "table locked")
             assert [line.settled(answer) for _ in range(3)] == [False, False, True]
             await until(lambda: line.figures.refused == 1)
+
+    play(story)
+
+
+def test_a_receiver_that_refuses_everything_fills_no_state(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(letters, "LETTERS_MAX", 1)
+
+    async def story(desk: Desk) -> None:
+        async with running(desk.service()) as service:
+            await service.add(destination(), actor="person:ana")
+            await desk.bring(oru(1), oru(2))
+            line = service.line("other")
+            await until(lambda: line.waiting == 2)
+            for number, _ in line.take(0, items_max=2):
+                line.settled(Verdict(number, Answered.REJECTED, "AR"))
+            await until(lambda: "ASP-401" in line.figures.trouble)
+            assert (line.waiting, line.figures.refused) == (1, 1)
+            people = DeadLetters(desk.store, service, AuditLog(desk.store.clock))
+            (letter,) = await people.search(Search(), actor="person:eva")
+            await people.discard(letter.id, actor="person:eva", reason="a test")
+            await until(lambda: line.figures.refused == 2)
 
     play(story)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
-from asepsis.core.errors import Conflict, InputError, NotFound
+from asepsis.core.errors import BackPressure, Conflict, InputError, NotFound
 from asepsis.core.mapping.route import patient_key
 from asepsis.core.wire.hl7 import Message
 from asepsis.hub.delivery.model import (
@@ -22,6 +22,9 @@ from asepsis.hub.store.store import next_number
 
 COUNTER: Final = "dead-letters"
 LIST_MAX: Final = 500
+LETTERS_MAX: Final = 50_000
+"""Undecided letters of one destination; beyond them its line waits, and the journal keeps the rest:
+a receiver that refuses everything must not fill the state."""
 REASON_CHARS_MAX: Final = 500
 _CODE_CHARS_MAX: Final = 20
 _TYPE_CHARS_MAX: Final = 20
@@ -112,6 +115,9 @@ def put(
         refusal: Why.
         state: Where it stands now.
         now_ns: Wall time.
+
+    Raises:
+        BackPressure: Too many letters of this destination wait for a person.
     """
     found = connection.execute(
         select(letters.c.id).where(
@@ -127,6 +133,8 @@ def put(
     if found is not None:
         connection.execute(update(letters).where(letters.c.id == found).values(values))
         return found
+    if undecided(connection, destination) >= LETTERS_MAX:
+        raise BackPressure(f"{destination} has {LETTERS_MAX} dead letters that nobody decided")
     number = next_number(connection, COUNTER)
     kind, patient, control_id = _facts(item)
     connection.execute(
@@ -147,6 +155,15 @@ def put(
         )
     )
     return number
+
+
+def undecided(connection: Connection, destination: str) -> int:
+    """Return how many letters of a destination wait for a decision."""
+    query = select(func.count()).where(
+        letters.c.destination == destination,
+        letters.c.state.in_([state.value for state in UNDECIDED]),
+    )
+    return connection.execute(query).scalar_one()
 
 
 def search(connection: Connection, sealer: ColumnSealer, wanted: Search) -> list[Letter]:

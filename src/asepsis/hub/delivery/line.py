@@ -329,7 +329,8 @@ class Line:
                         now_ns=store.clock(),
                     )
                 )
-            except TransientError:
+            except TransientError as error:
+                self.trouble(f"{error.code}: {error}")
                 await asyncio.sleep(RETRY_S)
                 continue
             break

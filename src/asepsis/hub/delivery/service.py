@@ -231,8 +231,17 @@ class DeliveryService:
                 # What one destination's data does to us must not end the hub, whose alerts go on.
                 log.exception("a destination is served anew", destination=name)
                 line.trouble("a fault of the hub; see its log")
-                await asyncio.sleep(BACKOFF_CAP_S)
-                await self._open(line.destination)
+                await self._reopen(line.destination)
+
+    async def _reopen(self, destination: Destination) -> None:
+        while True:
+            await asyncio.sleep(BACKOFF_CAP_S)
+            try:
+                await self._open(destination)
+            except AsepsisError as error:
+                log.warning("a line waits", destination=destination.name, code=error.code)
+            else:
+                return
 
     async def _send(self, line: Line) -> None:
         sender = self._senders.get(line.destination.kind)
