@@ -58,11 +58,19 @@ class Hl7Judge:
 
     def form(self, message: Message) -> Verdict:
         """Judge header, required fields and closed lists, not the numbers."""
-        found = [*self._form(message)]
+        return Verdict.of((*self._form(message), *self._size(message)))
+
+    def refusal(self, message: Message) -> Verdict:
+        """Judge only what may refuse a message that can be read: its size and its sender.
+
+        It is asked for each message on its way in, so it looks at nothing else.
+        """
+        return Verdict.of((*self._size(message), *self._sender(message.header)))
+
+    def _size(self, message: Message) -> Iterator[Finding]:
         if len(message.body) > self.profile.bytes_max:
             reason = f"{len(message.body)} bytes, the device declares {self.profile.bytes_max}"
-            found.append(self._found(Rule.SIZE, reason))
-        return Verdict.of(found)
+            yield self._found(Rule.SIZE, reason)
 
     def _form(self, message: Message) -> Iterator[Finding]:
         kind = type_of(message)
@@ -89,8 +97,11 @@ class Hl7Judge:
             header.character_set.codec.encode()
         except InputError as error:
             yield self._found(Rule.CHARSET, str(error), "MSH-18")
-        sender = f"{_text(header, 3)}|{_text(header, 4)}"
-        if said.senders and sender not in said.senders:
+        yield from self._sender(header)
+
+    def _sender(self, header: Header) -> Iterator[Finding]:
+        senders = self.profile.header.senders
+        if senders and f"{_text(header, 3)}|{_text(header, 4)}" not in senders:
             yield self._found(Rule.IDENTITY, "another sender than the device declares", "MSH-3")
 
     def _numbers(self, message: Message) -> Iterator[Finding]:

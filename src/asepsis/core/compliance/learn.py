@@ -94,7 +94,7 @@ class Learner:
 
     def _header(self, message: Message) -> None:
         header = message.header
-        self._note("type", type_of(message))
+        self._note("type", _kind(message))
         sender = _plain(header.raw(3)), _plain(header.raw(4))
         self._note("sender", "|".join(part.partition("^")[0] for part in sender))
         for number in (12, 18, 21):
@@ -109,7 +109,7 @@ class Learner:
             seen["?"] += 1
 
     def _fields(self, message: Message) -> None:
-        kind = type_of(message)
+        kind = _kind(message)
         for segment in {raw.decode("ascii", "replace") for raw in message.names}:
             if len(self._segments) < DISTINCT_MAX * DISTINCT_MAX:
                 self._segments[kind, segment] += 1
@@ -174,7 +174,7 @@ class Learner:
 
     def _required(self) -> Iterator[str]:
         for kind, count in sorted(self._seen["type"].items()):
-            if count < MESSAGES_MIN or kind == "?":
+            if count < MESSAGES_MIN or kind in ("", "?"):
                 continue
             always = sorted(
                 segment
@@ -249,6 +249,10 @@ def messages_in(data: bytes) -> Iterator[bytes]:
         again = data.rfind(_BLOCK_START, start, end)
         yield data[again + 1 : end]
         at = end + len(_BLOCK_END)
+
+
+def _kind(message: Message) -> str:
+    return _plain(type_of(message).encode())
 
 
 def _plain(raw: bytes) -> str:

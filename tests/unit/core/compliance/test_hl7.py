@@ -11,6 +11,7 @@ from asepsis.core.compliance.fields import NAMES, name_of
 from asepsis.core.compliance.hl7 import Hl7Judge
 from asepsis.core.compliance.profile import BINDING, read_profile
 from asepsis.core.compliance.verdict import Rule, Severity
+from asepsis.core.wire.hl7 import Message
 
 DATA = Path(__file__).parents[4].parent / "shared" / "data" / "hl7v2"
 PROFILE = read_profile(
@@ -122,6 +123,23 @@ def test_only_identity_framing_and_size_are_refused() -> None:
     assert verdict.severity is Severity.QUARANTINE
     assert verdict.unverified
     assert "4711" not in " ".join(f.text() for f in verdict.findings)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        oru(),
+        oru(value=b"9999", pid=b""),
+        oru().replace(b"|MON|", b"|EVE|"),
+        oru() + b"NTE|1||" + b"x" * 5_000 + b"\r",
+    ],
+)
+def test_the_quick_look_on_the_way_in_refuses_exactly_what_the_whole_one_blocks(
+    body: bytes,
+) -> None:
+    judge, message = Hl7Judge(PROFILE), Message.parse(body)
+    assert judge.refusal(message).blocked is judge.body(body).blocked
+    assert judge.form(message).blocked is judge.body(body).blocked
 
 
 def test_a_finding_can_be_read_without_the_standard() -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asepsis.core.compliance.hl7 import Hl7Judge
@@ -63,6 +63,7 @@ def test_without_a_message_there_is_no_proposal() -> None:
         learner.propose(name="a")
 
 
+@example([b"|", b"|", b"|"], "")
 @given(st.lists(st.binary(max_size=80), max_size=30), st.text(max_size=20))
 def test_whatever_was_watched_a_proposal_is_a_profile(junk: list[bytes], source: str) -> None:
     """Goal: quotes, brackets and line ends in foreign fields stay inside their strings."""

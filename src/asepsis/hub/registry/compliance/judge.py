@@ -96,7 +96,7 @@ class HubJudge:
         decided = self.book.decided(device, Interface.HL7V2)
         if decided.admission is None:
             return ""
-        verdict = decided.judge.form(message)
+        verdict = decided.judge.refusal(message)
         return verdict.findings[0].text() if verdict.blocked else ""
 
     def names_another(self, device: str, message: Message) -> bool:
