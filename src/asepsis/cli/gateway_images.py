@@ -12,7 +12,7 @@ from cyclopts import App, Parameter
 
 from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import NotFound, Unavailable
-from asepsis.edge.gateway.imaging import archives_app, policy, proofs, requestor, vault
+from asepsis.edge.gateway.imaging import archives_app, bcp195, policy, proofs, requestor, vault
 from asepsis.edge.gateway.imaging.dimse import VERIFICATION
 from asepsis.edge.gateway.imaging.keeper_process import imaging_of
 from asepsis.edge.gateway.imaging.requestor import IMPLICIT_LITTLE_ENDIAN, Remote
@@ -119,7 +119,7 @@ async def _echo(entry: ArchiveEntry) -> int:
         port=entry.port,
         called=entry.called,
         calling=entry.calling,
-        tls=archives_app.tls_context(entry),
+        tls=bcp195.user_context(entry),
         server_name=entry.server_name,
         answer_s=entry.answer_s,
     )

@@ -15,7 +15,6 @@ import os
 import random
 import signal
 import socket
-import ssl
 import sys
 import threading
 import time
@@ -24,11 +23,11 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from asepsis.core.errors import AsepsisError, ConfigError
-from asepsis.core.trust import tls
 from asepsis.edge.gateway import confinement
 from asepsis.edge.gateway.families import EXIT_CONFIG
 from asepsis.edge.gateway.findings import Findings
 from asepsis.edge.gateway.imaging import fetcher
+from asepsis.edge.gateway.imaging.bcp195 import user_context
 from asepsis.edge.gateway.imaging.delivery import FRAME_BYTES_MAX, DimseSender
 from asepsis.edge.gateway.imaging.fetcher import Destination, Lane
 from asepsis.edge.gateway.imaging.hub_way import HubWay
@@ -80,27 +79,6 @@ def check(settings: Settings) -> Sequence[ArchiveEntry]:
                 hint="name ca_file, or cleartext = true for an address in device_segments",
             )
     return entries
-
-
-def tls_context(entry: ArchiveEntry) -> ssl.SSLContext | None:
-    """Return the TLS settings of a PACS by the BCP 195 profiles, None for clear text.
-
-    Raises:
-        ConfigError: A file does not load.
-    """
-    if not entry.ca_file:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(tls.SUITES_TLS12)
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    try:
-        context.load_verify_locations(cafile=entry.ca_file)
-        if entry.chain_file:
-            context.load_cert_chain(entry.chain_file, entry.key_file)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{entry.destination}: a certificate does not load") from error
-    return context
 
 
 def start(settings: Settings) -> None:
@@ -225,7 +203,7 @@ def _remote(entry: ArchiveEntry, dial: Dial) -> Remote:
         port=entry.port,
         called=entry.called,
         calling=entry.calling,
-        tls=tls_context(entry),
+        tls=user_context(entry),
         server_name=entry.server_name,
         answer_s=entry.answer_s,
         dial=lambda: dial(place, CONNECT_S),

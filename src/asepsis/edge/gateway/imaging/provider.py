@@ -20,13 +20,12 @@ from asepsis.edge.gateway.imaging.association import (
     Place,
     Prover,
 )
+from asepsis.edge.gateway.imaging.bcp195 import provider_context
 from asepsis.edge.gateway.imaging.deposit import Deposit
 from asepsis.edge.gateway.imaging.imaging_findings import ImagingFinding
 from asepsis.edge.gateway.imaging.pdustream import PduStream
 from asepsis.edge.gateway.imaging.policy import Certificate, Door, certificate_names
-from asepsis.edge.gateway.listener import listener_context
 from asepsis.edge.gateway.rate import Bucket
-from asepsis.edge.gateway.settings import ListenerTls
 
 HANDSHAKE_S: Final = 10.0
 BACKLOG: Final = 128
@@ -55,16 +54,7 @@ def bind(door: Door) -> Port:
         Unavailable: The address is taken or not ours.
     """
     settings = door.listener
-    context = None
-    if settings.tls is not None:
-        files = settings.tls
-        context = listener_context(
-            ListenerTls(
-                chain_file=files.chain_file,
-                key_file=files.key_file,
-                client_ca_file=files.client_ca_file,
-            )
-        )
+    context = provider_context(settings.tls) if settings.tls is not None else None
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
         family, place = found[0][0], found[0][4]
