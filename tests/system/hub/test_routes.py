@@ -97,6 +97,23 @@ ANSWERS: Final = {
     "GET /fhir/Observation/$lastn": 400,
     "GET /alarms": 400,
     "GET /trends": 400,
+    "POST /dicom-web/studies": 415,
+    "POST /dicom-web/studies/{study}": 415,
+    "GET /dicom-web/studies": 200,
+    "GET /dicom-web/series": 200,
+    "GET /dicom-web/instances": 200,
+    "GET /dicom-web/studies/{study}": 404,
+    "GET /dicom-web/studies/{study}/metadata": 404,
+    "GET /dicom-web/studies/{study}/series": 200,
+    "GET /dicom-web/studies/{study}/instances": 200,
+    "GET /dicom-web/studies/{study}/series/{series}": 404,
+    "GET /dicom-web/studies/{study}/series/{series}/metadata": 404,
+    "GET /dicom-web/studies/{study}/series/{series}/instances": 200,
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}": 404,
+    "GET /dicom-web/studies/{study}/series/{series}/instances/{instance}/metadata": 404,
+    "GET /api/images": 200,
+    "GET /api/images/{study}": 404,
+    "GET /api/quarantined-images": 200,
     "GET /views/ward": 200,
     "GET /api/places": 200,
     "GET /api/associations": 200,
@@ -143,6 +160,7 @@ ANSWERS: Final = {
 }
 """Method and path -> status of an empty request that is permitted."""
 
+READERS: Final = f'[images]\nreaders = ["{GATEWAY}", "{CONSUMER}"]\n'
 REVOKED, EXPIRED, UNRECORDED = device_name(5), device_name(6), device_name(7)
 NOTHING: Final = frozenset[Action]()
 DOOR: Final = frozenset({Action.SIGN_IN})
@@ -301,7 +319,7 @@ def make_files(ward: Ward, folder: Path) -> dict[str, tls.KeyAndChain | None]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fixture]:
     folder = tmp_path_factory.mktemp("routes")
-    ward = make_ward(folder / "ward", made_as=SignedHospital)
+    ward = make_ward(folder / "ward", more=READERS, made_as=SignedHospital)
     assert isinstance(ward.hospital, SignedHospital)
     signer = start_signer(SignerSettings(data=ward.hospital.home))
     try:
@@ -326,6 +344,8 @@ def call(
     for name in ("{id}", "{name}"):
         path = path.replace(name, own.replace(":", "%3A").replace("/", "%2F"))
     path = path.replace("{label}", "device")
+    for name in ("{study}", "{series}", "{instance}"):
+        path = path.replace(name, "1.2.3")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with client.stream(route.method, path, headers=headers) as answer:
         if answer.status_code < 400:
@@ -346,13 +366,14 @@ def of(served: Fixture, listener: str) -> list[RouteInfo]:
 
 
 def test_every_listener_has_its_own_routes(served: Fixture) -> None:
-    """Goal: no route but the live view and the record is on two listeners (REQ-TLS-009)."""
+    """Goal: only the live view, the record and images are on two listeners (REQ-TLS-009)."""
     seen: dict[tuple[str, str], set[str]] = {}
     for route in served.routes:
         seen.setdefault((route.method, route.path), set()).add(route.listener)
     shared = {path for (_, path), where in seen.items() if len(where) > 1}
     own = {"/views/live", "/alarms", "/trends"}
-    assert {path for path in shared if not path.startswith("/fhir/")} == own
+    read = ("/fhir/", "/dicom-web/")
+    assert {path for path in shared if not path.startswith(read)} == own
 
 
 def test_the_table_of_answers_is_that_of_the_routes(served: Fixture) -> None:
