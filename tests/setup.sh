@@ -32,6 +32,7 @@ packages=(
   "orthanc-dicomweb:a legacy archive"
   "libgdcm-tools:object encryption of images, the other side"
   "util-linux:mount and network namespaces, taskset"
+  "tshark:a judge of what crosses the wires in clear"
   "rsyslog:an audit repository that speaks syslog over TLS"
   "rsyslog-gnutls:an audit repository that speaks syslog over TLS"
 )
