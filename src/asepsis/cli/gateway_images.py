@@ -17,7 +17,7 @@ from asepsis.edge.gateway.imaging.dimse import VERIFICATION
 from asepsis.edge.gateway.imaging.keeper_process import imaging_of
 from asepsis.edge.gateway.imaging.requestor import IMPLICIT_LITTLE_ENDIAN, Remote
 from asepsis.edge.gateway.imaging.settings import ArchiveEntry
-from asepsis.edge.gateway.recall import open_kek
+from asepsis.edge.gateway.kek import open_kek
 from asepsis.edge.gateway.settings import read_settings
 
 app: Final = App(name="images", help="Look after the DICOM side of a gateway.")

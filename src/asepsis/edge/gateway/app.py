@@ -24,10 +24,10 @@ from asepsis.edge.gateway.confinement import BrokerProcess, Role
 from asepsis.edge.gateway.families import EXIT_CONFIG
 from asepsis.edge.gateway.front import Front
 from asepsis.edge.gateway.keeper import Keeper
+from asepsis.edge.gateway.kek import open_kek
 from asepsis.edge.gateway.listener import bind
 from asepsis.edge.gateway.memory import make_folder
 from asepsis.edge.gateway.processes import EXIT_FAILED, Child
-from asepsis.edge.gateway.recall import open_kek
 from asepsis.edge.gateway.settings import Settings, read_settings
 from asepsis.edge.gateway.uplinkside import Uplink
 from asepsis.edge.sandbox.confine import confine

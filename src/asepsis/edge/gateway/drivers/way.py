@@ -28,8 +28,8 @@ from asepsis.core.trust.sealing_libcrypto import LibcryptoAead
 from asepsis.core.wire import fhir_alarm, frames
 from asepsis.edge.gateway.drivers.reporting import FHIR_JSON, Made, empty_bundle
 from asepsis.edge.gateway.findings import Finding, Findings
+from asepsis.edge.gateway.kek import open_kek
 from asepsis.edge.gateway.memory import make_folder
-from asepsis.edge.gateway.recall import open_kek
 from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.caretaker import Caretaker, clinical_connection

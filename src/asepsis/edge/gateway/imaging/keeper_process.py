@@ -21,7 +21,7 @@ from asepsis.edge.gateway.imaging.keeper import Keeper
 from asepsis.edge.gateway.imaging.settings import ImagingSettings
 from asepsis.edge.gateway.imaging.stow import StowConnection
 from asepsis.edge.gateway.imaging.vault import Vault
-from asepsis.edge.gateway.recall import open_kek
+from asepsis.edge.gateway.kek import open_kek
 from asepsis.edge.gateway.settings import MIB, Settings
 from asepsis.edge.sandbox import bubblewrap
 from asepsis.edge.sandbox.confine import Confinement, Limits, confine
