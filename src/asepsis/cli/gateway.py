@@ -1,5 +1,6 @@
 """`asepsis gateway`: enrol and run a gateway for legacy devices, and check its settings."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -7,6 +8,9 @@ import msgspec
 from cyclopts import App, Parameter
 
 from asepsis.cli import gateway_images
+from asepsis.cli.devices import moment, people
+from asepsis.cli.hub import DATA as HUB_DATA
+from asepsis.cli.hub import Data
 from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import InputError
 from asepsis.core.model.identity import parse_system_name
@@ -114,6 +118,40 @@ def scope(*, settings: SettingsFile = SETTINGS, json: bool = False) -> None:
         console.print(f"further families, confined by themselves: {' '.join(others)}")
     if not apart:
         console.print("no Landlock here: only the code keeps the processes' files apart")
+
+
+@app.command
+def bypass(
+    to: Annotated[str, Parameter(help="Where the senders go instead, as host:port.")],
+    *,
+    reason: Annotated[str, Parameter(help="Why; goes into the audit log.")],
+    token: Annotated[Path, Parameter(help="File with the first person's token.")],
+    second_token: Annotated[Path, Parameter(help="File with the second person's token.")],
+    minutes: Annotated[int, Parameter(help="How long, 1 to 1440.")] = 60,
+    settings: SettingsFile = SETTINGS,
+    data: Data = HUB_DATA,
+    json: bool = False,
+) -> None:
+    """Print the direct route around this gateway for a downtime; two people, an end, and the log.
+
+    Nothing is opened by itself: senders and firewall are changed by hand. The hub writes both
+    people and the end into its audit log and raises a technical alarm condition.
+    """
+    read = read_settings(settings)
+    name, _, _ = IdentityFolder(Path(read.data) / "identity").load()
+    routes = [f"{peer.name} ({', '.join(peer.addresses)}) -> {to}" for peer in read.peers]
+    with contextlib.closing(people(data, token=token)) as first:
+        body = {"gateway": name, "routes": routes, "minutes": minutes, "reason": reason}
+        proposed = first.post("/api/bypasses", body)
+    with contextlib.closing(people(data, token=second_token)) as second:
+        opened = second.post(f"/api/bypasses/{proposed['id']}/confirm", {})
+    if json:
+        show_json(opened)
+        return
+    show_table("Direct routes", ("until", "route"), [
+        (moment(opened["until_ns"]), route) for route in opened["routes"]
+    ])  # fmt: skip
+    console.print("change senders and firewall by hand, and back when it ends")
 
 
 @app.command

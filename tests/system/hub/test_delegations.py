@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -11,6 +12,7 @@ from hub_ward import GATEWAY, NATIVE, UNSIGNED, Ward, make_ward
 from test_lanes import ALARM, HL7, ONSET, numbered
 from test_message_batches import group, oru, post
 
+from asepsis.core.errors import InputError, NotPermitted
 from asepsis.core.mapping.fhir_time import to_instant
 from asepsis.core.trust.identity import Profile
 from asepsis.tools.people import PeopleClient
@@ -38,13 +40,13 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
 
 
 @contextmanager
-def people(ward: Ward) -> Iterator[PeopleClient]:
+def people(ward: Ward, token: Path | None = None) -> Iterator[PeopleClient]:
     assert ward.hub is not None
     where = ward.hub.ready["listeners"]["people"]
     client = PeopleClient(
         f"https://localhost:{where['port']}",
         root_path=ward.hospital.data / "ca" / "root.crt",
-        token_path=ward.hospital.data / "hub" / "admin.token",
+        token_path=token or ward.hospital.data / "hub" / "admin.token",
     )
     try:
         yield client
@@ -122,3 +124,33 @@ def test_a_delegation_of_some_types_takes_no_others(taken: Ward) -> None:
         assert post(client, group(21, merge, devices=())).json()["refused"] == []
         person.withdraw_source(WARD_GATEWAY, "merge")
     assert post(client, group(22, merge, devices=())).json()["stored"] == 0
+
+
+def test_a_bypass_takes_two_people_and_stands_in_the_log(taken: Ward, tmp_path: Path) -> None:
+    tokens: list[Path] = []
+    with people(taken) as admin:
+        for name in ("ana", "ben"):
+            admin.add_person(name, roles=["clinical-engineer"])
+            tokens.append(tmp_path / name)
+            tokens[-1].write_text(admin.issue_token(name, days=1))
+    body = {"gateway": GATEWAY, "routes": ["monitor -> 10.2.0.9:2575"], "minutes": 60}
+    with people(taken, tokens[0]) as ana, people(taken, tokens[1]) as ben:
+        with pytest.raises(InputError):
+            ana.post("/api/bypasses", body | {"gateway": NATIVE, "reason": "disk"})
+        proposed = ana.post("/api/bypasses", body | {"reason": "disk"})
+        path = f"/api/bypasses/{proposed['id']}/confirm"
+        with pytest.raises(NotPermitted):
+            ana.post(path, {})
+        opened = ben.post(path, {})
+        assert opened["routes"] == body["routes"]
+        left_s = opened["until_ns"] / 1e9 - time.time()
+        assert 3_500 < left_s <= 3_600
+        for wrong in (path, "/api/bypasses/0/confirm", "/api/bypasses/x/confirm"):
+            with pytest.raises(InputError):
+                ben.post(wrong, {})
+    with people(taken) as admin:
+        found = admin.get("/api/audit", limit=500)["entries"]
+    (entry,) = [e for e in found if e["action"] == "open-bypass"]
+    assert (entry["actor"], entry["subject"]) == ("person:ben", GATEWAY)
+    assert "person:ana" in entry["detail"]
+    assert any("gateway-bypassed" in e["detail"] for e in found if e["action"] == "raise-alarm")

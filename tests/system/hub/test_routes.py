@@ -87,6 +87,8 @@ ANSWERS: Final = {
     "POST /api/devices/{name}/sources": 415,
     "POST /api/devices/{name}/sources/withdraw": 415,
     "GET /api/delegations": 200,
+    "POST /api/bypasses": 415,
+    "POST /api/bypasses/{id}/confirm": 404,
     "POST /gateway/evidence": 415,
     "GET /api/status": 200,
     "GET /fhir/Device": 200,

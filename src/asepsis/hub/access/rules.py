@@ -55,6 +55,7 @@ class Action(StrEnum):
     MANAGE_DESTINATIONS = "manage-destinations"
     HANDLE_DEAD_LETTERS = "handle-dead-letters"
     REPORT_EVIDENCE = "report-evidence"
+    OPEN_BYPASS = "open-bypass"
 
 
 _SUBMIT: Final = frozenset(
@@ -126,6 +127,7 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
     | {
         Action.REVOKE_DEVICE,
         Action.DECLARE_SOURCE,
+        Action.OPEN_BYPASS,
         Action.PLACE_DEVICE,
         Action.READ_AUDIT,
         Action.MANAGE_CONSUMERS,
@@ -139,6 +141,7 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
     | {
         Action.REVOKE_DEVICE,
         Action.DECLARE_SOURCE,
+        Action.OPEN_BYPASS,
         Action.PLACE_DEVICE,
         Action.MANAGE_PROFILES,
         Action.READ_DELIVERIES,

@@ -2,6 +2,7 @@
 
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.feature import Feature
+from asepsis.hub.registry.delegations.bypass import BypassRoutes
 from asepsis.hub.registry.delegations.http import DelegationRoutes
 from asepsis.hub.registry.delegations.service import DelegationService
 
@@ -10,6 +11,11 @@ def open_delegations(core: Core) -> Feature:
     """Open what people decide about gateways and what gateways report."""
     service = DelegationService(core.store, audit=core.audit_log, registry=core.registry)
     routes = DelegationRoutes(service)
+    bypass = BypassRoutes(
+        core.store, audit=core.audit_log, registry=core.registry, delegations=service
+    )
     return Feature(
-        clinical=routes.clinical(), people=routes.people(), work={"delegations": service.run}
+        clinical=routes.clinical(),
+        people=[*routes.people(), *bypass.routes()],
+        work={"delegations": service.run},
     )
