@@ -262,6 +262,7 @@ def test_a_lapse_opens_one_work_item_and_cuts_no_data(hub: Hub, clock: Any) -> N
         (oru().replace(b"264864^^MDC", b"266418^^MDC"), "unit"),
         (oru().replace(b"264864^^MDC", b"mm[Hg]^^UCUM"), "unit"),
         (b"MSH|^~\\&|HIS|H|||1||ADT^A01|1|P|2.5\rPID|||9\r", ""),
+        (oru().replace(b"|NM|", b"||"), ""),
     ],
 )
 def test_the_gate_says_what_a_chart_may_not_have(hub: Hub, body: bytes, reason: str) -> None:

@@ -208,8 +208,13 @@ class HubJudge:
         return verdicts
 
     async def _patients(self, device: str, moments: Iterable[TimeOf]) -> Sequence[PatientId | None]:
-        """Return everybody the device was confirmed for at some of the moments."""
+        """Return whom the device was confirmed for at all of the moments; None for nobody.
+
+        A device that is named and has no value has no moment: nothing is anybody's then.
+        """
         every = list(moments)
+        if not every:
+            return ()
         first_ns = min(moment.at_ns for moment in every)
         last_ns = max(moment.at_ns + moment.later_by_ns for moment in every)
         association = self.present.now(device)
