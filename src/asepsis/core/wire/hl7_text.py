@@ -20,7 +20,7 @@ CODECS: Final = {
     "ISO IR6": "ascii",
     "UNICODE UTF-8": "utf-8",
     "KS X 1001": "euc_kr",
-    **{f"8859/{part}": f"iso8859-{part}" for part in (1, 2, 3, 4, 5, 6, 7, 8, 9, 15)},
+    **{f"8859/{part}": f"iso8859-{part}" for part in (*range(1, 12), *range(13, 16))},
 }
 """MSH-18 (HL7 table 0211) to Python codec: the sets whose bytes below 0x80 are ASCII everywhere.
 

@@ -5,12 +5,13 @@ connection is closed and the sender keeps the message. What the keeper says of a
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from asepsis.core.errors import FramingError, InputError, LimitExceeded
 from asepsis.core.wire.hl7 import Header, MessageReader
+from asepsis.core.wire.hl7_batch import Batches, answer_batch, refuse_batch
 from asepsis.edge.gateway import replies, rules
 from asepsis.edge.gateway.findings import Finding, Findings
 from asepsis.edge.gateway.handover import (
@@ -147,6 +148,20 @@ class Desk:
         """Return the answer to a message of which only the beginning was read."""
         self._findings.note(Finding.OVERSIZED, peer.name)
         return self._negative(head, error)
+
+    def refuse_batch(self, peer: Peer, payload: bytes, error: InputError) -> Answer | Withheld:
+        """Return the answer to a batch of which nothing was taken."""
+        self._findings.note(Finding.MALFORMED, peer.name, code=error.code, reason=str(error))
+        try:
+            own = self._control_id()
+            return Answer(refuse_batch(payload, error, control_id=own, clock=self._wall))
+        except InputError:
+            return Withheld(error.code)
+
+    def answer_batch(self, batches: Batches, answers: Sequence[bytes | None]) -> bytes:
+        """Return the batch of acknowledgements of a batch."""
+        own = self._control_id()
+        return answer_batch(batches, answers, control_id=own, clock=self._wall)
 
     def _refuse(self, peer: Peer, payload: bytes, error: InputError, done: Done) -> None:
         refused = isinstance(error, replies.Refused)

@@ -118,6 +118,11 @@ def _know(peer: Peer, header: Header) -> Known:
     except InputError as error:
         raise Refused(error, Condition.DATA_TYPE, segment="MSH", field=0, reject=False) from error
     _check_sender(header, peer)
+    try:
+        _ = header.character_set  # Nobody could read its text: told now, not found out later.
+    except UnsupportedMedia as error:
+        condition = Condition.TABLE_VALUE_NOT_FOUND
+        raise Refused(error, condition, segment="MSH", field=18, reject=True) from error
     if (code, event) not in peer.types and (code, ANY_EVENT) not in peer.types:
         error = UnsupportedMedia("this type of message is not taken from this peer")
         condition = Condition.UNSUPPORTED_MESSAGE_TYPE

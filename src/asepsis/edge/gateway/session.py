@@ -9,11 +9,12 @@ Source: MLLP Release 1; HL7 v2.8.2 section 2.9.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, cast
 
 from asepsis.core.errors import FramingError, InputError, LimitExceeded
 from asepsis.core.wire.hl7 import Hl7Limits, MessageReader
+from asepsis.core.wire.hl7_batch import Batches, is_batch, read_batch
 from asepsis.core.wire.mllp import FrameReader, frame
 from asepsis.edge.gateway.desk import Answer, Desk, Withheld
 from asepsis.edge.gateway.findings import Finding, Findings
@@ -28,10 +29,19 @@ NEVER: Final = float("inf")
 
 
 @dataclass(slots=True, eq=False)
+class _Bundle:
+    """A batch whose messages are answered together, and their answers so far, in order."""
+
+    batches: Batches
+    answers: list[bytes | None] = field(default_factory=list[bytes | None])
+
+
+@dataclass(slots=True, eq=False)
 class _Entry:
     """A message of this connection and its answer once there is one."""
 
     answer: Answer | Withheld | None = None
+    bundle: _Bundle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,7 @@ class Session:
         self._frames = FrameReader(frame_bytes_max=peer.message_bytes_max)
         self._reader = MessageReader(limits=Hl7Limits(bytes_max=peer.message_bytes_max))
         self._entries: deque[_Entry] = deque()
+        self._inner: deque[tuple[bytes, _Bundle]] = deque()
         self._paused = False
         self._flushing = False
         self._waiting: asyncio.TimerHandle | None = None
@@ -116,11 +127,17 @@ class Session:
         """Take every complete frame that rate and acknowledgements allow."""
         try:
             while not (self._over or self._broken) and self._may_take():
+                if self._inner:
+                    self._take(*self._inner.popleft())
+                    continue
                 payload = self._frames.next_frame()
                 if payload is None:
                     break
                 self._frame_deadline_s = NEVER
-                self._take(payload)
+                if is_batch(payload):
+                    self._open(payload)
+                else:
+                    self._take(payload)
         except LimitExceeded as error:
             self._oversized(error)
         except FramingError as error:
@@ -136,8 +153,25 @@ class Session:
             return False
         return True
 
-    def _take(self, payload: bytes) -> None:
-        entry = _Entry()
+    def _open(self, payload: bytes) -> None:
+        """Take a batch apart; its messages are taken one by one, before the next frame."""
+        place = self._place
+        try:
+            bundle = _Bundle(read_batch(payload))
+        except InputError as error:
+            self._answer_now(place.desk.refuse_batch(place.peer, payload, error))
+            return
+        messages = bundle.batches.messages
+        if not messages:
+            self._answer_now(Answer(place.desk.answer_batch(bundle.batches, ())))
+        self._inner.extend((message, bundle) for message in messages)
+
+    def _answer_now(self, answer: Answer | Withheld) -> None:
+        self._entries.append(_Entry(answer))
+        self._flush()
+
+    def _take(self, payload: bytes, bundle: _Bundle | None = None) -> None:
+        entry = _Entry(bundle=bundle)
         self._entries.append(entry)
 
         def done(answer: Answer | Withheld) -> None:
@@ -159,7 +193,7 @@ class Session:
         if self._over:
             return
         self._entries.remove(entry)
-        self._take(payload)
+        self._take(payload, entry.bundle)
         self._resume()
 
     def _flush(self) -> None:
@@ -168,15 +202,26 @@ class Session:
         written: list[bytes] = []
         entries = self._entries
         while entries and entries[0].answer is not None and not self._over:
-            answer = entries.popleft().answer
+            entry = entries.popleft()
+            answer = entry.answer
             if isinstance(answer, Withheld):
                 self._send(written)
                 self._end()
                 return
-            if answer is not None and answer.body is not None:
-                written.append(frame(answer.body))
+            body = answer.body if answer is not None else None
+            if entry.bundle is not None:
+                body = self._bundled(entry.bundle, body)
+            if body is not None:
+                written.append(frame(body))
         self._send(written)
         self._resume()
+
+    def _bundled(self, bundle: _Bundle, body: bytes | None) -> bytes | None:
+        """Keep the answer to a message of a batch; return that to the batch with the last one."""
+        bundle.answers.append(body)
+        if len(bundle.answers) < len(bundle.batches.messages):
+            return None
+        return self._place.desk.answer_batch(bundle.batches, bundle.answers)
 
     def _send(self, written: list[bytes]) -> None:
         if written and not self._over:
