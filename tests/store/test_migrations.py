@@ -14,6 +14,9 @@ from sqlalchemy import inspect, text
 import asepsis.hub.access.tables
 import asepsis.hub.audit.tables
 import asepsis.hub.delivery.tables
+import asepsis.hub.imaging.tables
+import asepsis.hub.registry.associations.tables
+import asepsis.hub.registry.compliance.tables
 import asepsis.hub.registry.tables
 import asepsis.hub.store.tables
 from asepsis.core.errors import ConfigError
