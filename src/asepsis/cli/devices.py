@@ -15,7 +15,7 @@ from asepsis.tools.compliance import ComplianceClient
 from asepsis.tools.people import PeopleClient
 
 app: Final = App(name="devices", help="See what is enrolled, and revoke.")
-SourceKind = Literal["adt", "merge", "worklist"]
+SourceKind = Literal["adt", "merge", "worklist", "pcim"]
 COLUMNS: Final = ("name", "kind", "model", "signs", "state", "compliance")
 
 
@@ -134,7 +134,7 @@ def declare(
 @app.command
 def source(
     gateway: Annotated[str, Parameter(help="Which gateway.")],
-    kind: Annotated[SourceKind, Parameter(help="adt, merge or worklist.")],
+    kind: Annotated[SourceKind, Parameter(help="adt, merge, worklist or pcim.")],
     *,
     days: Annotated[int, Parameter(help="How long, 1 to 1096.")] = 365,
     partner: Annotated[str, Parameter(help="The other gateway of a pair.")] = "",

@@ -16,7 +16,7 @@ from asepsis.edge.uplink.enrolment import EnrolmentOrder, enrol
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
 from asepsis.edge.uplink.token import EnrolmentToken
 
-SourceKind = Literal["adt", "merge", "worklist"]
+SourceKind = Literal["adt", "merge", "worklist", "pcim"]
 app: Final = App(name="enrol", help="List devices at the hub, and enrol a device with its token.")
 
 

@@ -43,6 +43,18 @@ def send(client: httpx.Client, sequence: int, body: bytes, *, age_ms: int = 0) -
     assert answer.json() == {"stored": 1, "refused": []}
 
 
+def test_an_association_of_a_gateway_that_nobody_named_is_refused(ward: Ward) -> None:
+    """Goal: whose device it is comes only from a source that a person named for that."""
+    body = (
+        b"MSH|^~\\&|MON|ICU|||20261122||ORU^R01^ORU_R01|1|P|2.6\rPID|||4711^^^MRN\r"
+        b"OBR|1||7|69136^MDC_OBS_ASSOCIATION_PATIENT_DEVICE^MDC\r"
+        b"OBX|1|CWE|68487^MDC_ATTR_EVT_COND^MDC||198332^X^MDC||||||F\r"
+        b"PRT|1|UC||EQUIP^EQUIP^HL70912||||||%b|20261122\r" % word(UNSIGNED)
+    )
+    (refused,) = post(ward.client(GATEWAY), group(690, body)).json()["refused"]
+    assert refused["code"] == "ASP-206"
+
+
 def test_an_alert_is_told_once_and_its_end_ends_it(ward: Ward) -> None:
     client = ward.client(GATEWAY)
     with watching(ward, UNSIGNED, OTHER) as view:

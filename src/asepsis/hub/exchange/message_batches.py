@@ -26,6 +26,7 @@ from asepsis.core.errors import (
 from asepsis.core.journal.ports import Append, Link, Outcome, Receipt
 from asepsis.core.mapping.hl7_device import eui64_device
 from asepsis.core.mapping.pcd04 import is_alert
+from asepsis.core.mapping.pcim import ASSOCIATION_TYPE, is_association
 from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.wire import message_record
 from asepsis.core.wire.hl7 import Delimiters, Message, MessageReader
@@ -257,7 +258,7 @@ class BatchLane:
         message = reader.parse(body)
         kind = message_type(message)
         try:
-            self.intake.directory.check_source(principal.name, kind)
+            self.intake.directory.check_source(principal.name, source_type(message, kind))
         except NotPermitted as error:
             unfit[kind] = error
             raise
@@ -347,6 +348,11 @@ def open_batch(body: bytes) -> Opened:
             raise LimitExceeded(f"a batch has at most {MESSAGES_MAX} messages")
         groups.append((group, entries))
     return Opened(groups, count)
+
+
+def source_type(message: Message, kind: str) -> str:
+    """Return as what a message is checked against the sources: associations by their content."""
+    return ASSOCIATION_TYPE if kind == "ORU^R01" and is_association(message) else kind
 
 
 def message_type(message: Message) -> str:

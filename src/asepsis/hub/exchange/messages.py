@@ -16,7 +16,7 @@ from asepsis.core.wire.hl7_header import Header
 from asepsis.core.wire.message_record import KIND_MESSAGE
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.exchange.intake import Intake
-from asepsis.hub.exchange.message_batches import message_type
+from asepsis.hub.exchange.message_batches import message_type, source_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class MessageLane:
         except InputError as error:
             return self._refusal(body, error, control_id)
         try:
-            self.intake.directory.check_source(principal.name, kind)
+            self.intake.directory.check_source(principal.name, source_type(message, kind))
         except NotPermitted as error:
             await self.intake.refused(principal, kind, error)
             raise

@@ -7,7 +7,7 @@ rules find that it was said before. So the lane can also be replayed from its st
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
 from typing import Final
@@ -15,12 +15,13 @@ from typing import Final
 from asepsis.core.errors import AsepsisError, InputError, TransientError
 from asepsis.core.journal.ports import Record
 from asepsis.core.mapping.adt import AdtEvent, AdtPatient, choose_id, is_adt, read_adt
+from asepsis.core.mapping.pcim import is_association, read_association
 from asepsis.core.mapping.sender_time import zone_of
 from asepsis.core.model.lanes import Lane
 from asepsis.core.model.patient import PatientId
 from asepsis.core.wire.hl7 import Message
 from asepsis.core.wire.message_record import MessageEntry, decode
-from asepsis.hub.registry.associations import movements
+from asepsis.hub.registry.associations import movements, reports
 from asepsis.hub.registry.associations.movements import Movement
 from asepsis.hub.registry.associations.ports import FollowedJournal
 from asepsis.hub.registry.associations.records import Touched
@@ -37,6 +38,8 @@ RETRY_S: Final = 1.0
 PACE_S: Final = 0.1
 """Pause after a look: every look costs the journal a commit, however much it found."""
 _ADT: Final = b"ADT"
+_ASSOCIATION: Final = b"69136"
+"""Code of what an association message observes."""
 _HEAD_BYTES: Final = 512
 """MSH-9 stands in the first 512 bytes; what has no ADT there is passed over unread."""
 
@@ -107,7 +110,8 @@ class AdtFollower:
         Raises:
             TransientError: The store does not answer; what came before in the record may be done.
         """
-        if _ADT not in record.append.body:
+        body = record.append.body
+        if _ADT not in body and _ASSOCIATION not in body:
             return  # Nearly every record: observations only, of which nothing need be cut apart.
         try:
             entries = decode(
@@ -117,7 +121,7 @@ class AdtFollower:
             self._counts["unreadable"] += 1
             return
         for entry in entries:
-            if _ADT in entry.body[:_HEAD_BYTES]:
+            if _ADT in entry.body[:_HEAD_BYTES] or _ASSOCIATION in entry.body:
                 await self._apply(record, entry)
 
     async def status(self) -> object:
@@ -137,6 +141,10 @@ class AdtFollower:
             message = Message.parse(entry.body)
             if is_adt(message):
                 await self.apply(message, actor=actor, zone=zone, arrived_ns=arrived_ns)
+            elif is_association(message) and entry.findings is not None:
+                devices = dict(entry.findings.peer.devices)
+                actor = f"pcim:{entry.findings.peer.name}"
+                await self.report(message, devices, actor=actor, zone=zone, arrived_ns=arrived_ns)
         except TransientError:
             raise
         except AsepsisError as error:
@@ -177,6 +185,44 @@ class AdtFollower:
             refresh=False,
         )
         self._counts[moves[0].effect.value] += 1
+
+    async def report(
+        self,
+        message: Message,
+        devices: Mapping[bytes, str],
+        *,
+        actor: str,
+        zone: tzinfo | None,
+        arrived_ns: int,
+    ) -> None:
+        """Apply one association message (PCIM); whether its source is named was judged before.
+
+        Args:
+            message: Parsed; `is_association` holds.
+            devices: The devices that its gateway may speak for, by the words of the message.
+            actor: Who is noted.
+            zone: The sender's zone, for times without offset.
+            arrived_ns: When it came, nanoseconds since 1970.
+
+        Raises:
+            InputError: It does not say one patient and one device that is known here.
+            NotFound: The hub knows no such patient.
+            TransientError: The store does not answer; nothing was changed.
+        """
+        found = read_association(message, zone=zone)
+        device = devices.get(found.word)
+        if device is None:
+            raise InputError("the association names a device that its gateway does not speak for")
+        patient = choose_id(found.patients, self._authorities)
+        await self._service.change(
+            Touched(devices=[device], patients=[patient]),
+            lambda scene: reports.apply(
+                scene, found, device, patient, actor=actor, arrived_ns=arrived_ns
+            ),
+            actor=actor,
+            refresh=False,
+        )
+        self._counts["association"] += 1
 
     def _known(self, one: AdtPatient) -> AdtPatient:
         """Leave out merged identifiers of authorities that this hub does not go by."""

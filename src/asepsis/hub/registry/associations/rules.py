@@ -43,6 +43,8 @@ class Reason(StrEnum):
     MOVED = "device moved"
     REVOKED = "device revoked"
     MERGED = "goes on under the identifier that it was merged into"
+    TOLD_OFF = "taken off, as its source says"
+    DISOWNED = "wrong, as its source says"
     MOVED_VISIT = "the visit was another patient's"
     PATIENT_OFF = "patient taken off the device"
     CLEANING = "device cleaned"

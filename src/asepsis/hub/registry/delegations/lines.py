@@ -2,7 +2,7 @@
 
 A *delegation* lets a gateway, or the pair of gateways that it belongs to, speak for one device that
 has no certificate of its own. A *source* lets a gateway bring what concerns no single device and
-every patient: movements (ADT), merges of patients, worklists.
+every patient: movements (ADT), merges of patients, worklists, whose device is whose (PCIM).
 
 Source: REQ-MSG-003, REQ-ORG-012; HL7 v2.9 chapter 3 (events that change who a patient is).
 """
@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import msgspec
 
 from asepsis.core.errors import InputError, NotPermitted
+from asepsis.core.mapping.pcim import ASSOCIATION_TYPE
 from asepsis.hub.registry.rules import Evidence
 
 INTERFACE_CHARS_MAX: Final = 60
@@ -43,6 +44,7 @@ class SourceKind(StrEnum):
     ADT = "adt"
     MERGE = "merge"
     WORKLIST = "worklist"
+    ASSOCIATION = "pcim"
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,11 +148,14 @@ def source_kind(message_type: str) -> SourceKind | None:
     """Return as what a gateway must be named to bring a message; None for any gateway.
 
     Args:
-        message_type: MSH-9.1 and MSH-9.2 as `ADT^A40`.
+        message_type: MSH-9.1 and MSH-9.2 as `ADT^A40`; `ASSOCIATION_TYPE` for a message that says
+            whose device it is.
     """
     code, _, event = message_type.partition("^")
     if code == "ADT":
         return SourceKind.MERGE if event in _MERGES else SourceKind.ADT
+    if message_type == ASSOCIATION_TYPE:
+        return SourceKind.ASSOCIATION
     return SourceKind.WORKLIST if code in _ORDERS else None
 
 
