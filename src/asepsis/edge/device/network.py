@@ -42,7 +42,7 @@ CLINICAL, ENROLMENT = 0, 1
 """Numbers of the broker's endpoints."""
 IDLE_S: Final = 0.2
 POSITION: Final = "forwarded.json"
-SPOOL_BUDGET: Final = LaneBudget(bytes_max=64 * MIB, age_s=72 * 3_600)
+SPOOL_BUDGET: Final = LaneBudget(bytes_max=64 * MIB, age_s=0)
 _PRELOADED: Final = (encodings.idna,)
 """Nothing can be loaded later: no memory becomes executable after the start."""
 

@@ -82,5 +82,11 @@ class Spool:
         return [Spooled(r.position, r.append.kind, r.append.body) for r in records]
 
     def done(self, position: int) -> None:
-        """Forget everything up to `position`: the hub has it."""
+        """Forget everything up to `position`: the hub has it, and its room is free again.
+
+        Raises:
+            TransientError: The disk refuses; what is committed is not sent again.
+        """
         self._journal.commit(CONSUMER, Lane.LATE, position)
+        # One nanosecond on: what arrived at this very moment counts as older than now.
+        self._journal.expire(self._now_ns() + 1)

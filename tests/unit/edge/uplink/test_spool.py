@@ -37,7 +37,7 @@ def opened(tmp_path: Path) -> Iterator[Open]:
             SqliteJournal(
                 tmp_path / "spool",
                 cipher=DayKeys(tmp_path / "keys", kek=kek, aead=LibcryptoAead()),
-                lanes={Lane.LATE: LaneBudget(bytes_max=65_536, age_s=3_600)},
+                lanes={Lane.LATE: LaneBudget(bytes_max=65_536, age_s=0)},
                 clock=lambda: NOON_NS,
                 limits=JournalLimits(linger_s=0.0, reserve_bytes=0),
             )
@@ -85,6 +85,18 @@ def test_a_full_spool_refuses_the_newest_and_keeps_the_oldest(opened: Open) -> N
     assert 5 < written < 99
     assert bodies(spool.peek(1)) == [bytes([0]) * 4_096]
     assert bodies(opened().peek(200)) == [bytes([n]) * 4_096 for n in range(written)]
+
+
+def test_what_the_hub_has_makes_room(opened: Open) -> None:
+    """Goal: outages over the years together may be longer than the spool; each one fits."""
+    spool = opened()
+    for outage in range(20):
+        for _ in range(6):
+            spool.put(BATCH, bytes([outage]) * 4_096)
+        found = spool.peek()
+        assert bodies(found) == [bytes([outage]) * 4_096] * 6
+        spool.done(found[-1].position)
+    assert bodies(opened().peek()) == []
 
 
 class Stuck:
