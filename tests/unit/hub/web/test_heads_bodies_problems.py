@@ -165,9 +165,7 @@ def test_a_good_head_is_not_refused() -> None:
 
 @given(st.sampled_from(["1.0", "0.9", "2.0", "1.2"]))
 def test_other_versions_are_refused(version: str) -> None:
-    refusal = judge_head(
-        version, [(b"host", b"hub")], body_bytes_max=CLINICAL.body_bytes_max
-    )
+    refusal = judge_head(version, [(b"host", b"hub")], body_bytes_max=CLINICAL.body_bytes_max)
     assert refusal is not None
     assert refusal.status == 505
 
