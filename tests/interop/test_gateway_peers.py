@@ -146,6 +146,58 @@ def test_the_hl7_packages_asyncio_client(prepared: Callable[..., Ward], *, secur
     finish(ward, messages())
 
 
+NODE_BATCH = (
+    NODE.split("const codes", maxsplit=1)[0]
+    + """
+const conn = client.createConnection({ port: line.port }, async (res) => {
+  console.log(JSON.stringify(res.getMessage().get("MSA.1").toString()));
+});
+conn.on("error", (error) => { console.error(error); process.exit(1); });
+conn.on("client.acknowledged", async (count) => {
+  if (count >= line.count) { await conn.close(); process.exit(0); }
+});
+const batch = new mod.Batch();
+batch.start();
+for (const text of line.messages) batch.add(new mod.Message({ text }));
+batch.end();
+conn.sendMessage(batch);
+"""
+)
+
+
+def test_batches_of_the_hl7_package(prepared: Callable[..., Ward]) -> None:
+    """Goal: a file as that package writes it, answered by one that it reads."""
+    ward = prepared()
+    sent = messages(3)
+    head = "FHS|^~\\&|MON|GW|||||||F-1\rBHS|^~\\&|MON|GW|||||||B-1\r"
+    whole = hl7.parse_file(head + b"".join(sent).decode() + "BTS|3\rFTS|1\r")
+
+    async def run() -> bytes:
+        reader, writer = await open_hl7_connection("127.0.0.1", ward.port(), encoding="utf-8")
+        writer.writeblock(str(whole).encode())
+        await writer.drain()
+        answer = await asyncio.wait_for(reader.readblock(), 20)
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+    file = hl7.parse_file(asyncio.run(run()).decode())
+    (batch,) = file
+    assert [str(ack.segment("MSA")) for ack in batch] == ["MSA|AA|1", "MSA|AA|2", "MSA|AA|3"]
+    assert str(batch.trailer) == "BTS|3"
+    assert ward.stop_gateway() == 0
+    assert [one.rstrip(b"\r") for one in ward.journalled()] == [one.rstrip(b"\r") for one in sent]
+
+
+def test_a_batch_of_node_hl7_client(prepared: Callable[..., Ward]) -> None:
+    ward = prepared()
+    texts = [message.decode().rstrip("\r") for message in messages(3)]
+    order = {"host": "127.0.0.1", "port": ward.port(), "messages": texts, "count": 3}
+    assert npm_peer.run(NODE_BATCH, [json.dumps(order)]) == ["AA", "AA", "AA"]
+    assert ward.stop_gateway() == 0
+    assert [body.decode().rstrip("\r") for body in ward.journalled()] == texts
+
+
 @pytest.mark.parametrize("way", ["plain", "tls", "mutual"])
 def test_node_hl7_client(prepared: Callable[..., Ward], way: str) -> None:
     ward = prepared(client_ca=way == "mutual")
