@@ -37,7 +37,7 @@ def demo(
         bool, Parameter(help="Let the subscriber drop one record, to see that it is noticed.")
     ] = False,
 ) -> int:
-    """Play a ward: hub, gateways, devices new and old, an alarm, an outage, an attack, a revocation.
+    """Play a ward: hub, gateways, devices new and old; an alarm, outage, attack and revocation.
 
     Everything runs on loopback with throw-away keys; the patients are simulated. At the end the
     ledgers of senders and receiver, kept by separate processes, are compared.

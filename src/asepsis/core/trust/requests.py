@@ -71,7 +71,7 @@ class Expectation(Message, frozen=True, tag="expectation"):
     idevid_issuer: Annotated[str, msgspec.Meta(max_length=1_024)] | None = None
     idevid_serial: Text | None = None
     declared: Annotated[tuple[Text, ...], msgspec.Meta(max_length=DECLARED_MAX)] = ()
-    sources: tuple[Literal["adt", "merge", "worklist"], ...] = ()
+    sources: tuple[Literal["adt", "merge", "worklist", "pcim"], ...] = ()
     listed_ns: int = 0
     expires_ns: int = 0
 
