@@ -112,6 +112,7 @@ def capture(
 @app.command
 def replay(
     file: Annotated[Path, Parameter(help="From `asepsis driver capture`.")],
+    /,
     *,
     driver: DriverName,
 ) -> None:

@@ -9,6 +9,7 @@ import random
 import secrets
 import socket
 import ssl
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -124,17 +125,23 @@ class Uplink:
             findings=Findings(self.clocks.monotonic),
         )
         exchange.reporter.start()
-        tasks = [loop.create_task(link.run()) for link in links]
-        tasks.append(loop.create_task(exchange.mind_time()))
-        ended = loop.create_task(over.wait())
-        done, _ = await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        caretaker.close()
-        exchange.reporter.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()  # A bug of our own ends the process; the spool is safe.
+        try:
+            await _until(over, *(link.run() for link in links), exchange.mind_time())
+        finally:
+            caretaker.close()
+            exchange.reporter.close()
+
+
+async def _until(over: asyncio.Event, *works: Coroutine[None, None, None]) -> None:
+    """Let all of them work until the event; one that fails is a bug, and ends them all."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    ended = asyncio.ensure_future(over.wait())
+    done, _ = await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in (ended, *tasks):
+        task.cancel()
+    await asyncio.gather(ended, *tasks, return_exceptions=True)
+    for task in done:
+        task.result()  # A bug of our own ends the process; the spool is safe.
 
 
 class _Exchange:
