@@ -69,7 +69,7 @@ class DriverWard:
         self.udp.start()
         self.pty.start()
 
-    def _prepare(self) -> None:
+    def _identity_files(self) -> None:
         identity = IdentityFolder(self.data / "identity")
         identity.create()
         shutil.copy(self.machine.files.chain_path, identity.path / "tls.pem")
@@ -78,6 +78,9 @@ class DriverWard:
         identity.finish(
             GATEWAY, Addresses(hub, Endpoint("localhost", free_port())), self.hospital.root_der
         )
+
+    def _prepare(self) -> None:
+        self._identity_files()
         passphrase = self.folder / "passphrase"
         passphrase.write_text(secrets.token_hex(16))
         passphrase.chmod(0o600)

@@ -171,6 +171,54 @@ def client_context_without_time_check(
     return context
 
 
+def peer_client_context(
+    anchors_der: Sequence[bytes], *, identity: KeyAndChain, by_host: bool
+) -> ssl.SSLContext:
+    """Build a gateway's context towards devices of its own segment that have certificates.
+
+    Args:
+        anchors_der: CAs that issue their certificates, DER; no other is trusted.
+        identity: The gateway's chain and key for such devices.
+        by_host: Whether OpenSSL compares the host's name; otherwise the caller must compare the
+            certificate itself before it sends a byte.
+
+    Raises:
+        ConfigError: A certificate or file does not load.
+
+    Source: RFC 9325 sections 3.1.1, 4.2; ISO/IEEE 11073-20701 (R0063, R0064).
+    """
+    context = _floor(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    context.hostname_checks_common_name = False
+    context.check_hostname = by_host
+    _anchor(context, anchors_der, identity)
+    return context
+
+
+def peer_server_context(anchors_der: Sequence[bytes], *, identity: KeyAndChain) -> ssl.SSLContext:
+    """Build the context on which a gateway takes reports of such devices; they prove themselves.
+
+    Raises:
+        ConfigError: A certificate or file does not load.
+
+    Source: RFC 9325 sections 3.1.1, 3.4, 4.2; ISO/IEEE 11073-20701.
+    """
+    context = _floor(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    _anchor(context, anchors_der, identity)
+    return context
+
+
+def _anchor(context: ssl.SSLContext, anchors_der: Sequence[bytes], own: KeyAndChain) -> None:
+    if not anchors_der:
+        raise ConfigError("no CA certificate to trust")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    _add_verify_flag(context, PARTIAL_CHAIN)
+    _trust(context, anchors_der)
+    reload_identity(context, own)
+
+
 def pin_of(root_der: bytes) -> str:
     """Return the pin of a root: lower-case hex SHA-256 of its DER (REQ-ID-007)."""
     return hashlib.sha256(root_der).hexdigest()

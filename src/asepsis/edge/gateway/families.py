@@ -51,7 +51,7 @@ FAMILIES: Final = (
     Family(
         name="drivers",
         module="asepsis.edge.gateway.drivers.app",
-        wanted=lambda settings: bool(settings.drivers),
+        wanted=lambda settings: bool(settings.drivers or settings.sdc),
     ),
     Family(
         name="outbound",

@@ -14,6 +14,7 @@ from asepsis.core.errors import ConfigError
 from asepsis.edge.gateway.drivers.settings import DRIVERS_MAX, DriverEntry
 from asepsis.edge.gateway.imaging.settings import ArchiveEntry, ImagingSettings
 from asepsis.edge.gateway.outbound.settings import OUTBOUND_MAX, OutboundEntry
+from asepsis.edge.gateway.sdc.settings import SDC_MAX, SdcEntry
 
 FILE_BYTES_MAX: Final = 1_048_576
 MIB: Final = 1 << 20
@@ -197,7 +198,9 @@ class Settings(_Section, frozen=True):
         spool: What waits here.
         imaging: DICOM; without it the imaging family does not run.
         archives: PACS to which images are brought.
-        drivers: Devices with a vendor's own protocol; without any the family does not run.
+        drivers: Devices with a vendor's own protocol; without any, and without `sdc`, the family
+            does not run.
+        sdc: Devices that speak SDC (ISO/IEEE 11073); they share the drivers' family.
         outbound: What is fetched from the hub for receivers on the gateway's own segment.
     """
 
@@ -211,6 +214,7 @@ class Settings(_Section, frozen=True):
     imaging: ImagingSettings | None = None
     archives: Annotated[tuple[ArchiveEntry, ...], msgspec.Meta(max_length=16)] = ()
     drivers: Annotated[tuple[DriverEntry, ...], msgspec.Meta(max_length=DRIVERS_MAX)] = ()
+    sdc: Annotated[tuple[SdcEntry, ...], msgspec.Meta(max_length=SDC_MAX)] = ()
     outbound: Annotated[tuple[OutboundEntry, ...], msgspec.Meta(max_length=OUTBOUND_MAX)] = ()
 
 

@@ -1,0 +1,83 @@
+"""The reference provider of sdc11073 as a ventilator behind a real gateway and a real hub."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from driver_ward import GATEWAY, wait_for
+from sdc_ward import SdcWard
+
+PEEP, RATE = 151_976, 151_586
+SILENCE = "silence"
+
+pytestmark = pytest.mark.slow
+
+
+def running(ward: SdcWard) -> SdcWard:
+    ward.start_provider()
+    ward.start_hub()
+    ward.watch()
+    ward.start_gateway()
+    ward.until(lambda: bool(ward.numerics(PEEP)))
+    return ward
+
+
+def test_values_waveforms_and_alarms_arrive_and_a_dead_ventilator_is_an_alarm(
+    ward: SdcWard,
+) -> None:
+    """Goal: live within the bound, alarm from onset to end, and silence shows and ends."""
+    running(ward)
+    ward.until(lambda: ward.kinds()["waveform"] >= 4)
+    codes = {n["mdc_code"] for _, t in ward.seen for n in t.get("numerics", ())}
+    assert len(codes) == 20
+    ward.tell("hold")
+    ward.tell("change 77")
+    ward.until(lambda: ward.numerics(PEEP)[-1]["value"] == "77", seconds=2)
+    ward.tell("alarm on")
+    ward.until(lambda: bool(ward.alarms()), seconds=5)
+    onset = ward.alarms()[0]
+    told = (onset["phase"], onset["priority"], onset["kind"], onset["text"])
+    assert told == ("onset", "high", "physiological", "Apnoea")
+    ward.tell("ack")
+    ward.until(lambda: ward.alarms()[-1]["inactivation"] == "acknowledged", seconds=5)
+    ward.tell("alarm off")
+    ward.until(lambda: ward.alarms()[-1]["phase"] == "end", seconds=5)
+    # Nothing changes any more, and what stands is told on while the ventilator answers.
+    seen = len(ward.numerics(PEEP))
+    ward.until(lambda: len(ward.numerics(PEEP)) >= seen + 3, seconds=6)
+    ward.end_provider()
+    ward.until(lambda: bool(ward.alarms(cause=SILENCE)), seconds=20)
+    assert ward.findings()["device-lost", "ventilator-1"] >= 1
+    ward.start_provider()
+    ward.until(lambda: ward.numerics(PEEP)[-1]["value"] in {"5.0", "5.1"}, seconds=15)
+    ward.until(lambda: ward.alarms(cause=SILENCE)[-1]["phase"] == "end")
+    assert ward.stop_gateway() == 0
+    kinds = {r["kind"] for lane in ("vitals", "alert", "waveform") for r in ward.records(lane)}
+    assert {"fhir-bundle", "alarm-document", "waveform"} <= kinds
+    assert {r["producer"] for r in ward.records("vitals")} == {GATEWAY}
+
+
+def test_a_stopped_ventilator_is_lost_although_its_connection_stands(ward: SdcWard) -> None:
+    running(ward)
+    assert ward.provider is not None
+    os.kill(ward.provider.pid, signal.SIGSTOP)
+    try:
+        ward.until(lambda: bool(ward.alarms(cause=SILENCE)), seconds=25)
+    finally:
+        os.kill(ward.provider.pid, signal.SIGCONT)
+    assert ward.findings()["device-lost", "ventilator-1"] == 1
+
+
+def test_the_process_of_a_device_is_confined_and_holds_no_key_of_the_hub(ward: SdcWard) -> None:
+    running(ward)
+    victim = ward.ready()["lines"]["ventilator-1"]["pid"]
+    status = Path(f"/proc/{victim}/status").read_text()
+    assert "NoNewPrivs:\t1" in status
+    assert "Seccomp:\t2" in status
+    opened = {str(path.readlink()) for path in Path(f"/proc/{victim}/fd").iterdir()}
+    assert not [path for path in opened if f"{ward.data}/" in path]
+    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: ward.ready()["lines"]["ventilator-1"]["starts"] == 2)
+    seen = len(ward.numerics(RATE))
+    ward.until(lambda: len(ward.numerics(RATE)) > seen)
