@@ -50,6 +50,7 @@ class Action(StrEnum):
     DECIDE_ASSOCIATION = "decide-association"
     PLACE_DEVICE = "place-device"
     FETCH_OUTBOUND = "fetch-outbound"
+    ASK_ARCHIVE = "ask-archive"
     SUBSCRIBE = "subscribe"
     READ_DELIVERIES = "read-deliveries"
     MANAGE_DESTINATIONS = "manage-destinations"
@@ -81,6 +82,7 @@ MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
         Action.READ_METADATA,
         Action.REPORT_EVIDENCE,
         Action.FETCH_OUTBOUND,
+        Action.ASK_ARCHIVE,
         Action.READ_IMAGES,
     },
     PrincipalKind.CONSUMER: _IDENTITY

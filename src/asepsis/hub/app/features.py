@@ -12,6 +12,7 @@ from asepsis.hub.app.delivery import build_delivery, open_delivery
 from asepsis.hub.app.feature import Feature
 from asepsis.hub.app.imaging import open_imaging
 from asepsis.hub.app.records import open_records
+from asepsis.hub.app.relay import open_relay
 from asepsis.hub.app.ward import open_ward
 
 
@@ -30,6 +31,7 @@ def open_features(core: Core) -> Sequence[Feature]:
         records.feature,
         open_delivery(core, delivery),
         open_imaging(core, delivery.service),
+        open_relay(core, delivery.service),
         open_delegations(core),
         open_audit(core),
     )

@@ -4,6 +4,7 @@ from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, Named, String, 
 
 from asepsis.core.model.identity import NAME_CHARS_MAX
 from asepsis.core.wire.inspection import UID_CHARS_MAX
+from asepsis.core.wire.relay import ARCHIVE_CHARS_MAX, ID_CHARS
 from asepsis.hub.imaging.rules import AE_CHARS_MAX, PERSON_CHARS_MAX
 from asepsis.hub.imaging.storage import NAME_CHARS
 from asepsis.hub.store.metadata import METADATA
@@ -60,5 +61,22 @@ class QuarantineColumns(TypedColumns):
     at_ns: Named[int] = Column(BigInteger, nullable=False)
 
 
+class QuestionColumns(TypedColumns):
+    """Questions that are kept until they are answered, and their answers for a while."""
+
+    number: Named[int] = Column(BigInteger, primary_key=True, autoincrement=False)
+    id: Named[str] = Column(String(ID_CHARS), nullable=False, unique=True)
+    asker: Named[str] = Column(String(NAME_CHARS_MAX), nullable=False)
+    archive: Named[str] = Column(String(ARCHIVE_CHARS_MAX), nullable=False)
+    # UID of the performed procedure step or the commitment.
+    instance: Named[str] = Column(String(UID_CHARS_MAX), nullable=False)
+    asked_ns: Named[int] = Column(BigInteger, nullable=False)
+    # 0 until there is an answer.
+    answered_ns: Named[int] = Column(BigInteger, nullable=False)
+    asked: Named[bytes] = Column(Sealed("relay_questions.asked"), nullable=False)
+    answer: Named[bytes | None] = Column(Sealed("relay_questions.answer"))
+
+
 instances = Table("image_instances", METADATA, InstanceColumns)
 quarantine = Table("image_quarantine", METADATA, QuarantineColumns)
+questions = Table("relay_questions", METADATA, QuestionColumns)

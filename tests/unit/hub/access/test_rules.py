@@ -48,6 +48,7 @@ open-bypass        . . . . . . .   a e . . .
 store-images       D G . . . . .   . . . . .
 read-images        . G C . . . .   . e . c v
 fetch-outbound     . G . . . . .   . . . . .
+ask-archive        . G . . . . .   . . . . .
 subscribe          . . C . . . .   . . . . .
 read-deliveries    . . . . . . .   a e . . .
 manage-destinations . . . . . . .  a . . . .

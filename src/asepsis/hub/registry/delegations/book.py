@@ -105,6 +105,22 @@ class DelegationBook:
                 hint=f"asepsis devices source {gateway} {kind}",
             )
 
+    def check_source(self, holder: str, gateway: str, kind: SourceKind, *, now_ns: int) -> None:
+        """Let a gateway speak as the source that a person named, itself or of its pair.
+
+        Raises:
+            NotPermitted: Nobody named the holder as that source, or not for this long, or the
+                gateway is neither the holder nor its partner.
+        """
+        source = self._sources.get(holder, {}).get(kind)
+        if source is None or source.expires_at_ns < now_ns:
+            raise NotPermitted(
+                f"the gateway is not named as a source of {kind}",
+                hint=f"asepsis devices source {holder} {kind}",
+            )
+        if gateway not in (source.holder, source.partner):
+            raise NotPermitted(f"another gateway is named as this source of {kind}")
+
     def check_type(self, gateway: str, device: str, message_type: str) -> None:
         """Let a message type or lane of a device pass.
 
