@@ -35,9 +35,10 @@ def add(
     /,
     *,
     kind: Annotated[
-        Literal["mllp", "gateway", "fhir", "rest-hook"], Parameter(help="How it is reached.")
+        Literal["mllp", "gateway", "fhir", "rest-hook", "stow"],
+        Parameter(help="How it is reached; stow is a PACS with DICOMweb."),
     ],
-    address: Annotated[str, Parameter(help="host:port, or the URL of a FHIR server.")] = "",
+    address: Annotated[str, Parameter(help="host:port, or the URL of a FHIR server or PACS.")] = "",
     gateway: Annotated[str, Parameter(help="urn:uuid: name of the gateway that fetches.")] = "",
     consumer: Annotated[str, Parameter(help="urn:uuid: name of who may subscribe.")] = "",
     partner: Annotated[str, Parameter(help="Second gateway of the pair.")] = "",
@@ -51,7 +52,13 @@ def add(
     ca_file: Annotated[Path | None, Parameter(help="CA of that certificate, PEM.")] = None,
     client_certificate: Annotated[bool, Parameter(help="Show the hub's own certificate.")] = True,
     bearer_file: Annotated[Path | None, Parameter(help="File with a FHIR server's token.")] = None,
-    in_flight: Annotated[int, Parameter(help="Messages that may wait for their answer.")] = 1,
+    in_flight: Annotated[
+        int, Parameter(help="Messages, or instances of a request, before an answer.")
+    ] = 1,
+    commit: Annotated[
+        bool | None,
+        Parameter(help="An image counts once the archive committed it; default for stow: yes."),
+    ] = None,
     answer_s: Annotated[float, Parameter(help="Longest wait for an answer, seconds.")] = 30.0,
     tries: Annotated[int, Parameter(help="How often AE or CE is tried before it counts.")] = 3,
     from_start: Annotated[bool, Parameter(help="Begin with what the journal still holds.")] = False,
@@ -79,6 +86,7 @@ def add(
         "client_certificate": client_certificate,
         "bearer": bearer,
         "in_flight": in_flight,
+        "commit": commit,
         "answer_s": answer_s,
         "tries": tries,
         "from_start": from_start,

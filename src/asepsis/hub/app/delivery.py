@@ -20,8 +20,10 @@ from asepsis.hub.delivery.mllp import MllpSender
 from asepsis.hub.delivery.model import Kind, Options
 from asepsis.hub.delivery.outgoing_http import HttpOut
 from asepsis.hub.delivery.people import DeadLetters
+from asepsis.hub.delivery.ports import HeldImages
 from asepsis.hub.delivery.route_book import RouteBook
 from asepsis.hub.delivery.service import DeliveryService
+from asepsis.hub.delivery.stow import StowSender
 from asepsis.hub.opening import identity_files, read_certificate
 
 
@@ -33,19 +35,22 @@ class Delivery:
         service: Destinations and their lines; says what archives accepted.
         book: The routes of now.
         mllp: Connects to receivers.
+        stow: Connects to archives.
     """
 
     service: DeliveryService
     book: RouteBook
     mllp: MllpSender
+    stow: StowSender
 
 
-def build_delivery(core: Core, gate: ChartGate | None) -> Delivery:
+def build_delivery(core: Core, gate: ChartGate | None, images: HeldImages) -> Delivery:
     """Return what delivers; it is filled by the feature's `restore`.
 
     Args:
         core: What the hub stands on.
         gate: Says what charts may have.
+        images: What the hub holds for archives.
 
     Raises:
         ConfigError: The routes or own networks are wrong.
@@ -68,7 +73,8 @@ def build_delivery(core: Core, gate: ChartGate | None) -> Delivery:
 
     dialer = Dialer(own=own)
     mllp = MllpSender(dialer, context)
-    posts = HttpSender(HttpOut(dialer, context))
+    out = HttpOut(dialer, context)
+    posts, stow = HttpSender(out), StowSender(out, images)
     service = DeliveryService(
         LineParts(
             journal=core.journal,
@@ -78,19 +84,25 @@ def build_delivery(core: Core, gate: ChartGate | None) -> Delivery:
             monotonic=core.clocks.monotonic,
         ),
         audit=core.audit_log,
-        senders={Kind.MLLP: mllp, Kind.FHIR: posts, Kind.REST_HOOK: posts},
+        senders={
+            Kind.MLLP: mllp,
+            Kind.FHIR: posts,
+            Kind.REST_HOOK: posts,
+            Kind.STOW: stow,
+        },
         rng=random.Random(),  # noqa: S311 - jitter
     )
-    return Delivery(service, book, mllp)
+    return Delivery(service, book, mllp, stow)
 
 
 def open_delivery(core: Core, built: Delivery) -> Feature:
     """Open what carries data out of the hub."""
     service = built.service
+    probes = {Kind.MLLP: built.mllp.probe, Kind.STOW: built.stow.probe}
     dead_letters = DeadLetters(core.store, service, core.audit_log)
     return Feature(
         clinical=(*OutboundRoutes(service).routes(), *SubscriptionRoutes(service).routes()),
-        people=DeliveryRoutes(service, dead_letters, core.store, built.mllp).routes(),
+        people=DeliveryRoutes(service, dead_letters, core.store, probes).routes(),
         restore=service.open,
         work={"deliveries": service.run, "routes": built.book.run},
         close=service.close,

@@ -10,7 +10,7 @@ from asepsis.hub.app.core import Core
 from asepsis.hub.app.delegations import open_delegations
 from asepsis.hub.app.delivery import build_delivery, open_delivery
 from asepsis.hub.app.feature import Feature
-from asepsis.hub.app.imaging import open_imaging
+from asepsis.hub.app.imaging import build_images, open_imaging
 from asepsis.hub.app.records import open_records
 from asepsis.hub.app.relay import open_relay
 from asepsis.hub.app.ward import open_ward
@@ -22,7 +22,8 @@ def open_features(core: Core) -> Sequence[Feature]:
     book, service = associations.book, associations.service
     compliance = build_compliance(core, associations)
     records = open_records(core, service, compliance.judge.book)
-    delivery = build_delivery(core, compliance.judge)
+    images = build_images(core)
+    delivery = build_delivery(core, compliance.judge, images)
     return (
         open_associations(core, associations),
         open_compliance(core, compliance),
@@ -30,7 +31,7 @@ def open_features(core: Core) -> Sequence[Feature]:
         open_ward(core, book, service),
         records.feature,
         open_delivery(core, delivery),
-        open_imaging(core, delivery.service),
+        open_imaging(core, delivery.service, images),
         open_relay(core, delivery.service),
         open_delegations(core),
         open_audit(core),

@@ -11,6 +11,7 @@ from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.rules import Act
 from asepsis.hub.delivery.service import DeliveryService
 from asepsis.hub.imaging.finding import ImageFinder
+from asepsis.hub.imaging.giving import OpenImages
 from asepsis.hub.imaging.http import StoreRoutes
 from asepsis.hub.imaging.http_office import OfficeRoutes
 from asepsis.hub.imaging.http_reading import ReadRoutes
@@ -40,16 +41,28 @@ def start_inspection(owner: Separation | None = None) -> Inspection:
     return Inspection(() if owner is None else (str(owner.hub_uid), str(owner.hub_gid)))
 
 
-def open_imaging(core: Core, deliveries: DeliveryService) -> Feature:
+def build_images(core: Core) -> OpenImages:
+    """Return what is held, as deliveries open it."""
+    vault = Vault(
+        core.settings.folder() / "hub" / FOLDER,
+        kek=core.kek,
+        aead=CryptographyAead(),
+        reserve_bytes=core.settings.images.reserve_bytes,
+    )
+    return OpenImages(core.store, vault, Threads())
+
+
+def open_imaging(core: Core, deliveries: DeliveryService, images: OpenImages) -> Feature:
     """Open images.
 
     Args:
         core: What the hub stands on.
         deliveries: Says what archives accepted, and which gateways fetch images for them.
+        images: What is held.
     """
     inspector = Inspector(core.inspection or start_inspection())
-    threads = Threads()
-    service = _service(core, inspector, threads)
+    threads = images.threads
+    service = _service(core, inspector, images)
     reads = ReadRoutes(_reading(core, service, deliveries)).routes()
     task = _retention(core, service, deliveries)
 
@@ -67,20 +80,15 @@ def open_imaging(core: Core, deliveries: DeliveryService) -> Feature:
     )
 
 
-def _service(core: Core, inspector: Inspector, threads: Threads) -> ImageService:
+def _service(core: Core, inspector: Inspector, images: OpenImages) -> ImageService:
     settings = core.settings.images
     index = ImageIndex(core.store, core.audit_log)
     return ImageService(
-        vault=Vault(
-            core.settings.folder() / "hub" / FOLDER,
-            kek=core.kek,
-            aead=CryptographyAead(),
-            reserve_bytes=settings.reserve_bytes,
-        ),
+        vault=images.vault,
         index=index,
         teller=Teller(core.journal, index, wall=core.clocks.wall),
         inspector=inspector,
-        threads=threads,
+        threads=images.threads,
         wall=core.clocks.wall,
         sources=BookSources(core.book),
         bytes_max=settings.bytes_max,

@@ -1,5 +1,6 @@
 """Routes about destinations and dead letters on the people listener."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
 
@@ -9,7 +10,7 @@ from asepsis.core.errors import AsepsisError, Conflict, InputError, NotFound
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
 from asepsis.hub.delivery.letters import LIST_MAX, REASON_CHARS_MAX, Letter, Search
-from asepsis.hub.delivery.mllp import MllpSender
+from asepsis.hub.delivery.line import Line
 from asepsis.hub.delivery.model import (
     ADDRESS_CHARS_MAX,
     Destination,
@@ -80,7 +81,7 @@ class DeliveryRoutes:
         service: Destinations and their lines.
         dead_letters: What people decide.
         store: For the time of an entry.
-        mllp: Probes destinations of its kind.
+        probes: Kind -> what connects to a destination and hangs up, or raises why it cannot.
     """
 
     def __init__(
@@ -88,12 +89,12 @@ class DeliveryRoutes:
         service: DeliveryService,
         dead_letters: DeadLetters,
         store: Store,
-        mllp: MllpSender,
+        probes: Mapping[Kind, Callable[[Line], Awaitable[None]]],
     ) -> None:
         self._service = service
         self._letters = dead_letters
         self._store = store
-        self._mllp = mllp
+        self._probes = probes
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -149,11 +150,12 @@ class DeliveryRoutes:
         """Connect to a destination and hang up; nothing is sent."""
         await _body(scope, receive, _CONFIRM)
         line = self._service.line(scope["asepsis.path_params"]["name"])
-        if line.destination.kind is not Kind.MLLP:
+        probe = self._probes.get(line.destination.kind)
+        if probe is None:
             await _answer(send, {"reached": None, "why": "the hub does not connect to it"})
             return
         try:
-            await self._mllp.probe(line)
+            await probe(line)
         except AsepsisError as error:
             why = f"{error.code}: {error}"
             await _answer(send, {"reached": False, "why": why})

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     GATEWAY = "gateway"
     FHIR = "fhir"
     REST_HOOK = "rest-hook"
+    STOW = "stow"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,9 +40,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         consumer: `urn:uuid:` name of who may subscribe; only for kind `rest-hook`.
         subscription: The R4 Subscription that the consumer made; empty for none. The hub sets it.
         bearer: Token of an HTTP destination; never shown.
-        in_flight: Messages that may wait for their acknowledgement.
+        in_flight: Messages that may wait for their acknowledgement; for kind `stow`, the instances
+            of one request.
+        commit: Whether an instance counts as accepted only once the archive has committed it: for
+            kind `stow`, once a search finds it and what is fetched back is what was sent. None is
+            yes for kind `stow` and no for every other.
         answer_s: Longest wait for one, seconds.
-        tries: How often a message is sent that is answered AE or CE, before it counts as refused.
+        tries: How often a message is sent that is answered AE or CE, or an instance A7xx or
+            0110, before it counts as refused.
         local: Loopback, link-local and the hub's own networks are permitted; demonstration only.
         from_start: Whether the first delivery begins with what the journal still holds.
     """
@@ -57,6 +63,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     subscription: Annotated[str, msgspec.Meta(max_length=8_192)] = ""
     bearer: Annotated[str, msgspec.Meta(max_length=8_192)] = ""
     in_flight: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    commit: bool | None = None
     answer_s: Annotated[float, msgspec.Meta(ge=0.1, le=600)] = 30.0
     tries: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     local: bool = False
@@ -87,6 +94,12 @@ class Destination:
     def consumer(self) -> str:
         """Name of its cursor in the journal."""
         return f"hub:to:{self.name}"
+
+    @property
+    def commits(self) -> bool:
+        """Whether an instance counts as accepted only once its archive has committed it."""
+        asked = self.options.commit
+        return self.kind is Kind.STOW if asked is None else asked
 
     @property
     def lane(self) -> Lane:

@@ -18,7 +18,7 @@ from asepsis.hub.store.store import Store
 FIELDS_SHOWN_MAX: Final = 5_000
 TAKES: Final = {
     ItemKind.HL7: frozenset({Kind.MLLP, Kind.GATEWAY}),
-    ItemKind.INSTANCE: frozenset({Kind.GATEWAY}),
+    ItemKind.INSTANCE: frozenset({Kind.GATEWAY, Kind.STOW}),
     ItemKind.FHIR: frozenset({Kind.FHIR}),
     ItemKind.NOTICE: frozenset({Kind.REST_HOOK}),
 }

@@ -1,6 +1,6 @@
 """What delivery needs from outside; `hub/app` fills these in."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 
 from asepsis.core.journal.ports import LaneStatus, Record
@@ -69,6 +69,60 @@ class LiveNumerics(Protocol):
 
     def observations(self) -> Sequence[Observation]:
         """Build the observations; may cost a millisecond."""
+        ...
+
+
+class HeldImage(Protocol):
+    """One image that the hub holds, open to be read."""
+
+    @property
+    def study(self) -> str:
+        """Study Instance UID."""
+        ...
+
+    @property
+    def series(self) -> str:
+        """Series Instance UID."""
+        ...
+
+    @property
+    def instance(self) -> str:
+        """SOP Instance UID."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole file."""
+        ...
+
+    def pieces(self) -> AsyncIterator[bytes]:
+        """Give the whole file, from its start, in pieces of at most a megabyte.
+
+        Raises:
+            SignatureInvalid: It was changed.
+            TransientError: The disk failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
+class HeldImages(Protocol):
+    """What the hub holds."""
+
+    async def open(self, instance: str) -> HeldImage:
+        """Open one image.
+
+        Args:
+            instance: SOP Instance UID.
+
+        Raises:
+            NotFound: The hub does not hold it.
+            SignatureInvalid: Its file was changed.
+            TransientError: State or disk do not answer.
+        """
         ...
 
 

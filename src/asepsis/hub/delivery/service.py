@@ -303,14 +303,23 @@ def check(destination: Destination) -> None:
         raise ConfigError("kind gateway, and no other, names the gateway that fetches")
     if options.partner and not fetched:
         raise ConfigError("only kind gateway has a partner")
-    if options.carries == "images" and destination.kind is not Kind.GATEWAY:
-        raise ConfigError(f"{destination.kind.value} carries no images")
+    _check_images(destination)
     if destination.kind is Kind.MLLP:
         HostPort.parse(destination.address)
     if (destination.kind is Kind.REST_HOOK) != bool(options.consumer) or options.subscription:
         raise ConfigError("kind rest-hook, and no other, names the consumer that subscribes")
-    if destination.kind in (Kind.FHIR, Kind.REST_HOOK):
+    if destination.kind in (Kind.FHIR, Kind.REST_HOOK, Kind.STOW):
         Url.parse(destination.address, local=options.local)
+
+
+def _check_images(destination: Destination) -> None:
+    images = destination.options.carries == "images"
+    if images and destination.kind not in (Kind.GATEWAY, Kind.STOW):
+        raise ConfigError(f"{destination.kind.value} carries no images")
+    if not images and destination.kind is Kind.STOW:
+        raise ConfigError("kind stow carries images only", hint="--carries images")
+    if not images and destination.options.commit:
+        raise ConfigError("only images are committed", hint="--carries images")
 
 
 def describe(line: Line) -> dict[str, Any]:
@@ -323,6 +332,7 @@ def describe(line: Line) -> dict[str, Any]:
         "carries": destination.options.carries,
         "chart": destination.options.chart,
         "gateway": destination.options.gateway,
+        "commit": destination.commits,
         "local": destination.options.local,
         "records_behind": line.behind,
         "waiting": line.waiting,
