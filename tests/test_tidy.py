@@ -36,7 +36,7 @@ EXCEPTIONS = {
         r"verify=False|CERT_NONE\b|check_hostname = False",
     ): "the people listener asks for no client certificate; devices are named by URI, not host",
     (
-        "src/asepsis/tools/testing/broken_hub.py",
+        "src/asepsis/tools/testing/weakening.py",
         r"verify=False|CERT_NONE\b|check_hostname = False",
     ): "a hub that is broken on purpose, to see that the conformance suite finds it out",
     (

@@ -69,6 +69,7 @@ def hub(
             bench = HubBench(found, folder / "identities")
             try:
                 bench.open()
+                bench.stay_silent()
                 results = _show(run(bench, HUB_CHECKS, only=frozenset(only or ())), quiet=json)
             finally:
                 bench.close()

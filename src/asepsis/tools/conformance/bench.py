@@ -31,11 +31,13 @@ from asepsis.tools.conformance.checks import (
     Violation,
     demand,
 )
-from asepsis.tools.conformance.live import View, watching
+from asepsis.tools.conformance.live import Silence, View, watching
 from asepsis.tools.conformance.plan import HubPlan, Role
 from asepsis.tools.conformance.source import Source
 
 TIMEOUT_S: Final = 20.0
+SILENT_S_MAX: Final = 30.0
+LISTENERS: Final = ("clinical", "enrolment", "people")
 RECORDS_PER_READ: Final = 1_000
 READS_MAX: Final = 1_000
 BATCH: Final = {"Content-Type": origin.MEDIA_TYPE}
@@ -53,11 +55,16 @@ class HubBench:
         plan: What the suite was told.
         folder: Empty folder for keys and certificates of the suite.
 
+    Attributes:
+        marks: Headers that every request carries beside its own; empty for a real hub.
+
     Resource handling: keeps clients and streams open; `close` ends them.
     """
 
     def __init__(self, plan: HubPlan, folder: Path) -> None:
         self.plan = plan
+        self.marks: dict[str, str] = {}
+        self.silent: dict[str, Silence] = {}
         self.root_der = b""
         self._folder = folder
         self._sources: dict[Role, Source] = {}
@@ -89,6 +96,12 @@ class HubBench:
                 name=identity.name, hospital=hospital, token=token, origin=role in _KEYED
             )
             enrol(folder, wanted)
+
+    def stay_silent(self) -> None:
+        """Open a connection to every listener and say nothing, until the hub ends it."""
+        for listener in LISTENERS:
+            self.silent[listener] = Silence(self.dial(listener, timeout_s=SILENT_S_MAX))
+            self._stack.callback(self.silent[listener].close)
 
     def close(self) -> None:
         """End every connection."""
@@ -143,11 +156,15 @@ class HubBench:
         made = httpx.Client(
             verify=self.context(role),
             base_url=f"https://{where.host}:{where.port}",
+            event_hooks={"request": [self._mark]},
             timeout=TIMEOUT_S,
             trust_env=False,
         )
         self._stack.callback(made.close)
         return made
+
+    def _mark(self, request: httpx.Request) -> None:
+        request.headers.update(self.marks)
 
     def connection(self, role: Role | None) -> HubConnection:
         """Return a connection to the enrolment listener, to be closed by the caller."""
@@ -204,8 +221,7 @@ class HubBench:
             NotShown: The plan gives no right to.
             Violation: The hub does not.
         """
-        client = self.client(None, "people")
-        headers = {"Authorization": f"Bearer {self._admin_token()}"}
+        client, headers = self.client(None, "people"), self.person()
         path = f"/api/devices/{quote(self.name(role), safe='')}/revoke"
         body = {"reason": "conformance run", "confirm": self.name(role)}
         asked_s = time.monotonic()
@@ -213,13 +229,20 @@ class HubBench:
         demand(answer.status_code < 300, f"revocation answers {answer.status_code}")
         return asked_s
 
-    def _admin_token(self) -> str:
+    def person(self) -> dict[str, str]:
+        """Return the credential of the plan's administrator, as headers.
+
+        Raises:
+            NotShown: The plan names none.
+            ConfigError: Its file cannot be read.
+        """
         if not self.plan.admin_token_file:
-            raise NotShown("the plan names no admin_token_file: nobody may revoke")
+            raise NotShown("the plan names no admin_token_file: nobody may revoke or read audit")
         try:
-            return Path(self.plan.admin_token_file).read_text("ascii").strip()
+            token = Path(self.plan.admin_token_file).read_text("ascii").strip()
         except OSError as error:
             raise ConfigError(f"cannot read {self.plan.admin_token_file}") from error
+        return {"Authorization": f"Bearer {token}"}
 
     # --- looking -------------------------------------------------------------------------------
 
@@ -230,8 +253,12 @@ class HubBench:
         with watching(self.fresh_client("consumer"), *names, "hub", waveforms=waveforms) as view:
             yield view
 
-    def records(self, lane: str) -> Generator[dict[str, Any]]:
+    def records(self, lane: str, *, wait_s: int = 1) -> Generator[dict[str, Any]]:
         """Yield the records of a lane after the consumer's cursor, and move it.
+
+        Args:
+            lane: Which one.
+            wait_s: How long the hub waits for a record before it answers with none.
 
         Raises:
             Violation: The consumer lane does not answer as the standard says.
@@ -240,7 +267,7 @@ class HubBench:
         for _ in range(READS_MAX):
             answer = client.get(
                 f"{path}/batch",
-                params={"lane": lane, "max": RECORDS_PER_READ, "wait_s": 1},
+                params={"lane": lane, "max": RECORDS_PER_READ, "wait_s": wait_s},
                 headers={"Accept": "application/json"},
             )
             demand(answer.status_code == OK, f"the {lane} lane cannot be read")

@@ -14,7 +14,7 @@ import base64
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -29,11 +29,16 @@ from asepsis.tools.conformance.wires import Cable, impostor
 ENROL_S: Final = 60.0
 STOP_S: Final = 15.0
 START_S: Final = 30.0
-STEADY_S: Final = 12.0
+STEADY_S_MAX: Final = 12.0
 CUT_S: Final = 5.0
-RETURN_S: Final = 12.0
-RESTARTED_S: Final = 6.0
-MISLED_S: Final = 6.0
+RETURN_S_MAX: Final = 12.0
+RESTARTED_S_MAX: Final = START_S
+MISLED_S_MAX: Final = 8.0
+LISTEN_S: Final = 1.0
+"""How long an impostor hears a device out that came to it."""
+LOOK_S: Final = 0.25
+LISTS_MIN: Final = 2
+"""Lists of active conditions in an epoch from which their distance can be judged."""
 LANES: Final = ("vitals", "alert", "waveform", "late")
 OUTPUT_CHARS: Final = 400
 
@@ -192,7 +197,7 @@ def _enrol(
 def _run(device: Program, bench: HubBench, seen: Evidence, cables: tuple[Cable, Cable]) -> None:
     device.start()
     _wait_for_data(bench, seen)
-    time.sleep(STEADY_S)
+    _watch(bench, seen, lambda: _lists(seen) >= LISTS_MIN, most_s=STEADY_S_MAX)
     cut_ns = time.time_ns()
     for cable in cables:
         cable.cut()
@@ -200,12 +205,11 @@ def _run(device: Program, bench: HubBench, seen: Evidence, cables: tuple[Cable, 
     for cable in cables:
         cable.mend()
     seen.cut_ns = cut_ns, time.time_ns()
-    time.sleep(RETURN_S)
+    _watch(bench, seen, lambda: _caught_up(seen), most_s=RETURN_S_MAX)
     device.stop()
     seen.restarted_ns = time.time_ns()
     device.start()
-    time.sleep(RESTARTED_S)
-    _pull(bench, seen)
+    _watch(bench, seen, lambda: _settled(seen), most_s=RESTARTED_S_MAX)
     _mislead(bench, seen, cables)
     seen.hellos = [hello for cable in cables for hello in cable.hellos]
 
@@ -215,8 +219,55 @@ def _mislead(bench: HubBench, seen: Evidence, cables: tuple[Cable, Cable]) -> No
     with impostor(bench.plan.host) as wrong:
         for cable in cables:
             cable.lead_to(wrong.port)
-        time.sleep(MISLED_S)
+        deadline_s = time.monotonic() + MISLED_S_MAX
+        while time.monotonic() < deadline_s and not wrong.visits:
+            time.sleep(LOOK_S)
+        time.sleep(LISTEN_S)
         seen.told_later, seen.visits_later = wrong.told, wrong.visits
+
+
+def _watch(bench: HubBench, seen: Evidence, enough: Callable[[], bool], *, most_s: float) -> None:
+    """Take in what the device sends until it is enough to judge, or for that long at most."""
+    deadline_s = time.monotonic() + most_s
+    while True:
+        _pull(bench, seen)
+        if time.monotonic() > deadline_s or _holds(enough):
+            return
+        time.sleep(LOOK_S)
+
+
+def _holds(enough: Callable[[], bool]) -> bool:
+    try:
+        return enough()
+    except InputError:
+        return False  # What cannot be read is for the checks to say.
+
+
+def _newest(seen: Evidence) -> list[OriginBatch]:
+    """Return the batches of the newest epoch, by number."""
+    batches = [batch for _, _, batch in seen.batches()]
+    newest = max((batch.header.epoch for batch in batches), default=0)
+    return [batch for batch in batches if batch.header.epoch == newest]
+
+
+def _lists(seen: Evidence) -> int:
+    return sum(batch.header.lists_active for batch in _newest(seen))
+
+
+def _caught_up(seen: Evidence) -> bool:
+    """Whether what it could not send came late, and live batches come again."""
+    mended_ns = seen.cut_ns[1]
+    live = [at for lane, at, _ in seen.batches() if lane == "vitals" and at > mended_ns]
+    numbers = [batch.header.sequence for batch in _newest(seen)]
+    late = any(lane == "late" for lane, _, _ in seen.batches())
+    return late and len(live) > 1 and numbers == list(range(1, len(numbers) + 1))
+
+
+def _settled(seen: Evidence) -> bool:
+    """Whether the second epoch has begun, holds a list, and the first one has no hole."""
+    epochs = {batch.header.epoch for _, _, batch in seen.batches()}
+    numbers = [batch.header.sequence for batch in _newest(seen)]
+    return len(epochs) > 1 and _lists(seen) > 0 and numbers == list(range(1, len(numbers) + 1))
 
 
 def _wait_for_data(bench: HubBench, seen: Evidence) -> None:
@@ -224,12 +275,13 @@ def _wait_for_data(bench: HubBench, seen: Evidence) -> None:
     while not seen.records["vitals"]:
         if time.monotonic() > deadline_s:
             raise Unavailable(f"the device sends nothing within {START_S:g} s")
+        time.sleep(LOOK_S)
         _pull(bench, seen)
 
 
 def _pull(bench: HubBench, seen: Evidence) -> None:
     for lane in LANES:
         try:
-            seen.records[lane].extend(bench.records(lane))
+            seen.records[lane].extend(bench.records(lane, wait_s=0))
         except AsepsisError as error:
             raise Unavailable(f"the {lane} lane of our own hub cannot be read: {error}") from error

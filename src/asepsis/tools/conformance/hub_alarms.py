@@ -160,12 +160,20 @@ def history_is_history(bench: HubBench) -> None:
         bench.accept("signing", "/origin", source.alarms(listed=True), BATCH)
         for batch in missed:
             bench.accept("signing", "/late", batch, BATCH)
+        bench.accept("signing", "/alerts", source.alarms(condition(LATER)), BATCH)
+        view.wait(
+            "alarm",
+            lambda e: e["found_by"] == "device" and e["phase"] == "onset",
+            seconds=SOON_S,
+            what="an alarm event of now",
+        )
         time.sleep(1.0)
         number = f"{ENDED:x}"
         told = view.find(
             "alarm", lambda e: e["condition_id"].endswith(number) and e["phase"] != "end"
         )
         demand(told is None, "an alarm condition of the past was shown as active")
+        bench.accept("signing", "/alerts", source.alarms(condition(LATER, END)), BATCH)
 
 
 def own_are_marked(bench: HubBench) -> None:

@@ -1,6 +1,8 @@
 """A live view that the suite watches, and what it has been told."""
 
+import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -83,6 +85,47 @@ class View:
         return now
 
 
+class Silence:
+    """A connection on which nothing is said, and when the other end was tired of it.
+
+    Args:
+        connection: With a timeout; owned from here on.
+
+    Attributes:
+        began_s: Monotonic time at which it began.
+        ended_s: The same at which the other end closed it; None as long as it has not.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.began_s = time.monotonic()
+        self.ended_s: float | None = None
+        self._connection = connection
+        self._thread = threading.Thread(target=self._listen, name="silence", daemon=True)
+        self._thread.start()
+
+    def wait_end(self, *, seconds: float) -> float | None:
+        """Return how long it lasted, or None if it goes on after so long from its beginning."""
+        self._thread.join(max(0.0, self.began_s + seconds - time.monotonic()))
+        return None if self.ended_s is None else self.ended_s - self.began_s
+
+    def close(self) -> None:
+        """End it."""
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._connection.close()
+
+    def _listen(self) -> None:
+        try:
+            while self._connection.recv(1_024):
+                continue
+        except TimeoutError:
+            return
+        except OSError:
+            pass  # Cut by force, which is an end too.
+        self.ended_s = time.monotonic()
+
+
 def events(lines: Iterator[str]) -> Iterator[tuple[str, str | None, Any]]:
     """Yield name, id and data of each event of a stream.
 
@@ -108,6 +151,7 @@ def watching(client: httpx.Client, *devices: str, waveforms: bool = False) -> Ge
         Violation: The hub gives no stream.
     """
     view, opened, over = View(), threading.Event(), threading.Event()
+    sockets: list[socket.socket] = []
     query = "&".join(f"device={quote(name, safe='')}" for name in devices)
     path = f"/views/live?{query}&waveforms={int(waveforms)}"
 
@@ -116,11 +160,12 @@ def watching(client: httpx.Client, *devices: str, waveforms: bool = False) -> Ge
             with client.stream("GET", path) as answer:
                 if answer.status_code != OK:
                     return
+                sockets.append(answer.extensions["network_stream"].get_extra_info("socket"))
                 for name, position, data in events(_opening(answer.iter_lines(), opened)):
                     view.note(name, position, data)
                     if over.is_set():
                         return
-        except (httpx.TransportError, httpx.StreamError, RuntimeError):
+        except (httpx.TransportError, httpx.StreamError, RuntimeError, OSError):
             pass  # The block is over, or the hub ended the stream: `ended` says when.
         finally:
             view.ended()
@@ -133,6 +178,10 @@ def watching(client: httpx.Client, *devices: str, waveforms: bool = False) -> Ge
         yield view
     finally:
         over.set()
+        for each in sockets:
+            # Closing would leave the reading thread waiting for the next event; this wakes it.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
         client.close()
         thread.join(OPEN_S)
 

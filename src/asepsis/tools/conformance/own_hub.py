@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 import secrets
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from asepsis.core.errors import InputError
 from asepsis.core.trust.requests import Expectation, Limits
 from asepsis.hub.keys import AdminClient
 from asepsis.tools.conformance.plan import ROLES, HubPlan, Identity, Role
@@ -17,6 +19,7 @@ from asepsis.tools.simulator.processes import Service
 START_S: Final = 60.0
 LEASE_MS: Final = 2_000
 LISTED_PER_MINUTE: Final = 100
+SUITES_MAX: Final = LISTED_PER_MINUTE // len(ROLES)
 BROKEN_HUB: Final = "asepsis.tools.testing.broken_hub"
 _KINDS: Final[dict[Role, str]] = {"gateway": "gateway", "consumer": "consumer"}
 _UNSIGNED: Final[frozenset[Role]] = frozenset({"plain", "gateway", "consumer"})
@@ -24,19 +27,33 @@ _UNSIGNED: Final[frozenset[Role]] = frozenset({"plain", "gateway", "consumer"})
 
 @contextlib.contextmanager
 def own_hub(folder: Path, *, breaks: Path | None = None) -> Generator[HubPlan]:
-    """Run a hub until the block ends, and yield the plan for it.
+    """Run a hub until the block ends, and yield the plan for it; as `shared_hub`."""
+    with shared_hub(folder, breaks=breaks) as (plan,):
+        yield plan
+
+
+@contextlib.contextmanager
+def shared_hub(
+    folder: Path, *, breaks: Path | None = None, suites: int = 1
+) -> Generator[Sequence[HubPlan]]:
+    """Run a hub until the block ends, and yield plans that do not know of each other.
 
     Args:
         folder: Does not exist yet, or is empty.
         breaks: File that names the requirement that the hub breaks on purpose; None runs the
             hub as it is.
+        suites: How many plans, each with identities of its own, 1 to `SUITES_MAX`.
 
     Raises:
+        InputError: Too many suites.
         AsepsisError: The hub did not start; its log is in the folder.
     """
+    if not 1 <= suites <= SUITES_MAX:
+        raise InputError(f"a hub takes 1 to {SUITES_MAX} suites", hint="the signer's limit")
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    names: dict[Role, str] = {role: _name(role) for role in ROLES}
-    made = hospital.prepare(folder / "hub", subscriber=names["consumer"])
+    names: list[dict[Role, str]] = [{r: _name(r) for r in ROLES} for _ in range(suites)]
+    consumers = [each["consumer"] for each in names]
+    made = hospital.prepare(folder / "hub", subscriber=consumers[0], more=_settings(consumers))
     settings = str(made.data / "hub.toml")
     arguments = [str(breaks), settings] if breaks else ["hub", "--data", str(made.data)]
     process = Service(
@@ -49,22 +66,36 @@ def own_hub(folder: Path, *, breaks: Path | None = None) -> Generator[HubPlan]:
     try:
         ready = process.start(timeout_s=START_S)
         ports = {name: int(where["port"]) for name, where in ready["listeners"].items()}
-        legacy = _eui64()
-        tokens = asyncio.run(list_identities(made.admin_socket, names, legacy=legacy))
-        identities: dict[Role, Identity] = {
-            role: Identity(name=name, token=tokens[role]) for role, name in names.items()
-        }
-        yield HubPlan(
-            host=made.host,
-            clinical=ports["clinical"],
-            enrolment=ports["enrolment"],
-            people=ports["people"],
-            legacy=legacy,
-            identities=identities,
-            admin_token_file=str(made.token_file),
-        )
+        yield [_plan(made, ports, each) for each in names]
     finally:
         process.stop()
+
+
+def _plan(made: hospital.Prepared, ports: Mapping[str, int], names: dict[Role, str]) -> HubPlan:
+    legacy = _eui64()
+    tokens = asyncio.run(list_identities(made.admin_socket, names, legacy=legacy))
+    identities: dict[Role, Identity] = {
+        role: Identity(name=name, token=tokens[role]) for role, name in names.items()
+    }
+    return HubPlan(
+        host=made.host,
+        clinical=ports["clinical"],
+        enrolment=ports["enrolment"],
+        people=ports["people"],
+        legacy=legacy,
+        identities=identities,
+        admin_token_file=str(made.token_file),
+    )
+
+
+def _settings(consumers: Sequence[str]) -> str:
+    """Return settings that name further consumers, and all of them as readers of images."""
+    lanes = json.dumps(hospital.LANES)
+    more = [
+        f"[[consumers]]\nname = {json.dumps(name)}\nlanes = {lanes}\nmandatory = {lanes}\n"
+        for name in consumers[1:]
+    ]
+    return "\n".join([f"[images]\nreaders = {json.dumps(consumers)}\n", *more])
 
 
 async def list_identities(

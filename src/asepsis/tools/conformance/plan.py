@@ -19,7 +19,7 @@ ROLES: Final[dict[Role, str]] = {
     "other": "a second device with an origin key",
     "plain": "a device without an origin key, with a certificate of its own",
     "gateway": "a gateway whose declared list holds the legacy device and nothing else",
-    "consumer": "a consumer that may read every lane and watch every device",
+    "consumer": "a consumer that may read every lane, watch every device and read images",
     "victim": "a device that the suite revokes",
     "spare": "a device whose token the suite tries to abuse",
 }

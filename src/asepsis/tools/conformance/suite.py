@@ -7,6 +7,7 @@ from asepsis.tools.conformance import (
     hub_alarms,
     hub_answers,
     hub_identity,
+    hub_images,
     hub_messages,
     hub_origin,
     hub_tls,
@@ -22,6 +23,8 @@ HUB_CHECKS: Final[Sequence[Check[HubBench]]] = (
     *hub_values.CHECKS,
     *hub_alarms.CHECKS,
     *hub_messages.CHECKS,
+    *hub_images.CHECKS,
     *hub_answers.CHECKS,
     *hub_identity.LAST,
+    *hub_tls.LAST,
 )

@@ -12,8 +12,10 @@ OF_A_HUB: Final = "it binds hubs; `asepsis conform hub` looks at it"
 INSIDE: Final = "it concerns what happens inside; no message shows it"
 TAKES_DAYS: Final = "it shows only after hours or days"
 NEEDS_FAULTS: Final = "it shows only under faults that a visitor cannot cause"
+OF_A_PAIR: Final = "it binds a hub and two gateways that are a pair; a visitor is one gateway"
+_PAIR: Final = tuple(f"REQ-PAIR-{number:03}" for number in range(1, 7))
 NOT_YET: Final = "the suite does not try this section yet"
-SECTIONS_LEFT_OUT: Final[Mapping[str, str]] = {"REQ-IMG-*": NOT_YET, "REQ-UPD-*": NOT_YET}
+SECTIONS_LEFT_OUT: Final[Mapping[str, str]] = {"REQ-UPD-*": NOT_YET}
 """Whole sections of the standard that no check looks at."""
 
 HUB: Final[Mapping[str, str]] = {
@@ -31,12 +33,15 @@ HUB: Final[Mapping[str, str]] = {
         ("REQ-MSG-004", "REQ-MSG-005", "REQ-MSG-006", "REQ-MSG-007", "REQ-MSG-009"),
         "it binds gateways",
     ),
+    **dict.fromkeys(_PAIR, OF_A_PAIR),
     **dict.fromkeys(("REQ-ID-015", "REQ-ID-017", "REQ-ID-022"), TAKES_DAYS),
     **dict.fromkeys(("REQ-ERR-006", "REQ-SUB-003"), NEEDS_FAULTS),
     "REQ-TLS-004": "the TLS library of this suite cannot send early data",
     "REQ-ID-011": "it takes a maker's CA that the hospital trusts",
     "REQ-OBS-012": INSIDE,
     "REQ-OBS-016": "REQ-ID-021 looks at who may speak for whom; the suite has no such device",
+    "REQ-IMG-003": "it takes an archive of the suite's own behind the hub",
+    "REQ-IMG-006": TAKES_DAYS,
     "REQ-WAV-005": "it concerns pictures; the frames of a stream show their own gaps",
     "REQ-SUB-005": "REQ-ID-016 looks at it with the same revocation",
 }
@@ -62,7 +67,12 @@ DEVICE: Final[Mapping[str, str]] = {
         (f"REQ-MSG-{number:03}" for number in range(1, 13)),
         "it binds gateways and hubs",
     ),
+    **dict.fromkeys(
+        (f"REQ-IMG-{number:03}" for number in range(1, 9)),
+        "it binds gateways, archives and hubs; the device of a trial sends no images",
+    ),
     "REQ-ALM-020": "it binds gateways",
+    **dict.fromkeys(_PAIR, OF_A_PAIR),
     **dict.fromkeys(("REQ-ID-013", "REQ-ID-015"), TAKES_DAYS),
     **dict.fromkeys(("REQ-ERR-004", "REQ-ERR-005", "REQ-ID-018", "REQ-ID-019"), NEEDS_FAULTS),
     **dict.fromkeys(

@@ -5,18 +5,19 @@ every check of the conformance suite can be seen to fail. It is started by the s
 loopback, with throw-away keys, and says on standard error what it is.
 """
 
-import ssl
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
-from asepsis.core.trust import tls
 from asepsis.hub import run
 from asepsis.hub.app import listeners
 from asepsis.hub.web.listener import Listener
 from asepsis.tools.testing.spoiling import STORED, Retell, Spoiler, Told
+from asepsis.tools.testing.weakening import weaken_handshakes
 
+HEADER: Final = "Asepsis-Breaks"
+"""Of a request: the requirement that its answer shall break."""
 EXIT_USAGE: Final = 5
 _STORED: Final = 201
 
@@ -131,6 +132,13 @@ SPOILED: Final[Mapping[str, Spoiler]] = {
     "REQ-MSG-010": accepting("/hl7v2", status=200),
     "REQ-MSG-011": silent_about("numerics"),
     "REQ-MSG-012": valuing(value="77"),
+    "REQ-IMG-001": Spoiler(paths=("/dicom-web",), ending="/instances", statuses={200: 404}),
+    "REQ-IMG-002": Spoiler(paths=("/dicom-web/studies/",), recast=lambda part: part[::-1]),
+    "REQ-IMG-005": Spoiler(paths=("/dicom-web",), statuses={401: 200, 403: 200}),
+    **dict.fromkeys(
+        ("REQ-IMG-004", "REQ-IMG-007", "REQ-IMG-008"),
+        accepting("/dicom-web", status=200, body=b'{"00081199":{"vr":"SQ","Value":[]}}'),
+    ),
     "REQ-SUB-001": Spoiler(paths=("/consumers/",), ending="/commit", unheard=True),
     "REQ-SUB-002": Spoiler(paths=("/views/live",), statuses={200: 404}),
     "REQ-SUB-004": silent_about("stale"),
@@ -142,72 +150,21 @@ SPOILED: Final[Mapping[str, Spoiler]] = {
 """Requirement -> what the hub does instead."""
 
 
-def _weak_suites() -> None:
-    tls.SUITES_TLS12 = "ALL:@SECLEVEL=0"  # type: ignore[misc] - broken on purpose
-
-
-def _old_versions() -> None:
-    made = tls.server_context
-
-    def old(*given: Any, **more: Any) -> ssl.SSLContext:
-        context = made(*given, **more)
-        context.minimum_version = ssl.TLSVersion.TLSv1
-        context.set_ciphers("ALL:@SECLEVEL=0")
-        return context
-
-    tls.server_context = old  # broken on purpose
-
-
-def _no_certificate_needed() -> None:
-    made = tls.server_context
-
-    def open_to_all(*given: Any, **more: Any) -> ssl.SSLContext:
-        context = made(*given, **more)
-        context.verify_mode = ssl.CERT_NONE
-        return context
-
-    tls.server_context = open_to_all  # broken on purpose
-
-
-def _chain_without_root() -> None:
-    made = tls.server_context
-
-    def short(listener: tls.Listener, *, identity: tls.KeyAndChain, **more: Any) -> ssl.SSLContext:
-        # Only here: without the root nobody could enrol, and the suite would not even begin.
-        if listener is not tls.Listener.PEOPLE:
-            return made(listener, identity=identity, **more)
-        pem = identity.chain_path.read_text("ascii")
-        end = "-----END CERTIFICATE-----\n"
-        cut = Path(identity.chain_path.parent / "short.pem")
-        cut.write_text(end.join(pem.split(end)[:2]) + end, "ascii")
-        less = tls.KeyAndChain(chain_path=cut, key_path=identity.key_path)
-        return made(listener, identity=less, **more)
-
-    tls.server_context = short  # broken on purpose
-
-
-WEAKENED: Final[Mapping[str, Callable[[], None]]] = {
-    "REQ-TLS-001": _weak_suites,
-    "REQ-TLS-002": _old_versions,
-    "REQ-TLS-003": _no_certificate_needed,
-    "REQ-TLS-007": _chain_without_root,
-}
-"""Requirement -> what weakens TLS before the hub starts."""
-
-
 def break_what_stands_in(file: Path) -> None:
-    """Arrange that hubs which start in this process break what a file names at that moment.
+    """Arrange that hubs which start in this process break what they are told to.
 
-    What weakens TLS counts only if it stands there now.
+    What weakens TLS is named by the file at the handshake. What spoils an answer is named by a
+    header of its request, so that several suites can try one hub at once, or by the file.
 
     Args:
         file: Holds the id of one requirement, or nothing.
     """
-    WEAKENED.get(_named_in(file), _nothing)()
+    weaken_handshakes(lambda: _named_in(file))
 
     def spoiled(*, app: Any, **more: Any) -> Listener:
         async def chosen(scope: Any, receive: Any, send: Any) -> None:
-            spoiler = SPOILED.get(_named_in(file))
+            named = dict(scope.get("headers", ())).get(HEADER.lower().encode(), b"").decode()
+            spoiler = SPOILED.get(named or _named_in(file))
             await (spoiler.wrap(app) if spoiler else app)(scope, receive, send)
 
         return Listener(app=cast("Any", chosen), **more)
@@ -217,10 +174,6 @@ def break_what_stands_in(file: Path) -> None:
 
 def _named_in(file: Path) -> str:
     return file.read_text("ascii").strip()
-
-
-def _nothing() -> None:
-    """Weaken nothing."""
 
 
 def main(arguments: list[str]) -> int:

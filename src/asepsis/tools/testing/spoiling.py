@@ -18,6 +18,8 @@ Retell = Callable[[str, Told], Told | None]
 """Gets name and data of an event of a live view; returns what is told instead, or None."""
 Reread = Callable[[Told], Told | None]
 """Gets a record of a consumer lane; returns what is answered instead, or None."""
+Recast = Callable[[bytes], bytes]
+"""Gets a part of a body; returns as many other bytes."""
 STORED: Final = b'{"outcome":"stored","position":1}'
 
 
@@ -33,6 +35,7 @@ class Spoiler:
         drop_headers: Names of headers, lower case, that answers lose.
         retell: Changes the events of live views.
         reread: Changes the records of consumer lanes.
+        recast: Changes the bytes of each part of an answer, whose length stays.
         unheard: Whether such a request is answered 204 and never reaches the hub.
     """
 
@@ -43,6 +46,7 @@ class Spoiler:
     drop_headers: frozenset[bytes] = frozenset()
     retell: Retell | None = None
     reread: Reread | None = None
+    recast: Recast | None = None
     unheard: bool = False
 
     def wrap(self, app: App) -> App:
@@ -85,6 +89,8 @@ class _Spoiling:
             body = b""
         elif self._spoiler.retell:
             body = retold(body, self._spoiler.retell)
+        elif self._spoiler.recast:
+            body = self._spoiler.recast(body)
         await self._send(dict(message) | {"body": body})
 
     def _headed(self, message: Message) -> Message:
@@ -107,6 +113,8 @@ class _Spoiling:
             body = reread(body, self._spoiler.reread)
         elif self._spoiler.retell:
             return retold(body, self._spoiler.retell)
+        elif self._spoiler.recast:
+            return self._spoiler.recast(body)
         else:
             return body
         self._start["headers"] = [
