@@ -1,8 +1,5 @@
 """HL7 receivers that we did not write, as the EHR behind a real hub."""
 
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,30 +11,10 @@ SYSTEM = HERE.parent / "system"
 FOLDERS = (HERE, SYSTEM / "delivery", SYSTEM / "hub", HERE.parents[1] / "benchmarks")
 sys.path[:0] = [str(folder) for folder in FOLDERS]
 
-import npm_peer  # noqa: E402 - the path comes first
-from delivery_ward import DeliveryWard, make_delivery, oru, wait_until  # noqa: E402 - as above
+from delivery_ward import DeliveryWard, make_delivery, oru, wait_until  # noqa: E402 - path first
+from node_ehr import node_server  # noqa: E402 - as above
 
 COUNT = 12
-NODE = """
-const { Server } = require("node-hl7-server");
-const fs = require("fs");
-const [chain, key, folder] = process.argv.slice(1);
-const server = new Server({ bindAddress: "127.0.0.1", tls: {
-  key: fs.readFileSync(key), cert: fs.readFileSync(chain), rejectUnauthorized: false } });
-const probe = require("net").createServer().listen(0, "127.0.0.1", () => {
-  const port = probe.address().port;
-  probe.close(() => {
-    const inbound = server.createInbound({ port }, async (req, res) => {
-      const id = req.getMessage().get("MSH.10").toString();
-      const refused = id === "5";
-      if (!refused) fs.appendFileSync(folder + "/received.log",
-        JSON.stringify([id, req.getMessage().toString()]) + "\\n");
-      await res.sendResponse(refused ? "AR" : "AA");
-    });
-    inbound.on("listen", () => console.log(port));
-  });
-});
-"""
 
 
 @pytest.fixture
@@ -46,24 +23,15 @@ def node_ehr(tmp_path: Path) -> Iterator[Callable[[], DeliveryWard]]:
     ward = make_delivery(tmp_path)
     ward.sink.kill()
     tls = ward.ward.hospital.data / "hub" / "tls"
-    arguments = [str(tls / "chain.pem"), str(tls / "key.pem"), str(ward.sink.folder)]
-    environment = {**os.environ, "NODE_PATH": str(npm_peer.node_modules())}
-    with subprocess.Popen(
-        [npm_peer.node(), "-e", NODE, *arguments],
-        stdout=subprocess.PIPE,
-        env=environment,
-        text=True,
-    ) as node:
+    with node_server(tls / "chain.pem", tls / "key.pem", ward.sink.folder) as port:
 
         def start() -> DeliveryWard:
-            assert node.stdout is not None
-            ward.sink.port = json.loads(node.stdout.readline())
+            ward.sink.port = port
             ward.start()
             return ward
 
         yield start
         ward.close()
-        node.kill()
 
 
 @pytest.mark.slow

@@ -42,9 +42,10 @@ def add(
     gateway: Annotated[str, Parameter(help="urn:uuid: name of the gateway that fetches.")] = "",
     consumer: Annotated[str, Parameter(help="urn:uuid: name of who may subscribe.")] = "",
     partner: Annotated[str, Parameter(help="Second gateway of the pair.")] = "",
-    carries: Annotated[Literal["messages", "images"], Parameter(help="What goes there.")] = (
-        "messages"
-    ),
+    carries: Annotated[
+        Literal["messages", "images", "observations", "alerts", "associations"],
+        Parameter(help="What goes there; the hub writes messages of the last three."),
+    ] = "messages",
     chart: Annotated[bool, Parameter(help="It is a chart: unverified values are held back.")] = (
         False
     ),

@@ -309,7 +309,7 @@ def test_what_a_restart_finds_given_up_is_for_a_person(folder: Folder) -> None:
             follower = StateFollower(lanes.journal, ward.service)
             await follower.restore()
             found = await follower.status()
-            assert found == {"behind": {}, "out_of_sight": 0}
+            assert found == {"behind": {"alert": 0, "vitals": 0, "late": 0}, "out_of_sight": 0}
 
     ward.run(before())
     ward.restart()

@@ -28,6 +28,8 @@ Authority = Annotated[str, msgspec.Meta(max_length=120)]
 SegmentName = Annotated[str, msgspec.Meta(pattern="^[A-Z][A-Z0-9]{2}$")]
 TypeText = Annotated[str, msgspec.Meta(pattern=r"^[A-Z0-9]{3}\^([A-Z0-9]{3}|\*)$")]
 
+Source = Literal["messages", "images", "observations", "alerts", "associations"]
+
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every part: frozen, named fields, nothing unknown."""
@@ -234,7 +236,8 @@ class RouteDocument(_Part, frozen=True, rename={"origin": "from"}):
     Attributes:
         name: For people, letters and figures.
         to: Names of destinations.
-        origin: `from`: `messages` or `images`.
+        origin: `from`: `messages` or `images` that others sent, or `observations`, `alerts` or
+            `associations`, of which the hub writes messages.
         filter: What it takes.
         map: What it changes, in order.
         sampling: Where fewer messages go.
@@ -244,7 +247,7 @@ class RouteDocument(_Part, frozen=True, rename={"origin": "from"}):
 
     name: Name
     to: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=32)]
-    origin: Literal["messages", "images"] = "messages"
+    origin: Source = "messages"
     filter: Filter = Filter()
     map: Annotated[tuple[Step, ...], msgspec.Meta(max_length=STEPS_MAX)] = ()
     sampling: tuple[Sampling, ...] = ()
@@ -341,6 +344,8 @@ def read_csv(data: bytes, *, key: str) -> CodeTable:
 def _check(route: RouteDocument) -> None:
     if route.origin == "images" and (route.map or route.sampling or route.filter != Filter()):
         raise InputError(f"route {route.name}: images are neither filtered, mapped nor sampled")
+    if route.origin in ("alerts", "associations") and route.sampling:
+        raise InputError(f"route {route.name}: {route.origin} are never sampled")
     for one in route.sampling:
         if one.to not in route.to:
             raise InputError(f"route {route.name}: samples for {one.to}, which is not in its `to`")

@@ -19,26 +19,30 @@ class Associations:
     Attributes:
         book: What goes on now, in memory.
         service: What people decide, and what was.
+        adt: Applies what ADT says.
+        states: Applies what devices say of themselves.
     """
 
     book: AssociationBook
     service: AssociationService
+    adt: AdtFollower
+    states: StateFollower
 
 
 def build_associations(core: Core) -> Associations:
-    """Return book and service; both are filled by the feature's `restore`."""
+    """Return book, service and followers; they are filled by the feature's `restore`."""
     book = AssociationBook()
     service = AssociationService(
         core.store, audit=core.audit_log, book=book, wake_relay=core.relay.wake
     )
-    return Associations(book, service)
+    authorities = core.settings.associations.authorities
+    adt = AdtFollower(core.journal, service, authorities=authorities)
+    return Associations(book, service, adt, StateFollower(core.journal, service))
 
 
-def open_associations(core: Core, built: Associations) -> Feature:
+def open_associations(built: Associations) -> Feature:
     """Open what keeps and changes associations; name it before the features that ask it."""
-    service = built.service
-    adt = AdtFollower(core.journal, service, authorities=core.settings.associations.authorities)
-    states = StateFollower(core.journal, service)
+    service, adt, states = built.service, built.adt, built.states
     revoked: asyncio.Queue[str] = asyncio.Queue()
 
     async def restore() -> None:

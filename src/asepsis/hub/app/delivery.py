@@ -22,6 +22,7 @@ from asepsis.hub.delivery.outgoing_http import HttpOut
 from asepsis.hub.delivery.people import DeadLetters
 from asepsis.hub.delivery.ports import HeldImages
 from asepsis.hub.delivery.route_book import RouteBook
+from asepsis.hub.delivery.scribe import Scribe
 from asepsis.hub.delivery.service import DeliveryService
 from asepsis.hub.delivery.stow import StowSender
 from asepsis.hub.opening import identity_files, read_certificate
@@ -44,13 +45,16 @@ class Delivery:
     stow: StowSender
 
 
-def build_delivery(core: Core, gate: ChartGate | None, images: HeldImages) -> Delivery:
+def build_delivery(
+    core: Core, gate: ChartGate | None, images: HeldImages, scribe: Scribe
+) -> Delivery:
     """Return what delivers; it is filled by the feature's `restore`.
 
     Args:
         core: What the hub stands on.
         gate: Says what charts may have.
         images: What the hub holds for archives.
+        scribe: Writes messages about what devices sent by the standard.
 
     Raises:
         ConfigError: The routes or own networks are wrong.
@@ -81,6 +85,7 @@ def build_delivery(core: Core, gate: ChartGate | None, images: HeldImages) -> De
             store=core.store,
             gate=gate,
             routes=book.routes,
+            scribe=scribe,
             monotonic=core.clocks.monotonic,
         ),
         audit=core.audit_log,

@@ -13,6 +13,7 @@ from asepsis.hub.app.feature import Feature
 from asepsis.hub.app.imaging import build_images, open_imaging
 from asepsis.hub.app.records import open_records
 from asepsis.hub.app.relay import open_relay
+from asepsis.hub.app.scribe import build_scribe
 from asepsis.hub.app.ward import open_ward
 
 
@@ -23,9 +24,9 @@ def open_features(core: Core) -> Sequence[Feature]:
     compliance = build_compliance(core, associations)
     records = open_records(core, service, compliance.judge.book)
     images = build_images(core)
-    delivery = build_delivery(core, compliance.judge, images)
+    delivery = build_delivery(core, compliance.judge, images, build_scribe(core, associations))
     return (
-        open_associations(core, associations),
+        open_associations(associations),
         open_compliance(core, compliance),
         open_console(core, book, service, records.trends),
         open_ward(core, book, service),

@@ -15,10 +15,11 @@ from asepsis.core.mapping.route_document import Sampling
 from asepsis.core.mapping.route_sample import Sample, Sampler
 from asepsis.core.wire.hl7 import Message, MessageReader
 from asepsis.core.wire.message_record import MessageEntry, decode
-from asepsis.hub.delivery.ledger import Ledger
-from asepsis.hub.delivery.model import Destination, Item, ItemKind, Kind
+from asepsis.hub.delivery.ledger import Ledger, key_of
+from asepsis.hub.delivery.model import WRITTEN, Destination, Item, ItemKind, Kind
+from asepsis.hub.delivery.scribe import Scribe, Written
 
-_WRITTEN: Final = frozenset({Kind.FHIR, Kind.REST_HOOK})
+_OTHER_FORM: Final = frozenset({Kind.FHIR, Kind.REST_HOOK})
 """Kinds whose items are written anew from the message."""
 
 
@@ -27,59 +28,83 @@ class Feeder:
 
     Args:
         destination: Whom they are for.
-        ledger: Told what is on its way.
         gate: Says what charts may have; None where every chart may have everything.
+        scribe: Writes messages about what is none; None where only messages leave.
         monotonic: Monotonic clock, nanoseconds.
     """
 
     def __init__(
         self,
         destination: Destination,
-        ledger: Ledger,
         *,
         gate: ChartGate | None,
+        scribe: Scribe | None = None,
         monotonic: Callable[[], int],
     ) -> None:
         self._destination = destination
-        self._ledger = ledger
-        self._gate = gate if destination.options.chart else None
+        # Alerts and associations are never held back: only values can be unverified.
+        judged = destination.options.carries in ("messages", "observations")
+        self._gate = gate if destination.options.chart and judged else None
+        self._scribe = scribe
         self._monotonic = monotonic
         self._reader = MessageReader()
         self._sampler = Sampler[Item]()
         self.unreadable = 0
         """Messages that no route can look at; they are in the journal."""
+        self.unassigned = 0
+        """Values of devices that are nobody's, which a chart has no place for."""
 
     @property
     def holds_samples(self) -> bool:
         """Whether messages wait for their minute to end."""
         return bool(len(self._sampler))
 
-    async def feed(self, record: Record, routes: Sequence[Route]) -> list[Item]:
+    async def feed(self, record: Record, routes: Sequence[Route], ledger: Ledger) -> list[Item]:
         """Return the items of one record, in order.
 
         Args:
-            record: Of the destination's lane, the next one.
+            record: Of one of the destination's lanes, the next one.
             routes: Those that name the destination.
+            ledger: Told what is on its way.
 
         Raises:
-            TransientError: The gate cannot decide now; nothing of the record was noted.
+            TransientError: Whose it is, or what charts may have, cannot be decided now; nothing of
+                the record was noted.
         """
         if self._destination.options.carries == "images":
-            return self._instance(record, routes)
-        try:
-            entries = decode(record.append.kind, record.append.body)
-        except InputError:
-            entries = ()
-            self.unreadable += 1
+            return self._instance(record, routes, ledger)
+        written = await self._written(record) if routes else ()
         held: dict[int, str] = {}
-        for entry in entries if self._gate else ():
-            held[entry.index] = await self._held(record, entry)
-        self._ledger.read(record.position, 0)
-        return [
-            self._last_form(item)
-            for entry in entries
-            for item in self._entry(record, entry, routes, held.get(entry.index, ""))
+        for one in written if self._gate else ():
+            held[one.entry.index] = await self._held(record, one.entry)
+        ledger.read(record.position, 0)
+        items = [
+            item
+            for one in written
+            for item in self._entry(record, one, routes, held.get(one.entry.index, ""))
         ]
+        found: list[Item] = []
+        for item, route in items:
+            if not ledger.knows(item.key):
+                ledger.add(record.position, 1)
+                found += self._sampled(route, item)
+        return [self._last_form(item) for item in found]
+
+    async def _written(self, record: Record) -> Sequence[Written]:
+        """Return the messages of a record: those it is made of, or those that tell of it."""
+        carries = self._destination.options.carries
+        if carries in WRITTEN:
+            written = await self._scribe.write(record, carries) if self._scribe else ()
+            if not self._destination.options.chart:
+                return written
+            assigned = [one for one in written if not one.nobodys]
+            self.unassigned += len(written) - len(assigned)
+            return assigned
+        try:
+            return [Written(entry) for entry in decode(record.append.kind, record.append.body)]
+        except InputError:
+            self.unreadable += 1
+            return ()
 
     def expire(self) -> list[Item]:
         """Return samples whose minute is over."""
@@ -89,7 +114,7 @@ class Feeder:
     def _last_form(self, item: Item) -> Item:
         """Return an item as its destination gets it."""
         entry, bare = item.entry, replace(item, entry=None)
-        if self._destination.kind not in _WRITTEN or entry is None or item.fault:
+        if self._destination.kind not in _OTHER_FORM or entry is None or item.fault:
             return bare
         try:
             message = self._reader.parse(item.body)
@@ -113,10 +138,11 @@ class Feeder:
         return found.reason if found is not None else ""
 
     def _entry(
-        self, record: Record, entry: MessageEntry, routes: Sequence[Route], held: str
-    ) -> list[Item]:
+        self, record: Record, written: Written, routes: Sequence[Route], held: str
+    ) -> list[tuple[Item, Route]]:
         if self._destination.kind is Kind.REST_HOOK and not self._destination.options.subscription:
             return []  # Nobody asked to be told.
+        entry = written.entry
         plain = all(self._is_plain(route) for route in routes)
         try:
             message = self._reader.parse(header_of(entry.body) if plain else entry.body)
@@ -125,17 +151,13 @@ class Feeder:
             return []
         peer = entry.findings.peer.name if entry.findings is not None else ""
         origin = Origin(record.append.producer, peer)
-        found: list[Item] = []
-        part = 0
+        found: list[tuple[Item, Route]] = []
         for route in routes:
-            made = self._routed(route, message, origin, entry.body if plain else None)
-            for bare in made:
-                key = f"{record.position}.{entry.index}.{part}"
-                part += 1
-                item = replace(bare, key=key, members=(key,), held=held, entry=entry)
-                if not self._ledger.knows(key):
-                    self._ledger.add(record.position, 1)
-                    found += self._sampled(route, item)
+            for bare in self._routed(route, message, origin, entry.body if plain else None):
+                key = key_of(record.position, record.append.lane, entry.index, len(found))
+                overtaken = written.overtaken
+                whole = replace(bare, key=key, members=(key,), held=held, entry=entry)
+                found.append((replace(whole, overtaken=overtaken), route))
         return found
 
     def _is_plain(self, route: Route) -> bool:
@@ -167,10 +189,10 @@ class Feeder:
         )
         return [_item(sample) for sample in samples]
 
-    def _instance(self, record: Record, routes: Sequence[Route]) -> list[Item]:
-        key = f"{record.position}.0.0"
-        wanted = routes and not self._ledger.knows(key)
-        self._ledger.read(record.position, 1 if wanted else 0)
+    def _instance(self, record: Record, routes: Sequence[Route], ledger: Ledger) -> list[Item]:
+        key = key_of(record.position, record.append.lane, 0, 0)
+        wanted = routes and not ledger.knows(key)
+        ledger.read(record.position, 1 if wanted else 0)
         if not wanted:
             return []
         return [

@@ -6,11 +6,16 @@ by its key, so that a hub that dies does not send it twice.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
+
+from asepsis.core.model.lanes import Lane
 
 AHEAD_MAX: Final = 50_000
 """Keys remembered ahead of the cursor; beyond them a restart may send something twice."""
+
+_UNNAMED: Final = frozenset((Lane.MESSAGE, Lane.IMAGE_INDEX))
+"""Lanes that are the only one of their lines: keys do not name them."""
 
 
 class Ledger:
@@ -73,6 +78,18 @@ class Ledger:
         passed = [key for key in self._ahead if position_of(key) <= position]
         for key in passed:
             del self._ahead[key]
+
+
+def key_of(position: int, lane: Lane, *place: int) -> str:
+    """Return the key of an item: of which record of which lane, and where in it."""
+    parts = [str(position), *map(str, place)]
+    return ".".join(parts if lane in _UNNAMED else [*parts, lane.value])
+
+
+def lane_of(key: str, lanes: Sequence[Lane]) -> Lane:
+    """Return the lane of an item's key: the one that it names, or the first of its line."""
+    word = key.rpartition(".")[2]
+    return next((lane for lane in lanes if lane.value == word), lanes[0])
 
 
 def position_of(key: str) -> int:

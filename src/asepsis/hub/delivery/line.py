@@ -22,7 +22,7 @@ from asepsis.core.mapping.route import Route
 from asepsis.core.wire.mllp_client import Answered, Verdict
 from asepsis.hub.delivery import letters
 from asepsis.hub.delivery.feeder import Feeder
-from asepsis.hub.delivery.ledger import Ledger, position_of
+from asepsis.hub.delivery.ledger import lane_of, position_of
 from asepsis.hub.delivery.model import (
     SEQUENCE_START_BITS,
     Destination,
@@ -31,13 +31,14 @@ from asepsis.hub.delivery.model import (
     LetterState,
     Refusal,
 )
-from asepsis.hub.delivery.ports import LaneTail, LineJournal
+from asepsis.hub.delivery.ports import LineJournal
+from asepsis.hub.delivery.reading import Reading
+from asepsis.hub.delivery.scribe import Scribe
 from asepsis.hub.delivery.tables import delivered, lines
 from asepsis.hub.store.store import Store
 
 WINDOW_ITEMS: Final = 4_096
 WINDOW_BYTES: Final = 8 * 1_048_576
-READ_RECORDS: Final = 32
 SAVE_EVERY_S: Final = 0.25
 EXPIRE_EVERY_S: Final = 1.0
 RETRY_S: Final = 1.0
@@ -68,12 +69,14 @@ class Figures:
     Attributes:
         accepted: Items that the destination took.
         refused: Items that became dead letters.
+        overtaken: Alerts that were late and over, so that nobody was told of them.
         trouble: Why nothing goes now; empty while it does.
         since_ns: Wall time since which that is so.
     """
 
     accepted: int = 0
     refused: int = 0
+    overtaken: int = 0
     trouble: str = ""
     since_ns: int = 0
 
@@ -87,6 +90,7 @@ class LineParts:
         store: Letters, and what is ahead of the cursor.
         gate: What charts may have.
         routes: Returns the routes of now.
+        scribe: Writes messages about what came by other lanes; None where only messages leave.
         monotonic: Monotonic clock, nanoseconds.
     """
 
@@ -94,6 +98,7 @@ class LineParts:
     store: Store
     gate: ChartGate | None
     routes: Callable[[], Sequence[Route]]
+    scribe: Scribe | None = None
     monotonic: Callable[[], int] = field(default=time.monotonic_ns)
 
 
@@ -109,12 +114,12 @@ class Line:
         self.destination = destination
         self.figures = Figures()
         self._parts = parts
-        self._ledger = Ledger(0)
+        lanes, consumer = destination.lanes, destination.consumer
+        self._readings = {lane: Reading(lane, consumer, parts.journal) for lane in lanes}
         self._feeder = self._new_feeder()
         self._pending: dict[int, Pending] = {}
         self._bytes = 0
         self._next = 0
-        self._read = 0
         self._blocking: int | None = None
         self._room = asyncio.Event()
         self._changed = asyncio.Event()
@@ -139,8 +144,18 @@ class Line:
 
     @property
     def behind(self) -> int:
-        """Records of the lane that are not dealt with."""
-        return max(self._tail().position - self._ledger.committed, 0)
+        """Records of its lanes that are not dealt with."""
+        return sum(reading.behind for reading in self._readings.values())
+
+    @property
+    def unassigned(self) -> int:
+        """Messages left out of a chart because their device is nobody's, since the hub started."""
+        return self._feeder.unassigned
+
+    @property
+    def expired(self) -> int:
+        """Records that expired before they were read, since the hub started."""
+        return sum(reading.expired for reading in self._readings.values())
 
     async def open(self) -> None:
         """Name the cursor, and load what was accepted ahead of it.
@@ -148,18 +163,16 @@ class Line:
         Raises:
             TransientError: Journal or store does not answer.
         """
-        name, lane = self.destination.consumer, self.destination.lane
+        destination, lanes = self.destination, self.destination.lanes
         known, ahead, again, keys = await self._parts.store.read(self._load)
-        await self._parts.journal.register(name, {lane: True})
-        end = self._tail().position
+        wanted = dict.fromkeys(lanes, destination.mandatory)
+        await self._parts.journal.register(destination.consumer, wanted)
+        for lane, reading in self._readings.items():
+            mine = [key for key in ahead if lane_of(key, lanes) is lane]
+            from_start = destination.options.from_start
+            await reading.open(known=known, from_start=from_start, ahead=mine)
         if not known:
-            if not self.destination.options.from_start:
-                await self._parts.journal.commit(name, lane, end)
             await self._parts.store.write(lambda c: self._save(c, ()))
-        first = await self._parts.journal.pull(name, lane, records_max=1)
-        cursor = first[0].position - 1 if first else end
-        self._read = cursor
-        self._ledger = Ledger(cursor, ahead)
         self._feeder = self._new_feeder()
         self._next = (self._parts.store.clock() // _NS_PER_S) << SEQUENCE_START_BITS
         self._lettered = set(keys)
@@ -184,6 +197,7 @@ class Line:
         it. What stands before the line is passed over while its letter is written.
         """
         found: list[tuple[int, Item]] = []
+        self._drop_overtaken()
         for number, pending in self._pending.items():
             if self._blocking is not None and number >= self._blocking:
                 break
@@ -346,10 +360,21 @@ class Line:
             self._drop(number)
         self._wake()
 
+    def _drop_overtaken(self) -> None:
+        """Drop alerts that are late and over: sent now, they would pass for alerts of now."""
+        if self.destination.options.carries != "alerts":
+            return
+        for number, pending in list(self._pending.items()):
+            overtaken = pending.item.overtaken
+            if overtaken is not None and not pending.parked and not pending.tries and overtaken():
+                self.figures.overtaken += 1
+                self._drop(number)
+
     def _drop(self, number: int) -> None:
         pending = self._pending.pop(number)
         self._bytes -= len(pending.item.body)
-        self._ledger.settle(pending.item.members)
+        for key in pending.item.members:
+            self._readings[lane_of(key, self.destination.lanes)].ledger.settle((key,))
         self._changed.set()
         if len(self._pending) < WINDOW_ITEMS // 2 and self._bytes < WINDOW_BYTES // 2:
             self._room.set()
@@ -370,33 +395,34 @@ class Line:
             event.set()
 
     async def _feed(self) -> None:
-        tail = self._tail()
         while True:
-            end = tail.position
             try:
-                records = await self._records()
-                for record in records:
-                    await self._take(record)
-                if not records:
-                    await self._wait_for_more(tail, max(end, self._read))
+                if not await self._feed_once():
+                    await self._wait_for_more()
             except TransientError as error:
                 self.trouble(f"{error.code}: {error}")
                 await asyncio.sleep(RETRY_S)
 
-    async def _records(self) -> Sequence[Record]:
+    async def _feed_once(self) -> bool:
+        """Take the next records of the most urgent lane that has some; say whether one had."""
         while len(self._pending) >= WINDOW_ITEMS or self._bytes >= WINDOW_BYTES:
             self._room.clear()
             await self._room.wait()
-        lane = self.destination.lane
-        return await self._parts.journal.read(lane, after=self._read, records_max=READ_RECORDS)
+        for reading in self._readings.values():
+            records = await reading.look()
+            for record in records:
+                await self._take(reading, record)
+            if records:
+                return True
+        return False
 
-    async def _take(self, record: Record) -> None:
+    async def _take(self, reading: Reading, record: Record) -> None:
         name = self.destination.name
         routes = [route for route in self._parts.routes() if name in route.to]
         wanted = self.destination.options.carries
         routes = [route for route in routes if route.document.origin == wanted]
-        items = await self._feeder.feed(record, routes)
-        self._read = record.position
+        items = await self._feeder.feed(record, routes, reading.ledger)
+        reading.passed(record)
         for item in items:
             self._add(item)
         if items:
@@ -405,18 +431,21 @@ class Line:
             self._changed.set()
         await asyncio.sleep(0)  # A long backlog must not keep the loop from the lanes.
 
-    async def _wait_for_more(self, tail: LaneTail, end: int) -> None:
-        """Wait until the lane grows; samples whose minute is over go meanwhile."""
-        waiting = asyncio.ensure_future(tail.beyond(end))
+    async def _wait_for_more(self) -> None:
+        """Wait until a lane grows; samples whose minute is over go meanwhile."""
+        readings = self._readings.values()
+        waiting = [asyncio.ensure_future(reading.growth()) for reading in readings]
         try:
-            while not waiting.done():
+            while not any(one.done() for one in waiting):
                 timeout_s = EXPIRE_EVERY_S if self._feeder.holds_samples else None
-                await asyncio.wait([waiting], timeout=timeout_s)
+                first = asyncio.FIRST_COMPLETED
+                await asyncio.wait(waiting, timeout=timeout_s, return_when=first)
                 for item in self._feeder.expire():
                     self._add(item)
                     self._wake()
         finally:
-            waiting.cancel()
+            for one in waiting:
+                one.cancel()
 
     async def _keep(self) -> None:
         while True:
@@ -433,18 +462,18 @@ class Line:
 
     async def _save_progress(self) -> None:
         """First what was done ahead, then the cursor: in between nothing is forgotten."""
-        position = self._ledger.reach()
-        ahead = [key for key in self._ledger.ahead if position_of(key) > position]
+        ahead: list[str] = []
+        for reading in self._readings.values():
+            position = reading.ledger.reach()
+            ahead += [key for key in reading.ledger.ahead if position_of(key) > position]
         keys, instances = tuple(self._done_letters), tuple(self._done_instances)
         if keys or instances or ahead or self._saved_ahead:
             await self._parts.store.write(lambda c: self._save(c, ahead, keys, instances))
         self._saved_ahead = bool(ahead)
         del self._done_letters[: len(keys)]
         del self._done_instances[: len(instances)]
-        if position > self._ledger.committed:
-            name, lane = self.destination.consumer, self.destination.lane
-            await self._parts.journal.commit(name, lane, position)
-            self._ledger.moved(position)
+        for reading in self._readings.values():
+            await reading.save()
 
     def _save(
         self,
@@ -479,10 +508,9 @@ class Line:
 
     def _new_feeder(self) -> Feeder:
         parts = self._parts
-        return Feeder(self.destination, self._ledger, gate=parts.gate, monotonic=parts.monotonic)
-
-    def _tail(self) -> LaneTail:
-        return self._parts.journal.subscribe(self.destination.lane)
+        return Feeder(
+            self.destination, gate=parts.gate, scribe=parts.scribe, monotonic=parts.monotonic
+        )
 
 
 class _Reference(msgspec.Struct, frozen=True):

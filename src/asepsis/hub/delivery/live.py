@@ -70,6 +70,10 @@ class LiveHub:
         """Return the last event of every active alarm condition of some devices."""
         return tuple(n for (device, _), n in self._active.items() if device in devices)
 
+    def is_active(self, device: str, condition_id: bytes) -> bool:
+        """Say whether an alarm condition is active, as far as the hub was told."""
+        return (device, condition_id) in self._active
+
     def unknown_since(self, device: str) -> int | None:
         """Return since when a device's active conditions may have changed unseen, None if not.
 

@@ -1,5 +1,6 @@
 """What leaves the hub for somebody else's system, and where to."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final, Literal
@@ -26,11 +27,29 @@ class Kind(StrEnum):
     STOW = "stow"
 
 
+Carries = Literal["messages", "images", "observations", "alerts", "associations"]
+LANES: Final[Mapping[str, tuple[Lane, ...]]] = {
+    "messages": (Lane.MESSAGE,),
+    "images": (Lane.IMAGE_INDEX,),
+    "observations": (Lane.ALERT, Lane.VITALS, Lane.LATE),
+    "alerts": (Lane.ALERT,),
+    "associations": (Lane.EVENT,),
+}
+"""What a destination carries -> the lanes that it is fed from, the most urgent first.
+
+A batch that carries an alarm event is in the alert lane as a whole, so its numbers are, too.
+"""
+WRITTEN: Final = frozenset({"observations", "alerts", "associations"})
+"""What the hub writes messages about. Nothing waits for such a destination: a lane that live data
+comes by expires by its age, so a receiver that is away for days can never fill it."""
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an administrator says about a destination besides its address.
 
     Attributes:
-        carries: `messages` or `images`.
+        carries: `messages` or `images` that others sent, or `observations`, `alerts` or
+            `associations`, of which the hub writes messages.
         chart: Whether it is a chart: what is held back from charts does not go there.
         gateway: `urn:uuid:` name of the gateway that fetches; only for kind `gateway`.
         partner: Second gateway of a pair that may fetch instead.
@@ -52,7 +71,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         from_start: Whether the first delivery begins with what the journal still holds.
     """
 
-    carries: Literal["messages", "images"] = "messages"
+    carries: Carries = "messages"
     chart: bool = False
     gateway: Annotated[str, msgspec.Meta(max_length=120)] = ""
     partner: Annotated[str, msgspec.Meta(max_length=120)] = ""
@@ -102,9 +121,14 @@ class Destination:
         return self.kind is Kind.STOW if asked is None else asked
 
     @property
-    def lane(self) -> Lane:
-        """The lane that it is fed from."""
-        return Lane.IMAGE_INDEX if self.options.carries == "images" else Lane.MESSAGE
+    def lanes(self) -> tuple[Lane, ...]:
+        """The lanes that it is fed from."""
+        return LANES[self.options.carries]
+
+    @property
+    def mandatory(self) -> bool:
+        """Whether nothing of its lanes expires before it was delivered."""
+        return self.options.carries not in WRITTEN
 
 
 class ItemKind(StrEnum):
@@ -131,6 +155,7 @@ class Item:
         held: Why charts may not have it.
         letter: Id of the dead letter that it is, 0 for none.
         entry: The message that it came from, until it is in its last form.
+        overtaken: Says that it must not be sent any more: an alert that is late and over.
     """
 
     key: str
@@ -143,6 +168,7 @@ class Item:
     held: str = ""
     letter: int = 0
     entry: MessageEntry | None = None
+    overtaken: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,10 +95,12 @@ class DeadLetters:
         """
         line = self._service.line(destination)
         opened = await self._store.read(lambda c: letters.read(c, number))
-        fits = "images" if opened.letter.kind is ItemKind.INSTANCE else "messages"
+        # A message goes wherever messages go; to alert receivers as itself, which is of then.
+        images = opened.letter.kind is ItemKind.INSTANCE
+        fits = "images" if images else "messages"
         fits_kind = line.destination.kind in TAKES[opened.letter.kind]
         same = destination == opened.letter.destination
-        if line.destination.options.carries != fits or same or not fits_kind:
+        if (line.destination.options.carries == "images") != images or same or not fits_kind:
             raise Conflict(f"it goes to another destination that carries {fits}")
 
         def work(connection: Connection) -> Opened:

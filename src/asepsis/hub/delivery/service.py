@@ -26,7 +26,7 @@ from asepsis.core.model.lanes import Lane
 from asepsis.hub.access.ports import AuditWriter
 from asepsis.hub.delivery.dialer import HostPort
 from asepsis.hub.delivery.line import Line, LineParts
-from asepsis.hub.delivery.model import Destination, Kind, Options
+from asepsis.hub.delivery.model import Carries, Destination, Kind, Options
 from asepsis.hub.delivery.outgoing_http import Url
 from asepsis.hub.delivery.tables import delivered, destinations, lines
 from asepsis.hub.store.store import Store
@@ -34,6 +34,15 @@ from asepsis.hub.store.store import Store
 DESTINATIONS_MAX: Final = 64
 BACKOFF_FIRST_S: Final = 0.2
 AFTER_SUCCESS_S: Final = 0.01
+REACHED_BY: Final[Mapping[Carries, frozenset[Kind]]] = {
+    "messages": frozenset(Kind) - {Kind.STOW},
+    "images": frozenset((Kind.GATEWAY, Kind.STOW)),
+    "observations": frozenset(Kind) - {Kind.STOW},
+    # What a gateway holds of alerts could be over when it arrives, and the hub could not tell.
+    "alerts": frozenset((Kind.MLLP,)),
+    "associations": frozenset((Kind.MLLP, Kind.GATEWAY)),
+}
+"""What a destination carries -> how it can be reached."""
 BACKOFF_CAP_S: Final = 15.0
 
 log = structlog.get_logger("delivery")
@@ -303,7 +312,7 @@ def check(destination: Destination) -> None:
         raise ConfigError("kind gateway, and no other, names the gateway that fetches")
     if options.partner and not fetched:
         raise ConfigError("only kind gateway has a partner")
-    _check_images(destination)
+    _check_carries(destination)
     if destination.kind is Kind.MLLP:
         HostPort.parse(destination.address)
     if (destination.kind is Kind.REST_HOOK) != bool(options.consumer) or options.subscription:
@@ -312,13 +321,12 @@ def check(destination: Destination) -> None:
         Url.parse(destination.address, local=options.local)
 
 
-def _check_images(destination: Destination) -> None:
-    images = destination.options.carries == "images"
-    if images and destination.kind not in (Kind.GATEWAY, Kind.STOW):
-        raise ConfigError(f"{destination.kind.value} carries no images")
-    if not images and destination.kind is Kind.STOW:
-        raise ConfigError("kind stow carries images only", hint="--carries images")
-    if not images and destination.options.commit:
+def _check_carries(destination: Destination) -> None:
+    kind, carries = destination.kind, destination.options.carries
+    if kind not in REACHED_BY[carries]:
+        hint = "--carries images" if kind is Kind.STOW else ""
+        raise ConfigError(f"kind {kind.value} carries no {carries}", hint=hint)
+    if carries != "images" and destination.options.commit:
         raise ConfigError("only images are committed", hint="--carries images")
 
 
@@ -338,6 +346,9 @@ def describe(line: Line) -> dict[str, Any]:
         "waiting": line.waiting,
         "accepted": figures.accepted,
         "refused": figures.refused,
+        "overtaken": figures.overtaken,
+        "expired": line.expired,
+        "unassigned": line.unassigned,
         "stands_still": bool(line.blocking),
         "trouble": figures.trouble,
         "trouble_since_ns": figures.since_ns if figures.trouble else 0,

@@ -73,6 +73,18 @@ class AdtFollower:
     async def register(self) -> None:
         """Name the consumer; nothing of the lane expires before it was applied."""
         await self._journal.register(CONSUMER, {Lane.MESSAGE: True})
+        end = self.end
+        first = await self._journal.pull(CONSUMER, Lane.MESSAGE, records_max=1)
+        self._done = first[0].position - 1 if first else end
+
+    @property
+    def end(self) -> int:
+        """Position of the newest record of the lane."""
+        return self._journal.subscribe(Lane.MESSAGE).position
+
+    def passed(self, position: int) -> bool:
+        """Say whether every message up to a position is applied."""
+        return self._done >= position
 
     async def run(self) -> None:
         """Follow the lane until cancelled."""
@@ -126,7 +138,7 @@ class AdtFollower:
 
     async def status(self) -> object:
         """Return the lag in records, and what became of messages since the start."""
-        end = self._journal.subscribe(Lane.MESSAGE).position
+        end = self.end
         return {"behind": max(end - self._done, 0) if self._done else 0, **self._counts}
 
     async def _apply(self, record: Record, entry: MessageEntry) -> None:

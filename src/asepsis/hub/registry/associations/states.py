@@ -81,8 +81,10 @@ class StateFollower:
         """
         # It holds up no expiry: what is lost to it can only leave data unassigned.
         await self._journal.register(CONSUMER, LANES)
+        ends = self._ends()
         while await self._drain():
-            continue
+            ends = self._ends()
+        self._done = ends | self._done
         for use in await self._service.uses():
             account = await self._journal.account(Account.ORIGIN, use.device, use.epoch)
             missing = sum(last - first + 1 for first, last in account.gaps)
@@ -131,6 +133,10 @@ class StateFollower:
         await self._commit(pulled)
         return len(pulled)
 
+    def passed(self, lane: Lane, position: int) -> bool:
+        """Say whether what a record of a lane says of its device is applied."""
+        return self._done.get(lane, 0) >= position
+
     async def status(self) -> object:
         """Return the lag of each lane in records, and how many devices are out of sight."""
         behind = {
@@ -142,6 +148,9 @@ class StateFollower:
     def forget(self, device: str) -> None:
         """Drop what is remembered of a revoked device."""
         self._seen.pop(device, None)
+
+    def _ends(self) -> dict[Lane, int]:
+        return {lane: self._journal.subscribe(lane).position for lane in LANES}
 
     async def _drain(self) -> int:
         """Take what nobody took before the last end; what is missing is counted afterwards."""
