@@ -95,6 +95,8 @@ ANSWERS: Final = {
     "POST /api/bypasses": 415,
     "POST /api/bypasses/{id}/confirm": 404,
     "POST /gateway/evidence": 415,
+    "POST /gateway/pair": 415,
+    "POST /gateway/pair/received": 415,
     "GET /api/status": 200,
     "GET /fhir/Device": 200,
     "GET /fhir/Device/{id}": 404,

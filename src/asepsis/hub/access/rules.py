@@ -56,6 +56,7 @@ class Action(StrEnum):
     MANAGE_DESTINATIONS = "manage-destinations"
     HANDLE_DEAD_LETTERS = "handle-dead-letters"
     REPORT_EVIDENCE = "report-evidence"
+    HOLD_PAIR = "hold-pair"
     OPEN_BYPASS = "open-bypass"
 
 
@@ -81,6 +82,7 @@ MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
     | {
         Action.READ_METADATA,
         Action.REPORT_EVIDENCE,
+        Action.HOLD_PAIR,
         Action.FETCH_OUTBOUND,
         Action.ASK_ARCHIVE,
         Action.READ_IMAGES,

@@ -10,15 +10,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from asepsis.core.errors import Conflict
 from asepsis.core.journal.ports import Outcome, Receipt
 from asepsis.core.model.identity import PrincipalKind
+from asepsis.core.wire.message_record import AGE_UNKNOWN_MS
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
 from asepsis.hub.exchange import rules
 from asepsis.hub.exchange.alarms import AlarmLane
 from asepsis.hub.exchange.bundles import BundleLane
 from asepsis.hub.exchange.limiter import RateLimiter
-from asepsis.hub.exchange.message_batches import BatchLane, open_batch
+from asepsis.hub.exchange.message_batches import BatchLane, Opened, open_batch
 from asepsis.hub.exchange.messages import Answer, MessageLane
 from asepsis.hub.exchange.rules import ROUTE_RULES
 from asepsis.hub.exchange.signed import SignedLane
@@ -32,6 +34,16 @@ HL7V2: Final = rules.HL7V2.encode()
 FHIR: Final = b"application/fhir+json"
 EPOCH: Final = "Asepsis-Epoch"
 SEQUENCE: Final = "Asepsis-Sequence"
+
+
+Fenced = Callable[[str, str], bool]
+"""Given a gateway and its `Asepsis-Fence`, says whether what it brings counts as late; raises
+Conflict if the lease of its pair is newer."""
+
+
+def no_pairs(_gateway: str, _fence: str) -> bool:
+    """Judge where no gateway is one of a pair: nothing is late for that reason."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +60,7 @@ class Lanes:
         limiter: Rates per producer.
         monotonic: Monotonic clock, nanoseconds.
         metadata: CapabilityStatement as JSON.
+        fenced: Judges what a gateway says of the lease of its pair.
     """
 
     signed: SignedLane
@@ -59,6 +72,7 @@ class Lanes:
     limiter: RateLimiter
     monotonic: Callable[[], int]
     metadata: bytes
+    fenced: Fenced = no_pairs
 
 
 _Take = Callable[[Principal, Scope, str, bytes], Awaitable[Receipt]]
@@ -87,6 +101,7 @@ def routes(lanes: Lanes) -> Sequence[Route]:
 def _post(lanes: Lanes, route: rules.Route, take: _Take) -> App:
     async def post(scope: Scope, receive: Receive, send: Send) -> None:
         principal: Principal = scope["asepsis.principal"]
+        _check_lane(lanes, route, scope)
         media, body = await _admitted_body(lanes, route, scope, receive)
         receipt = await take(principal, scope, media, body)
         stored = receipt.outcome is Outcome.STORED
@@ -115,6 +130,25 @@ async def _admitted_body(
         now_ns=lanes.monotonic(),
     )
     return media, await bounded_body(receive, rule.body_bytes_max, scope=scope)
+
+
+def _fenced(lanes: Lanes, scope: Scope) -> bool:
+    """Return whether what a gateway brings counts as late; errors as `Fenced`."""
+    principal: Principal = scope["asepsis.principal"]
+    if principal.kind is not PrincipalKind.GATEWAY:
+        return False
+    return lanes.fenced(principal.name, (header(scope, b"asepsis-fence") or b"").decode("latin-1"))
+
+
+def _check_lane(lanes: Lanes, route: rules.Route, scope: Scope) -> None:
+    """Judge the lease on the lanes where naming it is optional.
+
+    Raises:
+        Conflict: It is old, or what counts as late is not on the late lane.
+    """
+    named = header(scope, b"asepsis-fence") is not None
+    if named and _fenced(lanes, scope) and route is not rules.Route.LATE:
+        raise Conflict("what counts as late belongs on the late lane")
 
 
 def _numbering(scope: Scope) -> tuple[int, int]:
@@ -182,6 +216,7 @@ def _message(lanes: Lanes) -> App:
     async def post(scope: Scope, receive: Receive, send: Send) -> None:
         principal: Principal = scope["asepsis.principal"]
         rules.require_message_source(principal)
+        _fenced(lanes, scope)
         media, body = await _admitted_body(lanes, rules.Route.HL7V2, scope, receive)
         if media == rules.HL7V2_BATCH:
             await answer(send, 200, await _batch(lanes, principal, scope, body), media=JSON)
@@ -198,11 +233,19 @@ def _message(lanes: Lanes) -> App:
 async def _batch(lanes: Lanes, principal: Principal, scope: Scope, body: bytes) -> bytes:
     epoch = rules.counter(header(scope, b"asepsis-epoch"), name=EPOCH, least=0)
     batch = open_batch(body)
+    if _fenced(lanes, scope):
+        batch = _late_batch(batch)
     lanes.limiter.charge(rules.Route.HL7V2, principal.name, count=batch.count - 1)
     refusals = await lanes.batches.receive(principal, batch, epoch=epoch)
     stored = batch.count - len(refusals)
     refused = [asdict(refusal) for refusal in refusals]
     return json.dumps({"stored": stored, "refused": refused}).encode()
+
+
+def _late_batch(batch: Opened) -> Opened:
+    """Return the same batch as one that waited nobody knows how long: it is never live."""
+    groups = [(group._replace(age_ms=AGE_UNKNOWN_MS), entries) for group, entries in batch.groups]
+    return Opened(groups, batch.count)
 
 
 def _metadata(lanes: Lanes) -> App:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from asepsis.core.wire.fhir import RestResource
 from asepsis.hub.exchange.alarms import AlarmLane
 from asepsis.hub.exchange.bundles import BundleLane
-from asepsis.hub.exchange.http import Lanes, routes
+from asepsis.hub.exchange.http import Fenced, Lanes, routes
 from asepsis.hub.exchange.identity_alarms import IdentityAlarms
 from asepsis.hub.exchange.intake import Clocks, Intake
 from asepsis.hub.exchange.limiter import RateLimiter
@@ -48,6 +48,10 @@ class Exchange:
         """Return the same exchange, whose CapabilityStatement says what can be read beside it."""
         metadata = capability_statement(readable)
         return replace(self, lanes=replace(self.lanes, metadata=metadata))
+
+    def fencing(self, fenced: Fenced) -> "Exchange":
+        """Return the same exchange, which refuses what comes under an old lease of a pair."""
+        return replace(self, lanes=replace(self.lanes, fenced=fenced))
 
     async def restore(self) -> None:
         """Read back open conditions and watched devices; call before the listeners open."""

@@ -97,8 +97,20 @@ class SourceColumns(TypedColumns):
     warned_at_ns: Named[int] = Column(BigInteger, nullable=False, server_default="0")
 
 
+class PairColumns(TypedColumns):
+    """Pairs of gateways whose lease was given at least once, with its newest number."""
+
+    pair: Named[str] = Column(String(32), primary_key=True)
+    one: Named[str] = Column(String(NAME_CHARS_MAX), nullable=False)
+    other: Named[str] = Column(String(NAME_CHARS_MAX), nullable=False)
+    holder: Named[str] = Column(String(NAME_CHARS_MAX), nullable=False)
+    token: Named[int] = Column(BigInteger, nullable=False)
+    at_ns: Named[int] = Column(BigInteger, nullable=False)
+
+
 devices = Table("devices", METADATA, DeviceColumns)
 certificates = Table("certificates", METADATA, CertificateColumns)
 revocations = Table("revocations", METADATA, RevocationColumns)
 delegations = Table("delegations", METADATA, DelegationColumns)
 sources = Table("gateway_sources", METADATA, SourceColumns)
+pairs = Table("gateway_pairs", METADATA, PairColumns)

@@ -44,6 +44,7 @@ list-associations  . . . . . . .   . e . c v
 decide-association . . . . . . .   . . . c .
 place-device       . . . . . . .   a e . . .
 report-evidence    . G . . . . .   . . . . .
+hold-pair          . G . . . . .   . . . . .
 open-bypass        . . . . . . .   a e . . .
 store-images       D G . . . . .   . . . . .
 read-images        . G C . . . .   . e . c v

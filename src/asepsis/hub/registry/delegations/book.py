@@ -86,6 +86,10 @@ class DelegationBook:
                     found |= {holder, lines[device].partner} - {""}
         return frozenset(found)
 
+    def paired(self, one: str, other: str) -> bool:
+        """Whether any delegation or source names two gateways as a pair."""
+        return other in self._partners.get(one, ()) or one in self._partners.get(other, ())
+
     def check_message(self, gateway: str, message_type: str, *, now_ns: int) -> None:
         """Let a message pass that only a named source may bring.
 
