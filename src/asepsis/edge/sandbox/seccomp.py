@@ -3,8 +3,9 @@
 Three classes. CORE (vitals, origin): memory, clocks, threads, messages over sockets it was given;
 no file can be opened. NETWORK: also files (Landlock and the mount view say which) and what SQLite
 and TLS need on a *connected* socket. LISTENING (the gateway): also takes connections on sockets
-that are bound already. None has `socket`, `connect`, `bind`, `execve`, `ptrace`,
-`kill`, `unshare`, `mount` or `io_uring`, and no memory becomes executable after the start.
+that are bound already, and makes unnamed pairs of local ones. None has `socket`, `connect`, `bind`,
+`execve`, `ptrace`, `kill`, `unshare`, `mount` or `io_uring`, and no memory becomes executable after
+the start.
 
 A connected socket is a subtle gift: with MSG_FASTOPEN `sendto` and `sendmsg` connect a socket
 without `connect`, and before Linux 4.16 could disconnect it first, so that it served another host.
@@ -16,10 +17,10 @@ Source: Linux system call tables; tcp(7), "TCP_FASTOPEN"; seccomp(2).
 import ctypes
 import os
 import sys
-from enum import Enum
 from typing import Final
 
 from asepsis.core.errors import ConfigError
+from asepsis.core.model.syscall_class import SyscallClass
 from asepsis.edge.sandbox import bpf, kernel
 from asepsis.edge.sandbox.bpf import Masked, Null, Rule
 
@@ -148,17 +149,12 @@ _LISTENING: Final = """\
 accept4 288 242
 listen 50 201
 """
+_CONDITIONAL_LISTENING: Final[tuple[_Row, ...]] = (
+    # A pair reaches nobody but the two that hold its ends.
+    ("socketpair AF_UNIX", 53, 199, (Masked(0, ~0, 1),)),
+)
 _CLONE3: Final = (435, 435)
 """Its arguments lie in memory that a filter cannot read: the C library then takes `clone`."""
-
-
-class SyscallClass(Enum):
-    """What kind of compartment it is."""
-
-    CORE = "core"
-    NETWORK = "network"
-    LISTENING = "listening"
-    """NETWORK, and taking connections on sockets that were bound before."""
 
 
 def machine() -> str | None:
@@ -170,25 +166,45 @@ def machine() -> str | None:
 def rules(kind: SyscallClass, *, machine_name: str) -> tuple[Rule, ...]:
     """Return the allow-list of a class, the most frequent calls first."""
     column = _MACHINES[machine_name][1]
-    wide = kind is not SyscallClass.CORE
-    names = _CORE + (_NETWORK if wide else "")
-    names += _LISTENING if kind is SyscallClass.LISTENING else ""
     found: list[Rule] = []
-    for line in names.splitlines():
+    for line in _lines(kind):
         number = int(line.split()[1 + column])
         if number >= 0:
             found.append(Rule(number))
-    conditional = _CONDITIONAL + (_CONDITIONAL_NETWORK if wide else ())
-    found += [Rule((x86, arm)[column], conditions) for _, x86, arm, conditions in conditional]
+    found += [Rule((x86, arm)[column], rest) for _, x86, arm, rest in _conditional(kind)]
     found.append(Rule(_CLONE3[column], answer=bpf.RET_ERRNO | bpf.ENOSYS))
     return tuple(found)
+
+
+def names(kind: SyscallClass) -> tuple[str, ...]:
+    """Return what a class may call, by name; what depends on arguments says on which."""
+    plain = (line.split()[0] for line in _lines(kind))
+    return (*plain, *(row[0] for row in _conditional(kind)))
+
+
+def _lines(kind: SyscallClass) -> list[str]:
+    found: list[str] = [*_CORE.splitlines()]
+    if kind is not SyscallClass.CORE:
+        found += _NETWORK.splitlines()
+    if kind is SyscallClass.LISTENING:
+        found += _LISTENING.splitlines()
+    return found
+
+
+def _conditional(kind: SyscallClass) -> tuple[_Row, ...]:
+    found = _CONDITIONAL
+    if kind is not SyscallClass.CORE:
+        found += _CONDITIONAL_NETWORK
+    if kind is SyscallClass.LISTENING:
+        found += _CONDITIONAL_LISTENING
+    return found
 
 
 def table() -> dict[str, tuple[int, int]]:
     """Return name -> (number on x86-64, number on AArch64), -1 for none; for review and tests."""
     rows = [line.split() for line in (_CORE + _NETWORK + _LISTENING).splitlines()]
     found = {name: (int(x86), int(arm)) for name, x86, arm in rows}
-    for name, x86, arm, _ in _CONDITIONAL + _CONDITIONAL_NETWORK:
+    for name, x86, arm, _ in _CONDITIONAL + _CONDITIONAL_NETWORK + _CONDITIONAL_LISTENING:
         found[name.split()[0]] = (x86, arm)
     return found | {"clone3": _CLONE3}
 

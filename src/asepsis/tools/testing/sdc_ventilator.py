@@ -3,7 +3,8 @@
 It is what it is named: the library's own SdcProvider, not a device of a manufacturer. It runs in a
 process of its own (`python -m asepsis.tools.testing.sdc_ventilator`), speaks TLS with mutual
 certificates unless it is told to be plain, publishes nothing over WS-Discovery, and obeys one
-command a line: `alarm on`, `alarm off`, `ack`, `hold`, `go`, `change N`, `mark N`, `stop`.
+command a line: `alarm on`, `alarm off`, `ack`, `hold`, `go`, `change N`, `mark N`, `validity V`,
+`lose reports`, `lose all`, `lose nothing`, `stop`.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from sdc11073 import observableproperties
 from sdc11073.certloader import SSLContextContainer, mk_ssl_contexts
 from sdc11073.definitions_sdc import SdcV1Definitions
 from sdc11073.httpserver import httpserverimpl
@@ -108,9 +110,16 @@ class Ventilator:
             epr=EPR,
             ssl_context_container=context,
         )
+        provider: Any = self._provider
+        self._report = provider._send_episodic_reports  # noqa: SLF001 - no option loses a report
+        properties: Any = observableproperties
+        properties.unbind(self._mdib, transaction=self._report)
+        properties.strongbind(self._mdib, transaction=self._send)
+        self._lost = "nothing"
         self._lock = threading.Lock()
         self._mark: Decimal | None = None
         self._stopping = threading.Event()
+        self._validity = pm_types.MeasurementValidity.VALID
         self.held = False
 
     def start(self) -> int:
@@ -141,8 +150,24 @@ class Ventilator:
                 value: Any = state.MetricValue or state.mk_metric_value()
                 wobble = row.resolution * (int(now_ns / 1e9) % 2)
                 value.Value = row.usual + wobble if number is None else Decimal(number)
-                value.MetricQuality.Validity = pm_types.MeasurementValidity.VALID
+                value.MetricQuality.Validity = self._validity
         return now_ns
+
+    def validity(self, word: str) -> None:
+        """Set what all metrics say of themselves from now on: `Vld`, `Inv`, `Calib` and so on."""
+        self._validity = pm_types.MeasurementValidity(word)
+
+    def lose(self, what: str) -> None:
+        """Send no reports of metrics and alerts, or none at all, although the MDIB goes on.
+
+        Args:
+            what: `reports`, `all`, or `nothing`.
+        """
+        self._lost = what
+
+    def _send(self, done: Any) -> None:
+        if self._lost == "nothing" or (self._lost == "reports" and done.rt_updates):
+            self._report(done)
 
     def mark(self, number: int) -> None:
         """Put a number into the next stretch of the fourth waveform, as each of its samples."""
@@ -224,6 +249,10 @@ def obey(ventilator: Ventilator, word: str, rest: str) -> None:
             ventilator.acknowledge()
         case "hold" | "go":
             ventilator.held = word == "hold"
+        case "validity":
+            ventilator.validity(rest)
+        case "lose":
+            ventilator.lose(rest)
         case "change":
             say("changed", number=int(rest), at_ns=ventilator.change(int(rest)))
         case _:

@@ -1,4 +1,4 @@
-"""Requests to one device and its answers, bounded: one address, TLS, no compression, sizes.
+"""Requests to one device and its answers, bounded: one address, no compression, sizes.
 
 The library's client connects wherever the device's own metadata points, unpacks what is compressed
 and reads any length. This one speaks to the declared address only and refuses the rest.
@@ -8,13 +8,12 @@ import http.client
 import logging
 import re
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from sdc11073 import schema_resolver
-from sdc11073.consumer.consumerimpl import default_components_factory
+from sdc11073.consumer.consumerimpl import SdcConsumer, default_components_factory
 from sdc11073.definitions_sdc import SdcV1Definitions
 from sdc11073.pysoap.msgfactory import MessageFactory
 from sdc11073.pysoap.msgreader import MessageReader, ReceivedMessage
@@ -26,7 +25,12 @@ ANSWER_BYTES_MAX: Final = 4 * 1_048_576
 """Largest answer: a whole MDIB; the largest of the published ones has some 80 KB."""
 REPORT_BYTES_MAX: Final = 1_048_576
 REQUEST_S: Final = 4.0
-_DECLARATION: Final = re.compile(rb"<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']")
+_DECLARATION: Final = re.compile(
+    rb"""<\?xml\s{1,8}version\s{0,8}=\s{0,8}["']1\.0["']"""
+    rb"""(\s{1,8}encoding\s{0,8}=\s{0,8}["'](utf-8|us-ascii)["'])?"""
+    rb"""(\s{1,8}standalone\s{0,8}=\s{0,8}["'](yes|no)["'])?\s{0,8}\?>""",
+    re.IGNORECASE,
+)
 _DOCTYPE: Final = re.compile(rb"<!\s*(DOCTYPE|ENTITY)", re.IGNORECASE)
 
 
@@ -36,17 +40,13 @@ class Way:
 
     Attributes:
         netloc: The only authority that may be spoken to.
-        dial: Returns a connected TCP socket to it.
-        context: TLS towards it.
-        host: What its certificate has to name, as far as OpenSSL compares it.
-        check: Judges the certificate (DER); raises if it is not the device's.
+        local: Host of the URLs to which it sends its reports.
+        dial: Returns a socket whose other end is a proved TLS connection to it.
     """
 
     netloc: str
+    local: str
     dial: Callable[[], socket.socket]
-    context: ssl.SSLContext
-    host: str
-    check: Callable[[bytes], None]
 
 
 def check_xml(text: bytes) -> None:
@@ -57,9 +57,12 @@ def check_xml(text: bytes) -> None:
 
     Source: XML 1.0 sections 2.8 and 4.3.3; DPWS 1.1 section 3.1 (UTF-8, no DTD).
     """
-    declared = _DECLARATION.match(text.removeprefix(b"\xef\xbb\xbf").lstrip())
-    if b"\0" in text[:64] or (declared and declared[1].lower() not in {b"utf-8", b"us-ascii"}):
-        raise FramingError("not UTF-8")
+    start = text.removeprefix(b"\xef\xbb\xbf")
+    declared = start[:5].lower() == b"<?xml"
+    if not start.startswith(b"<") or b"\0" in start[:64]:
+        raise FramingError("not XML in UTF-8")
+    if declared and not _DECLARATION.match(start):
+        raise FramingError("a declaration of another encoding than UTF-8")
     if _DOCTYPE.search(text):
         raise FramingError("a message with a DTD")
 
@@ -156,7 +159,7 @@ class _Answer(http.client.HTTPResponse):
 
 
 class _Connection(http.client.HTTPConnection):
-    """HTTP over TLS to the declared device."""
+    """HTTP to the declared device; the cable process makes the TLS of it."""
 
     response_class = _Answer
 
@@ -165,39 +168,39 @@ class _Connection(http.client.HTTPConnection):
         self._way = way
 
     def connect(self) -> None:
-        """Connect, and check whom, before a byte of a request is sent."""
-        plain = self._way.dial()
-        try:
-            plain.settimeout(REQUEST_S)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            secured = self._way.context.wrap_socket(plain, server_hostname=self._way.host)
-        except BaseException:
-            plain.close()
-            raise
-        try:
-            self._way.check(secured.getpeercert(binary_form=True) or b"")
-        except BaseException:
-            secured.close()
-            raise
-        self.sock = secured
+        """Connect; the cable proves whom to before a byte of a request is sent."""
+        self.sock = self._way.dial()
+        self.sock.settimeout(REQUEST_S)
+
+
+class Consumer(SdcConsumer):
+    """The library's consumer, over the cable."""
+
+    def _connect(self) -> None:
+        # The library's own reads a certificate that the cable has judged already.
+        client: Any = self.get_soap_client(self._provider_address)
+        client.connect()
 
 
 def client_class(way: Way) -> type[SoapClient]:
     """Return the library's SOAP client, bound to one way."""
 
     class Client(SoapClient):
-        """Speaks to one device only, always over TLS."""
+        """Speaks to one device only, always over the cable."""
 
         def __init__(self, netloc: str, *arguments: Any, **named: Any) -> None:
             if netloc != way.netloc:
                 raise NotPermitted("the device names a service at another address")
-            if named.get("ssl_context") is None:
-                raise NotPermitted("SDC without TLS")
             named["supported_encodings"] = []
             super().__init__(netloc, *arguments, **named)
 
-        def _mk_http_connection(self) -> Any:
-            return _Connection(way)
+        def connect(self) -> None:
+            """Connect; the library's own asks the socket for an address, which a pair has not."""
+            self._has_connection_error = False
+            made = _Connection(way)
+            made.connect()
+            self._http_connection: Any = made
+            self.sock_name = (way.local, 0)
 
         def get_from_url(self, url: str, msg: str) -> bytes:
             """Fetch nothing: only service descriptions would be, which are not read."""

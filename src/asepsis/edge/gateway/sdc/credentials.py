@@ -7,9 +7,7 @@ Source: ISO/IEEE 11073-20701 (participant key purposes); RFC 9325; RFC 5280 sect
 """
 
 import hmac
-import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
@@ -19,36 +17,27 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from asepsis.core.errors import ConfigError, IdentityInvalid
 from asepsis.core.trust import tls
 from asepsis.core.trust.identity import EKU_SDC_PROVIDER, load_certificate
+from asepsis.edge.gateway.sdc.cable import Proof
 from asepsis.edge.gateway.sdc.plans import SdcPlan
 
 CA_BYTES_MAX: Final = 65_536
 CAS_MAX: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Contexts:
-    """TLS towards one device.
-
-    Attributes:
-        client: For requests.
-        server: For the device's reports.
-    """
-
-    client: ssl.SSLContext
-    server: ssl.SSLContext
-
-
-def contexts(plan: SdcPlan) -> Contexts:
-    """Build both contexts from the plan's files.
+def proof(plan: SdcPlan) -> Proof:
+    """Read the plan's files; return how both sides prove themselves.
 
     Raises:
         ConfigError: A file cannot be read or used.
     """
     anchors = _anchors(plan)
     own = tls.KeyAndChain(chain_path=plan.chain, key_path=plan.key)
-    return Contexts(
-        tls.peer_client_context(anchors, identity=own, by_host=not plan.entry.identity),
-        tls.peer_server_context(anchors, identity=own),
+    return Proof(
+        client=tls.peer_client_context(anchors, identity=own, by_host=not plan.entry.identity),
+        server=tls.peer_server_context(anchors, identity=own),
+        host=plan.entry.host or plan.entry.address,
+        address=plan.entry.address,
+        check=lambda leaf: check_provider(leaf, identity=plan.entry.identity),
     )
 
 

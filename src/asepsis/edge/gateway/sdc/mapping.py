@@ -3,7 +3,7 @@
 | BICEPS | here |
 |---|---|
 | NumericMetricState, Validity Vld, Vldated | a valid value |
-| Qst | questionable |
+| Qst | questionable; of waveforms nothing |
 | Calib, Inv, Oflw, Uflw, Ong, NA; ActivationState other than On | no number, with its status |
 | Mode Test, Demo; MDS in any OperatingMode but Nml | test data; of waveforms nothing |
 | RealTimeSampleArray | samples on the scale of Resolution, as far as 16 bits reach |
@@ -30,7 +30,7 @@ from sdc11073.mdib import descriptorcontainers as descriptor
 from sdc11073.mdib import statecontainers as state
 from sdc11073.xml_types import pm_types
 
-from asepsis.core.errors import AsepsisError, LimitExceeded
+from asepsis.core.errors import LimitExceeded
 from asepsis.core.mapping import nomenclature
 from asepsis.core.model.alarm import AlarmKind, AlarmPriority, Inactivation
 from asepsis.core.model.observation import MeasurementStatus
@@ -39,7 +39,6 @@ from asepsis.edge.gateway.drivers.sdk import (
     CONDITIONS_MAX,
     KEY_CHARS_MAX,
     PRIVATE,
-    SAMPLES_MAX,
     TEXT_CHARS_MAX,
     Condition,
     Metric,
@@ -47,31 +46,24 @@ from asepsis.edge.gateway.drivers.sdk import (
     Value,
     float_of,
 )
+from asepsis.edge.gateway.sdc.terms import (
+    CODE_MAX,
+    MISSING,
+    STATUS,
+    code_of,
+    is_real,
+    samples_of,
+    unit_of,
+    value_of,
+)
 
 DESCRIPTORS_MAX: Final = 4_096
 METRICS_MAX: Final = 512
 HANDLE_CHARS_MAX: Final = 256
-MISSING: Final = -32_768
 NS_PER_S: Final = 1_000_000_000
-MDC: Final = frozenset((None, "", "urn:oid:1.2.840.10004.1.1.1.0.0.1"))
-UCUM: Final = frozenset(("http://unitsofmeasure.org", "urn:oid:2.16.840.1.113883.6.8"))
-CODE_MAX: Final = 0xFFFF_FFFF
 DEPTH_MAX: Final = 8
 """MDS, VMD, channel, metric: BICEPS nests no deeper."""
 
-_Validity = pm_types.MeasurementValidity
-STATUS: Final[Mapping[object, MeasurementStatus]] = {
-    _Validity.VALID: MeasurementStatus.VALID,
-    _Validity.VALIDATED_DATA: MeasurementStatus.VALID,
-    _Validity.QUESTIONABLE: MeasurementStatus.QUESTIONABLE,
-    _Validity.CALIBRATION_ONGOING: MeasurementStatus.CALIBRATING,
-    _Validity.INVALID: MeasurementStatus.INVALID,
-    _Validity.OVERFLOW: MeasurementStatus.INVALID,
-    _Validity.UNDERFLOW: MeasurementStatus.INVALID,
-    _Validity.MEASUREMENT_ONGOING: MeasurementStatus.NOT_AVAILABLE,
-    _Validity.NA: MeasurementStatus.NOT_AVAILABLE,
-}
-SHOWN: Final = frozenset((MeasurementStatus.VALID, MeasurementStatus.QUESTIONABLE))
 PRIORITY: Final[Mapping[object, AlarmPriority]] = {
     pm_types.AlertConditionPriority.HIGH: AlarmPriority.HIGH,
     pm_types.AlertConditionPriority.MEDIUM: AlarmPriority.MEDIUM,
@@ -90,62 +82,6 @@ _AUDIBLE: Final[Mapping[object, Inactivation]] = {
     pm_types.AlertActivation.PAUSED: Inactivation.AUDIO_PAUSED,
     pm_types.AlertActivation.OFF: Inactivation.AUDIO_OFF,
 }
-
-
-def code_of(coded: Any) -> int | None:
-    """Return the MDC code of a coded value or of one of its translations, None if it has none."""
-    for one in (coded, *(coded.Translation or ())) if coded is not None else ():
-        if one.CodingSystem in MDC and one.Code.isascii() and one.Code.isdecimal():
-            code = int(one.Code[:12])
-            if 0 < code <= CODE_MAX:
-                return code
-    return None
-
-
-def unit_of(coded: Any, metric: int) -> int | None:
-    """Return the MDC code of a unit that is given in MDC or in UCUM."""
-    found = code_of(coded)
-    for one in (coded, *(coded.Translation or ())) if found is None and coded is not None else ():
-        if one.CodingSystem in UCUM:
-            try:
-                found = nomenclature.unit_code_for(metric, one.Code)
-            except AsepsisError:
-                continue
-    return found
-
-
-def value_of(
-    metric: Metric, handle: int, said: state.NumericMetricStateContainer, *, is_real: bool = True
-) -> Value:
-    """Return a numeric metric's state as a value; without a number where it is not to be shown.
-
-    Args:
-        metric: Code and unit.
-        handle: Number of the metric.
-        said: The state.
-        is_real: Whether the device is in use, not in a demonstration or in service.
-    """
-    status, number = MeasurementStatus.NOT_AVAILABLE, None
-    measured: Any = said.MetricValue
-    if measured is not None and said.ActivationState == pm_types.ComponentActivation.ON:
-        quality: Any = measured.MetricQuality
-        status = STATUS.get(quality.Validity, MeasurementStatus.INVALID)
-        number = measured.Value if status in SHOWN else None
-        if status in SHOWN and number is None:
-            status = MeasurementStatus.NOT_AVAILABLE
-        elif status in SHOWN and not (is_real and _is_real(quality)):
-            status = MeasurementStatus.TEST
-    return Value(
-        handle=handle, code=metric.code, unit=metric.unit, value=float_of(number), status=status
-    )
-
-
-def samples_of(numbers: Sequence[Decimal], resolution: Decimal) -> tuple[int, ...]:
-    """Return samples as whole steps of the resolution; what 16 bits cannot say is missing."""
-    steps = (number / resolution for number in numbers[-SAMPLES_MAX:])
-    return tuple(
-        int(step.to_integral_value()) if abs(step) < -MISSING else MISSING for step in steps
-    )
 
 
 class Picture:
@@ -223,7 +159,7 @@ class Picture:
             self._states[handle] = one
             self._heard[handle] = self._told[handle] = now_ns
             if isinstance(one, state.NumericMetricStateContainer):
-                value = value_of(*self._metrics[handle], one, is_real=self._is_used(handle))
+                value = value_of(*self._metrics[handle], one, is_used=self._is_used(handle))
                 found += _aged(value, one, newest if self._is_intermittent(handle) else 0.0)
         return tuple(found)
 
@@ -265,7 +201,7 @@ class Picture:
             ):
                 continue
             self._told[handle] = now_ns
-            found.append(value_of(metric, number, one, is_real=self._is_used(handle)))
+            found.append(value_of(metric, number, one, is_used=self._is_used(handle)))
         return tuple(found)
 
     def _is_intermittent(self, handle: str) -> bool:
@@ -289,11 +225,12 @@ class Picture:
             if one.ActivationState != pm_types.ComponentActivation.ON:
                 continue
             quality = measured.MetricQuality
-            if STATUS.get(quality.Validity) not in SHOWN:
+            # A waveform has no place to say that it is in doubt, or a test: a gap says more.
+            if STATUS.get(quality.Validity) is not MeasurementStatus.VALID:
                 self.losses["invalid-samples"] += 1
                 continue
-            if not _is_real(quality) or not self._is_used(handle):
-                self.losses["test-samples"] += 1  # A waveform has no place to say so.
+            if not is_real(quality) or not self._is_used(handle):
+                self.losses["test-samples"] += 1
                 continue
             if measured.ApplyAnnotation:
                 self.losses["annotation"] += 1
@@ -372,10 +309,6 @@ class Picture:
         # One audible signal that sounds is enough to be heard.
         quiet = [_AUDIBLE[activation] for activation in audible if activation in _AUDIBLE]
         return quiet[0] if quiet and len(quiet) == len(audible) else Inactivation.NONE
-
-
-def _is_real(quality: Any) -> bool:
-    return quality.Mode in {None, pm_types.GenerationMode.REAL}
 
 
 def _is_newer(one: Any, known: Any) -> bool:

@@ -34,6 +34,12 @@ class SdcPlan:
         host = self.entry.address
         return f"[{host}]:{self.entry.port}" if ":" in host else f"{host}:{self.entry.port}"
 
+    @property
+    def local(self) -> str:
+        """Return the host of the URLs to which the device sends its reports."""
+        host = self.entry.local_address
+        return f"[{host}]" if ":" in host else host
+
 
 def sdc_plans(
     entries: Sequence[SdcEntry], *, folder: Path, taken: Sequence[tuple[str, str]] = ()
@@ -56,11 +62,12 @@ def sdc_plans(
         names.add(entry.name)
         devices.add(entry.device)
         try:
-            for address in (entry.address, entry.local_address):
-                ipaddress.ip_address(address)
+            addresses = [ipaddress.ip_address(a) for a in (entry.address, entry.local_address)]
             device = DeviceId.parse(entry.device)
         except (ValueError, InputError) as error:
             raise ConfigError(f"sdc {entry.name}: {error}") from error
+        if any(address.is_unspecified for address in addresses):
+            raise ConfigError(f"sdc {entry.name}: each address has to be one that can be reached")
         if entry.identity and entry.host:
             raise ConfigError(f"sdc {entry.name}: either an identity or a host, not both")
         found.append(

@@ -11,6 +11,8 @@ ends the session, because values without reports are old ones.
 import contextlib
 import http.client
 import logging
+import select
+import ssl
 import threading
 import time
 import uuid
@@ -27,7 +29,12 @@ from sdc11073.exceptions import ApiUsageError, HTTPRequestHandlingError
 from sdc11073.xml_types import msg_types as messages
 from sdc11073.xml_types.actions import Actions
 
-from asepsis.core.errors import AsepsisError, Unavailable
+from asepsis.core.errors import (
+    AsepsisError,
+    LimitExceeded,
+    NotPermitted,
+    Unavailable,
+)
 from asepsis.edge.gateway.drivers.sdk import (
     VALUES_MAX,
     Conditions,
@@ -42,10 +49,13 @@ from asepsis.edge.gateway.sdc.mapping import Picture
 from asepsis.edge.gateway.sdc.sink import Sink
 
 BEAT_S: Final = 1.0
-SILENCE_S: Final = 3.0
-"""A device that did not answer for so long is lost; the hub's lease is 10 s."""
+RENEW_S: Final = 4
+"""Subscriptions are renewed so often; a whole number, by which the library counts seconds."""
 REREAD_S: Final = 1.0
-"""An MDIB is read again at most so often; more holes end the session."""
+"""An MDIB is read again at most so often."""
+HOLES_S: Final = 5.0
+HOLES_MAX: Final = 5
+"""So many holes, each so soon after the MDIB was read, end the session."""
 REPEAT_NS: Final = 900_000_000
 ABOUT_CHARS: Final = 80
 EARLY_MAX: Final = 256
@@ -70,7 +80,22 @@ FAILED: Final = (
 """What the library raises where a device says something unexpected, the last five among them."""
 
 _MESSAGES: Final[Any] = messages
+WORDS: Final[Sequence[tuple[type[Exception], str]]] = (
+    (NotPermitted, "not-permitted"),
+    (LimitExceeded, "limit"),
+    (OSError, "no-answer"),
+    (http.client.NotConnected, "no-answer"),
+    (http.client.HTTPException, "malformed"),
+    (HTTPRequestHandlingError, "refused"),
+    (AsepsisError, "malformed"),
+)
+"""Why a session ended, for people; whatever is not here was unexpected."""
 Tell = Callable[[Sequence[Any], int], None]
+
+
+def word_of(error: Exception) -> str:
+    """Return one word for what ended a session; nothing of the device's own text is in it."""
+    return next((word for kind, word in WORDS if isinstance(error, kind)), "unexpected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +105,6 @@ class Ports:
     Attributes:
         way: To the device.
         sink: Where its reports come in.
-        server: TLS context of the sink.
         url: Of the device service.
         tell: Takes what was understood, and the monotonic time of it.
     """
@@ -105,12 +129,11 @@ class Session:
         self._continuity: Continuity | None = None
         self._early: list[tuple[Any, str]] = []
         self._read_s = 0.0
+        self._holes = 0
         self._ended = ""
         self._wake = threading.Event()
         self._reread = False
         self._unsure: Version | None = None
-        self._answered_s = time.monotonic()
-        self._refused = 0
         self._consumer = self._make()
 
     def _make(self) -> Any:
@@ -119,8 +142,9 @@ class Session:
         components.soap_client_class = bounded.client_class(self._ports.way)
         components.msg_reader_class = bounded.Reader
         components.msg_factory_class = bounded.Writer
-        context = self._ports.way.context
-        consumer = consumerimpl.SdcConsumer(
+        # The cable makes the TLS; that there is a context is how the library knows of it.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        consumer = bounded.Consumer(
             self._ports.url,
             SdcV1Definitions,
             SSLContextContainer(context, context),
@@ -158,20 +182,18 @@ class Session:
         except Unavailable:
             raise
         except FAILED as error:
-            raise Unavailable(type(error).__name__) from error
+            raise Unavailable(word_of(error)) from error
         finally:
             with contextlib.suppress(*FAILED):
                 consumer.stop_all(unsubscribe=stopping())
 
     def _open(self) -> None:
         sink = self._ports.sink
-        probe = self._consumer.get_soap_client(self._ports.url)
-        probe.connect()
-        sink.begin(probe.sock.getpeercert(binary_form=True))
+        sink.begin()
         self._consumer.start_all(
             not_subscribed_actions=_NOT_SUBSCRIBED,
             shared_http_server=sink,
-            fixed_renew_interval=4.0,
+            fixed_renew_interval=RENEW_S,
         )
         self._read()
         self._ports.tell([Linked(_about(self._consumer)), *self._whole()], time.monotonic_ns())
@@ -210,16 +232,10 @@ class Session:
         if self._ended or not self._consumer.is_connected:
             raise Unavailable(self._ended or "subscription")
         if self._reread:
-            if time.monotonic() - self._read_s < REREAD_S:
-                raise Unavailable("holes")
-            self._read()
-            self._ports.tell(self._whole(), time.monotonic_ns())
+            self._read_again()
             return
         asked_ns = time.monotonic_ns()
-        try:
-            answer = self._consumer.get_service_client.get_md_state([self._handle()])
-        except TimeoutError as error:
-            raise Unavailable("silence") from error
+        answer = self._consumer.get_service_client.get_md_state([self._handle()])
         said = _version(answer.mdib_version_group)
         self._check_reports(said)
         with self._lock:
@@ -227,6 +243,16 @@ class Session:
             values = self._picture.standing(now_ns=asked_ns, after_ns=asked_ns - REPEAT_NS)
         if values:
             self._ports.tell(_parts(values), asked_ns)
+
+    def _read_again(self) -> None:
+        """Mend a hole, at most once a second; a device whose reports have many is not read."""
+        since_s = time.monotonic() - self._read_s
+        self._holes = self._holes + 1 if since_s < HOLES_S else 1
+        if self._holes > HOLES_MAX:
+            raise Unavailable("holes")
+        select.select([], [], [], max(0.0, REREAD_S - since_s))
+        self._read()
+        self._ports.tell(self._whole(), time.monotonic_ns())
 
     def _handle(self) -> str:
         assert self._picture is not None  # noqa: S101 - set by `_read`
@@ -258,7 +284,7 @@ class Session:
                 else:
                     self._judge(message, name)
         except FAILED as error:
-            self._end(type(error).__name__)
+            self._end(word_of(error))
 
     def _judge(self, message: Any, name: str) -> None:
         assert self._continuity is not None  # noqa: S101 - see the callers

@@ -1,16 +1,13 @@
-"""Where a device's reports come in: HTTPS, the device alone, bounded in everything.
+"""Where a device's reports come in: what the cable has proved, bounded in everything.
 
 The library's server makes the TLS handshake in its accept loop, so that one silent peer stops all,
-takes any certificate of the CA, reads any length and leaves Nagle's algorithm on. This one takes a
-report only from the certificate that the session itself was opened with.
+takes any certificate of the CA, reads any length and leaves Nagle's algorithm on. Here the cable
+takes the connections, only with the certificate that the session itself was opened with.
 """
 
 import contextlib
-import hmac
 import http.server
 import socket
-import socketserver
-import ssl
 import threading
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -19,19 +16,16 @@ from urllib.parse import urlsplit
 from sdc11073.dispatch import PathElementRegistry
 from sdc11073.exceptions import InvalidPathError
 
-from asepsis.core.errors import AsepsisError
+from asepsis.core.errors import AsepsisError, Unavailable
 from asepsis.edge.gateway.sdc.bounded import read_bounded
+from asepsis.edge.gateway.sdc.cable import arrived
 
-CONNECTIONS_MAX: Final = 8
-"""A provider keeps one connection for each of its event sources."""
-HANDSHAKE_S: Final = 4.0
 IDLE_S: Final = 60.0
-BACKLOG: Final = 16
+_NOWHERE: Final = ("device", 0)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     timeout = IDLE_S
 
     def do_POST(self) -> None:
@@ -51,7 +45,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(int(status), answer)
         except (AsepsisError, InvalidPathError, IndexError):
             self.close_connection = True
-            sink.refused += 1
             self._answer(HTTPStatus.BAD_REQUEST)
 
     def _answer(self, status: int, body: bytes = b"") -> None:
@@ -61,43 +54,36 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as above
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the base class has it
         """Say nothing: a request line is a stranger's text."""
 
 
-class Sink(socketserver.ThreadingMixIn, socketserver.TCPServer):
+class Sink:
     """Takes the reports of one device.
 
     Args:
-        listening: Bound and listening; bound before this process confined itself.
-        context: TLS; asks for a certificate of the device's CA.
-        address: IP address of the device; others get no handshake.
+        arrivals: Channel of the cable.
+        base_url: Where the device finds the gateway; the cable listens there.
 
-    Resource handling: `start` starts a thread; `stop` ends it and every connection.
+    Attributes:
+        dispatcher: The library's, of the present session.
+        refused: Connections that the cable refused so far.
+
+    Resource handling: `start` starts threads, which end with `stop` or with the cable.
     """
 
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, listening: socket.socket, context: ssl.SSLContext, *, address: str) -> None:
-        place = listening.getsockname()
-        super().__init__(place, _Handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listening
-        host = f"[{place[0]}]" if ":" in place[0] else place[0]
-        self.base_url = f"https://{host}:{place[1]}/"
+    def __init__(self, arrivals: socket.socket, *, base_url: str) -> None:
+        self.base_url = base_url
         self.dispatcher = PathElementRegistry()
-        self.leaf = b""
         self.refused = 0
-        self._context = context
-        self._address = address
+        self.has_ended = False
+        self._arrivals = arrivals
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
 
-    def begin(self, leaf: bytes) -> None:
-        """Begin a session with the device of this certificate (DER); an older one ends."""
+    def begin(self) -> None:
+        """Begin a session; what an older one left open ends."""
         self.dispatcher = PathElementRegistry()
-        self.leaf = leaf
         with self._lock:
             for one in self._open:
                 with contextlib.suppress(OSError):
@@ -105,63 +91,29 @@ class Sink(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def start(self) -> None:
         """Take reports until `stop`."""
-        threading.Thread(target=self.serve_forever, args=(0.2,), name="sink", daemon=True).start()
+        threading.Thread(target=self._receive, name="sink", daemon=True).start()
 
     def stop(self) -> None:
         """Take no more."""
-        self.shutdown()
-        self.begin(b"")
+        with contextlib.suppress(OSError):
+            self._arrivals.shutdown(socket.SHUT_RDWR)
+        self.begin()
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Take connections of the device's address only, and so many."""
-        del request
-        with self._lock:
-            taken = client_address[0] == self._address and len(self._open) < CONNECTIONS_MAX
-        self.refused += not taken
-        return taken
+    def _receive(self) -> None:
+        with contextlib.suppress(Unavailable):
+            while True:
+                self.refused, found = arrived(self._arrivals)
+                if found is not None:
+                    threading.Thread(target=self._serve, args=(found,), daemon=True).start()
+        self.has_ended = True
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        """Shake hands in the connection's own thread, and see that it is the device."""
-        request.settimeout(HANDSHAKE_S)
-        request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def _serve(self, found: socket.socket) -> None:
         with self._lock:
-            self._open.add(request)
-        secured: ssl.SSLSocket | None = None
+            self._open.add(found)
         try:
-            secured = self._context.wrap_socket(request, server_side=True)
-            with self._lock:
-                self._open.discard(request)
-                self._open.add(secured)
-            leaf = secured.getpeercert(binary_form=True) or b""
-            if not self.leaf or not hmac.compare_digest(leaf, self.leaf):
-                self.refused += 1
-                return
-            super().finish_request(secured, client_address)
-        except OSError:
-            self.refused += secured is None
+            server = cast("http.server.HTTPServer", self)  # The handler asks it for nothing else.
+            with found, contextlib.suppress(OSError):
+                _Handler(found, _NOWHERE, server)
         finally:
             with self._lock:
-                self._open.discard(request)
-                if secured is not None:
-                    self._open.discard(secured)
-            if secured is not None:
-                secured.close()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Count: what a stranger sent is in no log."""
-        del request, client_address
-        self.refused += 1
-
-
-def listen(address: str, port: int) -> socket.socket:
-    """Return a listening socket.
-
-    Raises:
-        OSError: It cannot be bound.
-    """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    found.bind((address, port))
-    found.listen(BACKLOG)
-    return found
+                self._open.discard(found)
