@@ -33,6 +33,8 @@ packages=(
   "libgdcm-tools:object encryption of images, the other side"
   "util-linux:mount and network namespaces, taskset"
   "tshark:a judge of what crosses the wires in clear"
+  "secilc:SELinux policies of devices, compiled with their neverallow rules"
+  "systemd:systemd-analyze judges the unit of a device"
   "rsyslog:an audit repository that speaks syslog over TLS"
   "rsyslog-gnutls:an audit repository that speaks syslog over TLS"
 )

@@ -11,7 +11,7 @@ from asepsis.cli import (
     conform,
     deadletters,
     destinations,
-    device,
+    device_manifest,
     devices,
     driver,
     enrol,
@@ -43,7 +43,7 @@ app.command(people.app)
 app.command(associations.app)
 app.command(places.app)
 app.command(profile.app)
-app.command(device.app)
+app.command(device_manifest.app)
 app.command(gateway.app)
 app.command(driver.app)
 app.command(route.app)

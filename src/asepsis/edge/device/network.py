@@ -27,7 +27,7 @@ from asepsis.edge.device.clock import BUILD_NS
 from asepsis.edge.device.compartment import Line, serve, take
 from asepsis.edge.device.signing import Signed
 from asepsis.edge.sandbox import ring
-from asepsis.edge.sandbox.broker import CHANNELS, BrokerClient
+from asepsis.edge.sandbox.broker import BrokerClient
 from asepsis.edge.sandbox.control import Order
 from asepsis.edge.sandbox.ring import RingReader, Token, wake_of
 from asepsis.edge.uplink.clock import TrustedClock
@@ -209,7 +209,8 @@ def _open_spool(state: Path, clock: TrustedClock) -> SqliteJournal:
 def build(order: Order, line: Line) -> Callable[[], Network]:
     """Load every library; folder and threads come once the rights are gone."""
     libcrypto_binding.library()
-    client = BrokerClient([take(order, f"channel{n}") for n in range(CHANNELS)])
+    channels = sorted(name for name in order.descriptors if name.startswith("channel"))
+    client = BrokerClient([take(order, name) for name in channels])
     state = Path(order.body["state"])
     boot_id = str(order.body["boot_id"])
 

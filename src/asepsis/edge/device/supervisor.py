@@ -23,15 +23,16 @@ from asepsis.core.errors import (
     TransientError,
     Unavailable,
 )
-from asepsis.edge.device import manifest
-from asepsis.edge.device.manifest import NAMES, NETWORK, ORIGIN, SILENCE_S, TIMEKEEPER, VITALS
+from asepsis.core.model.manifest import Compartment as Declared
+from asepsis.edge.device.manifest import NETWORK, ORIGIN, TIMEKEEPER, VITALS, shipped
 from asepsis.edge.device.records import SIGNED_RING, VITALS_RING
 from asepsis.edge.device.rings import Feed, RingOwner
 from asepsis.edge.device.setting import Setting
 from asepsis.edge.device.state import COMPARTMENTS, code_link, prepare
-from asepsis.edge.sandbox import bubblewrap, launcher, layers
+from asepsis.edge.sandbox import bubblewrap, launcher
 from asepsis.edge.sandbox.broker import Address, Broker
 from asepsis.edge.sandbox.control import receive_report
+from asepsis.edge.sandbox.generate import host
 from asepsis.edge.sandbox.launcher import Compartment
 from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.ring import wake_pair
@@ -56,7 +57,7 @@ Tell = Callable[[str, str, Mapping[str, Any]], None]
 
 @dataclass(slots=True)
 class _Slot:
-    name: str
+    declared: Declared
     backoff: Backoff
     running: Compartment | None = None
     alive: bool = False
@@ -64,6 +65,10 @@ class _Slot:
     heard_s: float = 0.0
     next_start_s: float = 0.0
     starts: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.declared.name
 
 
 class Supervisor:
@@ -95,8 +100,13 @@ class Supervisor:
         self._setting = setting
         self._tell = tell
         self._device, hospital, self._root_der = folder.load()
-        self._endpoints = [Address(e.host, e.port) for e in (hospital.clinical, hospital.enrolment)]
-        user = manifest.USERS[NETWORK] if Layer.USERS in holding else None
+        self._manifest = shipped()
+        self._places = {
+            "clinical": Address(hospital.clinical.host, hospital.clinical.port),
+            "enrolment": Address(hospital.enrolment.host, hospital.enrolment.port),
+        }
+        network = self._manifest.compartments[NETWORK]
+        user = network.user if Layer.USERS in holding else None
         self._state = folder.path / COMPARTMENTS / NETWORK
         try:
             prepare(folder, user=user)
@@ -112,8 +122,8 @@ class Supervisor:
         self._brokers: dict[str, Broker] = {}
         rng = random.Random()  # noqa: S311 - jitter
         self._slots = {
-            name: _Slot(name, Backoff(rng=rng, cap_s=0.5 if name == VITALS else 5.0))
-            for name in NAMES
+            name: _Slot(declared, Backoff(rng=rng, cap_s=declared.resources.restart_s_max))
+            for name, declared in self._manifest.compartments.items()
         }
         self._alerts: dict[int, float] = {}
 
@@ -161,8 +171,7 @@ class Supervisor:
 
     def close(self) -> None:
         """Stop the compartments in order, then let go of everything."""
-        for name in NAMES:
-            slot = self._slots[name]
+        for name, slot in self._slots.items():
             if slot.running:
                 with contextlib.suppress(Unavailable):
                     slot.running.order("stop", {})
@@ -184,7 +193,7 @@ class Supervisor:
             if now_s >= slot.next_start_s and self._can_start(slot.name):
                 self._start(slot)
             return
-        limit_s = SILENCE_S[slot.name] if slot.alive else START_S
+        limit_s = slot.declared.resources.silence_s if slot.alive else START_S
         if not running.running:
             self._listen(slot)
             self._ended(slot, "ended")
@@ -224,8 +233,8 @@ class Supervisor:
     def _launch(
         self, name: str, body: Mapping[str, Any], descriptors: Mapping[str, int]
     ) -> Compartment:
-        blueprint = manifest.blueprint(
-            name,
+        blueprint = host.blueprint(
+            self._manifest.compartments[name],
             layers=self._layers,
             state=self._state,
             prelude=self._setting.preludes.get(name, ""),
@@ -269,7 +278,7 @@ class Supervisor:
         return started
 
     def _start_network(self) -> Compartment:
-        broker = self._broker(NETWORK, Broker(self._endpoints))
+        broker = self._broker(NETWORK)
         feed = _first_of(self._signed_ring)
         wrapped = Layer.BUBBLEWRAP in self._layers
         body = {
@@ -284,8 +293,8 @@ class Supervisor:
         return started
 
     def _start_timekeeper(self) -> Compartment:
-        where = self._endpoints[1]
-        broker = self._broker(TIMEKEEPER, Broker([where], channels=1))
+        broker = self._broker(TIMEKEEPER)
+        (where,) = self._endpoints(TIMEKEEPER)
         body = {
             "root": base64.b64encode(self._root_der).decode(),
             "host": where.host,
@@ -296,10 +305,14 @@ class Supervisor:
         broker.start()
         return started
 
-    def _broker(self, name: str, broker: Broker) -> Broker:
+    def _endpoints(self, name: str) -> list[Address]:
+        return [self._places[place] for place in self._manifest.compartments[name].endpoints]
+
+    def _broker(self, name: str) -> Broker:
         if name in self._brokers:
             self._brokers[name].close()
-        self._brokers[name] = broker
+        channels = self._manifest.compartments[name].channels
+        broker = self._brokers[name] = Broker(self._endpoints(name), channels=channels)
         return broker
 
     def _go_on(self, reader: Compartment, owner: RingOwner, first: Feed) -> None:
@@ -309,13 +322,14 @@ class Supervisor:
 
     def _favour(self, name: str, pid: int) -> None:
         """Give a compartment its place among the others, as far as this user may."""
+        resources = self._manifest.compartments[name].resources
         with contextlib.suppress(OSError):
-            Path(f"/proc/{pid}/oom_score_adj").write_text(str(manifest.OOM[name]), "ascii")
+            Path(f"/proc/{pid}/oom_score_adj").write_text(str(resources.oom_score), "ascii")
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, pid, manifest.NICE[name])
-        if name == VITALS and Layer.REALTIME in self._layers:
+            os.setpriority(os.PRIO_PROCESS, pid, resources.nice)
+        if resources.realtime and Layer.REALTIME in self._layers:
             with contextlib.suppress(OSError):
-                os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(layers.SCHED_PRIORITY))
+                os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(resources.realtime))
 
     def _listen(self, slot: _Slot) -> None:
         running = slot.running

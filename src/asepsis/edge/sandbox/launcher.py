@@ -149,7 +149,7 @@ def launch(
     finally:
         os.close(told)
     started = Compartment(blueprint.name, process=process, pid=pid or process.pid, own=own)
-    confinement = _inside(blueprint) if wrapped else blueprint.confinement
+    confinement = inside(blueprint) if wrapped else blueprint.confinement
     full = {**body, "confinement": confinement.to_document(), "name": blueprint.name}
     try:
         started.order(START, full, descriptors=descriptors)
@@ -172,8 +172,8 @@ def _wrapper(blueprint: Blueprint, tell: int) -> Sequence[str]:
     )
 
 
-def _inside(blueprint: Blueprint) -> Confinement:
-    """Return the confinement with the paths as the compartment sees them."""
+def inside(blueprint: Blueprint) -> Confinement:
+    """Return the confinement with the paths as a compartment behind bubblewrap sees them."""
     outer = blueprint.confinement
     return Confinement(
         layers=outer.layers,

@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from asepsis.core.errors import ConfigError
+from asepsis.core.model.manifest import REALTIME_MAX
 from asepsis.edge.sandbox import bubblewrap, landlock, ring, seccomp
 from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.ring_layout import Geometry
-
-SCHED_PRIORITY: Final = 50
-"""Real-time priority of the vitals compartment, 1 to 99."""
-
 
 ALL: Final = frozenset(Layer)
 _MEANING: Final = {
@@ -156,14 +153,14 @@ def _landlock() -> Finding:
 
 def _realtime() -> Finding:
     limit = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
-    allowed = os.geteuid() == 0 or limit >= SCHED_PRIORITY
+    allowed = os.geteuid() == 0 or limit >= REALTIME_MAX
     # A container may be root and still have no real-time time budget.
     budget = Path("/proc/sys/kernel/sched_rt_runtime_us")
     try:
         allowed = allowed and int(budget.read_text("ascii")) != 0
     except (OSError, ValueError):
         allowed = False
-    detail = f"SCHED_FIFO priority {SCHED_PRIORITY}" if allowed else "not allowed to this user"
+    detail = f"SCHED_FIFO up to priority {REALTIME_MAX}" if allowed else "not allowed to this user"
     return Finding(layer=Layer.REALTIME, holds=allowed, detail=detail)
 
 
