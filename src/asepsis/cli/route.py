@@ -9,9 +9,12 @@ from typing import Annotated, Any, Final
 from cyclopts import App, Parameter
 
 from asepsis.cli.output import console, show_json, show_table
+from asepsis.cli.route_written import Candidate, is_document, written_of
 from asepsis.core.errors import InputError, NotFound
+from asepsis.core.mapping.hl7_envelope import Subject
 from asepsis.core.mapping.route import Change, Origin, Route, Trace, routes_of
 from asepsis.core.mapping.route_document import FILE_BYTES_MAX, read_routes
+from asepsis.core.model.patient import PatientId
 from asepsis.core.wire.hl7 import Message
 from asepsis.core.wire.hl7_names import field_name
 
@@ -51,29 +54,40 @@ def check(routes: Path, /, *, json: bool = False) -> None:
 @app.command(name="test")
 def try_messages(
     routes: Path,
-    messages: Annotated[list[Path], Parameter(help="Files of HL7 messages; - reads them here.")],
+    messages: Annotated[
+        list[Path], Parameter(help="HL7 messages, FHIR bundles, alarm documents; - reads here.")
+    ],
     /,
     *,
     source: Annotated[str, Parameter(help="As if this gateway had brought them.")] = "",
     peer: Annotated[str, Parameter(help="As if this peer had sent them.")] = "",
+    device: Annotated[str, Parameter(help="Device that sent the bundles, urn:dev:...")] = "",
+    patient: Annotated[
+        str, Parameter(help="As if the device were confirmed for authority|value.")
+    ] = "",
     json: bool = False,
 ) -> int:
     """Show what each route makes of each message: every step, with the names of the fields.
 
-    Nothing is sent, and no hub is asked. Exit code 1 if a route cannot transform a message.
+    Of a FHIR bundle or an alarm document first the message that the hub writes is made, and tried
+    with the routes from observations or alerts. Nothing is sent, and no hub is asked. Exit code 1
+    if a route cannot transform a message.
 
     Args:
         routes: The file of routes.
         messages: Files.
         source: Name of a gateway.
         peer: Name of a peer of it.
+        device: Name of a device of the standard.
+        patient: Whom it is used for.
         json: One JSON document instead of text.
     """
     found = load_routes(routes)
     origin = Origin(source, peer)
+    subject = Subject(patient=PatientId.of_key(patient) if patient else None)
     reports = [
-        _report(route, message, origin, place)
-        for place, message in _messages(messages)
+        _report(route, candidate, origin, place)
+        for place, candidate in _messages(messages, device, subject)
         for route in found
     ]
     if json:
@@ -106,20 +120,27 @@ def _read(path: Path, bytes_max: int) -> bytes:
         raise NotFound(f"{path}: {error.strerror}") from error
 
 
-def _messages(files: Sequence[Path]) -> list[tuple[str, bytes]]:
-    found: list[tuple[str, bytes]] = []
+def _messages(files: Sequence[Path], device: str, subject: Subject) -> list[tuple[str, Candidate]]:
+    found: list[tuple[str, Candidate]] = []
     for file in files:
         here = str(file) == "-"
         data = sys.stdin.buffer.read() if here else _read(file, MESSAGE_FILE_BYTES_MAX)
+        if is_document(data):
+            made = written_of(data, device=device, subject=subject)
+            found += [(f"{file}#{number}", one) for number, one in enumerate(made, 1)]
+            continue
         data = data.replace(b"\r\n", b"\r").replace(b"\n", b"\r")  # Editors change line ends.
         parts = [part for part in _BEGIN.split(data) if part.strip()]
         if not parts or not parts[0].removeprefix(b"\xef\xbb\xbf").startswith(b"MSH"):
             raise InputError(f"{file} holds no HL7 message")
-        found += [(f"{file}#{number}", part) for number, part in enumerate(parts, 1)]
+        found += [
+            (f"{file}#{number}", Candidate("messages", part))
+            for number, part in enumerate(parts, 1)
+        ]
     return found
 
 
-def _report(route: Route, data: bytes, origin: Origin, place: str) -> dict[str, Any]:
+def _report(route: Route, candidate: Candidate, origin: Origin, place: str) -> dict[str, Any]:
     report: dict[str, Any] = {
         "message": place,
         "route": route.name,
@@ -131,8 +152,11 @@ def _report(route: Route, data: bytes, origin: Origin, place: str) -> dict[str, 
         "results": [],
         "error": "",
     }
+    if route.document.origin != candidate.origin:
+        report["why_not"] = f"it is from {route.document.origin}, and this is {candidate.origin}"
+        return report
     try:
-        message = Message.parse(data)
+        message = Message.parse(candidate.body)
         report["why_not"] = route.refusal(message, origin)
         if report["why_not"]:
             return report

@@ -5,6 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from asepsis.core.mapping.fhir_numeric import Origin, numeric_to_observation
+from asepsis.core.model.identity import DeviceId
+from asepsis.core.model.observation import MeasurementStatus, Numeric
+from asepsis.core.wire.fhir import Bundle, BundleEntry
+from asepsis.core.wire.fhir_codec import encode
+
 ROUTES = """\
 [[routes]]
 name = "vitals"
@@ -67,3 +73,46 @@ def test_what_cannot_be_done_is_an_exit_code(tmp_path: Path) -> None:
     assert run("check", tmp_path / "absent.toml").returncode == 1
     checked = run("check", tmp_path / "routes.toml", "--json")
     assert json.loads(checked.stdout)[0]["to"] == "ehr chart"
+
+
+def test_what_the_hub_writes_about_a_device_is_tried_offline(tmp_path: Path) -> None:
+    device = "urn:dev:mac:0000000000000001"
+    routes = tmp_path / "routes.toml"
+    routes.write_text(
+        '[[routes]]\nname = "v"\nfrom = "observations"\nto = ["ehr"]\n'
+        '[[routes]]\nname = "a"\nfrom = "alerts"\nto = ["manager"]\n'
+    )
+    origin = Origin(device=DeviceId(device), start_ns=1_800_000_000 * 10**9)
+    numeric = Numeric(
+        handle=1,
+        mdc_code=147842,
+        unit_code=264864,
+        value=60,
+        status=MeasurementStatus.VALID,
+        offset_ms=0,
+    )
+    entry = BundleEntry(resource=numeric_to_observation(numeric, origin).value)
+    bundle, alarm = tmp_path / "bundle.json", tmp_path / "alarm.json"
+    bundle.write_bytes(encode(Bundle(type="transaction", entry=(entry,))))
+    event = {
+        "conditionId": "00000000-0000-4000-8000-000000000001",
+        "phase": "onset",
+        "kind": "physiological",
+        "priority": "high",
+        "latching": False,
+        "inactivation": "none",
+        "mdcCode": 196648,
+        "at": "2026-11-22T10:00:00.000000000Z",
+        "text": "HR HIGH",
+    }
+    alarm.write_text(json.dumps({"device": device, "events": [event]}))
+    whose = ("--device", device, "--patient", "HOSP|4711")
+    done = run("test", routes, bundle, alarm, *whose, "--json")
+    assert done.returncode == 0, done.stderr
+    found = {r["route"]: r["results"][0] for r in json.loads(done.stdout)["results"] if r["taken"]}
+    assert found.keys() == {"v", "a"}
+    assert "ORU^R01" in found["v"]
+    assert "4711^^^HOSP" in found["v"]
+    assert "|60|264864^MDC_DIM_BEAT_PER_MIN^MDC^/min^/min^UCUM|" in found["v"]
+    assert "ORU^R40" in found["a"]
+    assert "device" in run("test", routes, bundle).stderr
