@@ -34,6 +34,8 @@ from asepsis.hub.imaging.telling import Teller
 THREADS: Final = 4
 NICENESS: Final = 10
 """Of the threads that write images; those of the journal have 0."""
+SMALL_MAX: Final = 32
+"""Small objects that are in memory as a whole, each at most `rules.BATCH_BYTES`."""
 CONFLICT: Final = "conflict"
 
 T = TypeVar("T")
@@ -105,6 +107,7 @@ class ImageService:
     held: int = 0
     held_bytes: int = 0
     quarantined_bytes: int = 0
+    small: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SMALL_MAX))
     _uploads: Counter[str] = field(default_factory=Counter[str])
 
     async def restore(self) -> None:
@@ -184,15 +187,47 @@ class ImageService:
 
     async def finish(self, writer: ObjectWriter, sender: Sender) -> Stored:
         """Bring a received object to its end: held, refused, or set apart."""
-        sha256 = await self.threads.call(writer.settle)
-        answer = await self.threads.call(lambda: self._inspect(writer))
+        sha256, answer = await self.threads.call(lambda: self._settle(writer, sender))
+        return await self._settled(writer, sender, sha256, answer)
+
+    async def take(self, data: Sequence[bytes], sender: Sender) -> Stored:
+        """Bring a small object, which is in memory as a whole, to its end in one go."""
+
+        def work() -> tuple[ObjectWriter, bytes, Passed | Refused]:
+            writer = self.vault.create()
+            try:
+                writer.write(b"".join(data))
+                return writer, *self._settle(writer, sender)
+            except BaseException:
+                writer.discard()
+                raise
+
+        async with self.small:
+            writer, sha256, answer = await self.threads.call(work)
+        try:
+            return await self._settled(writer, sender, sha256, answer)
+        finally:
+            if not writer.is_kept:
+                await self.threads.call(writer.discard)
+
+    def _settle(self, writer: ObjectWriter, sender: Sender) -> tuple[bytes, Passed | Refused]:
+        """Look at a whole object, and make it durable unless it is turned away; blocks."""
+        sha256 = writer.settle()
+        answer = self._inspect(writer)
+        if isinstance(answer, Refused) or sender.study in {"", answer.study}:
+            writer.keep()
+        return sha256, answer
+
+    async def _settled(
+        self, writer: ObjectWriter, sender: Sender, sha256: bytes, answer: Passed | Refused
+    ) -> Stored:
         if isinstance(answer, Refused):
             await self._set_apart(writer, sender, sha256, answer)
             failure = FAILURES.get(Reason(answer.reason), Failure.NOT_UNDERSTOOD)
             return _failed(answer.sop_class, answer.instance, failure)
-        if sender.study and answer.study != sender.study:
+        if not writer.is_kept:
             return _failed(answer.sop_class, answer.instance, Failure.MISMATCH)
-        return await self._keep(writer, sender, sha256, answer)
+        return await self._enter(writer, sender, sha256, answer)
 
     def _inspect(self, writer: ObjectWriter) -> Passed | Refused:
         reader = writer.reader()
@@ -201,10 +236,9 @@ class ImageService:
         finally:
             reader.close()
 
-    async def _keep(
+    async def _enter(
         self, writer: ObjectWriter, sender: Sender, sha256: bytes, passed: Passed
     ) -> Stored:
-        await self.threads.call(writer.keep)
         entry = Entry(
             sop_instance=passed.instance,
             series=passed.series,
@@ -233,7 +267,7 @@ class ImageService:
                 instance=passed.instance,
                 sop_class=passed.sop_class,
             )
-            await self._set_apart(writer, sender, sha256, conflict, kept=True)
+            await self._set_apart(writer, sender, sha256, conflict)
             return _failed(passed.sop_class, passed.instance, Failure.DUPLICATE)
         if indexed.repeat is Repeat.SAME:
             await self.threads.call(lambda: self.vault.remove(writer.name))
@@ -256,12 +290,8 @@ class ImageService:
         sender: Sender,
         sha256: bytes,
         refused: Refused,
-        *,
-        kept: bool = False,
     ) -> None:
         """Keep an object apart; its sender is told that it was refused all the same."""
-        if not kept:
-            await self.threads.call(writer.keep)
         item = Apart(
             sop_instance=refused.instance,
             sop_class=refused.sop_class,
@@ -296,10 +326,10 @@ class Upload:
         self._sender = sender
         self._writer: ObjectWriter | None = None
         self._refused: Failure | None = None
-        self._pending = bytearray()
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
         self._results: list[asyncio.Task[Stored] | Stored] = []
         self._finishing = asyncio.Semaphore(rules.FINISHING_MAX)
-        self._writers: set[ObjectWriter] = set()
 
     async def begin(self) -> None:
         """Begin an instance.
@@ -313,28 +343,29 @@ class Upload:
         self._refused = None
         try:
             self._service.check_space()
-            self._writer = await self._service.threads.call(self._service.vault.create)
         except TransientError as error:
             self._refused = _failure_of(error)
 
     async def add(self, data: bytes) -> None:
         """Add bytes to the instance that has begun."""
-        if self._writer is None:
+        if self._refused is not None:
             return
-        self._pending += data
-        if len(self._pending) >= rules.BATCH_BYTES:
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        if self._pending_bytes >= rules.BATCH_BYTES:
             await self._flush()
 
     async def finish(self) -> None:
         """End the instance that has begun; what follows runs beside the next one."""
-        await self._flush()
+        if self._writer is not None:
+            await self._flush()
         writer, self._writer = self._writer, None
-        if writer is None:
+        data = self._taken()
+        if self._refused is not None:
             self._finishing.release()
-            self._results.append(_failed("", "", self._refused or Failure.PROCESSING))
+            self._results.append(_failed("", "", self._refused))
             return
-        self._writers.add(writer)
-        self._results.append(asyncio.create_task(self._finish(writer)))
+        self._results.append(asyncio.create_task(self._finish(writer, data)))
 
     async def results(self) -> Sequence[Stored]:
         """Return what became of every instance, in the order of the request."""
@@ -353,26 +384,35 @@ class Upload:
         self._service.end(self._sender)
 
     async def _flush(self) -> None:
-        data, self._pending = bytes(self._pending), bytearray()
-        writer = self._writer
-        if writer is None or not data:
-            return
+        """Write what has come to the object's file, which begins with the first of it."""
+        data = self._taken()
+        service, writer = self._service, self._writer
         try:
-            await self._service.threads.call(lambda: writer.write(data))
+            if writer is None:
+                writer = self._writer = await service.threads.call(service.vault.create)
+            await service.threads.call(lambda: writer.write(b"".join(data)))
         except TransientError as error:
             self._refused = _failure_of(error)
             self._writer = None
-            await self._service.threads.call(writer.discard)
+            if writer is not None:
+                await service.threads.call(writer.discard)
 
-    async def _finish(self, writer: ObjectWriter) -> Stored:
+    def _taken(self) -> Sequence[bytes]:
+        data, self._pending, self._pending_bytes = self._pending, [], 0
+        return data
+
+    async def _finish(self, writer: ObjectWriter | None, data: Sequence[bytes]) -> Stored:
         try:
+            if writer is None:
+                return await self._service.take(data, self._sender)
             return await self._service.finish(writer, self._sender)
         except AsepsisError as error:
             # Also a file that the disk gave back changed: the sender still has the image.
             log.warning("an image was not stored", code=error.code)
             return _failed("", "", _failure_of(error))
         finally:
-            await self._service.threads.call(writer.discard)
+            if writer is not None and not writer.is_kept:
+                await self._service.threads.call(writer.discard)
             self._finishing.release()
 
 

@@ -32,6 +32,8 @@ PIECE_BYTES: Final = 131_072
 MAGIC: Final = b"ASPIMG1\n"
 HEAD_BYTES: Final = len(MAGIC) + NONCE_BYTES + KEY_BYTES + TAG_BYTES
 NAME_CHARS: Final = 32
+SHARDS: Final = 256
+"""Folders that objects are spread over, by the first byte of their name."""
 RETRY_DISK_S: Final = 30
 CHECK_EVERY_BYTES: Final = 64 << 20
 """How often a long object asks whether the disk still has room."""
@@ -67,6 +69,9 @@ class Vault:
         try:
             self.incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.objects.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for shard in range(SHARDS):
+                (self.objects / f"{shard:02x}").mkdir(mode=0o700, exist_ok=True)
+            sync_folder(self.objects)
             left = list(self.incoming.iterdir())
             for path in left:
                 path.unlink()
@@ -150,6 +155,7 @@ class ObjectWriter:
     Attributes:
         name: Its name, 32 hex digits.
         byte_count: Bytes so far, unsealed.
+        is_kept: Whether `keep` made it durable.
 
     Resource handling:
         `keep` or `discard` ends it; both once.
@@ -165,6 +171,7 @@ class ObjectWriter:
         self._pieces = 0
         self._checked_bytes = 0
         self._path = vault.incoming / name
+        self.is_kept = False
         wrapped = seal_with_nonce(vault.aead, vault.wrapping, self._key, name.encode())
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
@@ -185,20 +192,23 @@ class ObjectWriter:
             self._checked_bytes = self.byte_count
             self._vault.check_room()
         self._hash.update(data)
-        self._rest += data
-        whole = len(self._rest) - len(self._rest) % PIECE_BYTES
-        if not whole:
-            return
-        view = memoryview(self._rest)
-        sealed = b"".join(
-            self._seal(bytes(view[at : at + PIECE_BYTES])) for at in range(0, whole, PIECE_BYTES)
-        )
-        view.release()
-        del self._rest[:whole]
-        self._write(sealed)
+        sealed: list[bytes] = []
+        if self._rest:
+            missing = PIECE_BYTES - len(self._rest)
+            self._rest += data[:missing]
+            data = data[missing:]
+            if len(self._rest) < PIECE_BYTES:
+                return
+            sealed.append(self._seal(bytes(self._rest)))
+            self._rest.clear()
+        whole = len(data) - len(data) % PIECE_BYTES
+        sealed += [self._seal(data[at : at + PIECE_BYTES]) for at in range(0, whole, PIECE_BYTES)]
+        self._rest += data[whole:]
+        if sealed:
+            self._write(b"".join(sealed))
 
     def settle(self) -> bytes:
-        """Write and flush everything; return the SHA-256 of the object's bytes.
+        """Write everything; return the SHA-256 of the object's bytes. `keep` makes it durable.
 
         Raises:
             BackPressure: No space.
@@ -207,10 +217,6 @@ class ObjectWriter:
         if self._rest:
             self._write(self._seal(bytes(self._rest)))
             self._rest.clear()
-        try:
-            os.fdatasync(self._descriptor)
-        except OSError as error:
-            raise _translated(error) from error
         return self._hash.digest()
 
     def reader(self) -> "ObjectReader":
@@ -218,7 +224,10 @@ class ObjectWriter:
         return ObjectReader(self._vault, self._path, self.name, byte_count=self.byte_count)
 
     def keep(self) -> None:
-        """Give the settled object its durable name.
+        """Give the settled object its name, then make bytes and name durable.
+
+        Named first: both are then in one commit of the file system's own journal, and the second
+        flush finds its work done. What a crash leaves has no entry in the index.
 
         Raises:
             BackPressure: No space.
@@ -226,18 +235,19 @@ class ObjectWriter:
         """
         path = self._vault.path(self.name)
         try:
-            if not path.parent.exists():
-                path.parent.mkdir(mode=0o700, exist_ok=True)
-                sync_folder(path.parent.parent)
             self._path.rename(path)
+            self._path = path
+            os.fdatasync(self._descriptor)
             sync_folder(path.parent)
         except OSError as error:
             raise _translated(error) from error
-        finally:
-            self._close()
+        self.is_kept = True
+        self._close()
 
     def discard(self) -> None:
-        """Forget what was received; harmless after an error, never raises."""
+        """Forget what was not kept; harmless after an error, never raises."""
+        if self.is_kept:
+            return
         self._close()
         with suppress(OSError):
             self._path.unlink()
