@@ -15,17 +15,16 @@ from cyclopts import App, Parameter
 from rich.text import Text
 
 from asepsis.cli.output import console, show_facts, show_json
+from asepsis.core.compliance.certificate import CERTIFICATE_BYTES_MAX, verify
 from asepsis.core.errors import ConfigError
 from asepsis.core.trust import libcrypto
 from asepsis.tools.conformance import unseen
 from asepsis.tools.conformance.bench import HubBench
 from asepsis.tools.conformance.certificate import (
-    BYTES_MAX,
     DAYS_DEFAULT,
     REPORT_BYTES_MAX,
     certify,
     read_bytes,
-    verify,
 )
 from asepsis.tools.conformance.checks import Outcome, Result
 from asepsis.tools.conformance.device_checks import DEVICE_CHECKS
@@ -179,7 +178,7 @@ def verify_certificate(
     """Check a certificate of conformance against the signer's key, offline."""
     pem = read_bytes(key, most=KEY_BYTES_MAX).decode("ascii", "replace")
     statement = verify(
-        read_bytes(certificate, most=BYTES_MAX),
+        read_bytes(certificate, most=CERTIFICATE_BYTES_MAX),
         spki_der=_spki(pem),
         now=_moment(),
         report=read_bytes(report, most=REPORT_BYTES_MAX) if report else None,

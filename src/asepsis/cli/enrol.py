@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from asepsis.cli.hub import DATA, Data
 from asepsis.cli.output import console, show_json, show_table
+from asepsis.cli.profile import Certificate, certificate_text, client
 from asepsis.cli.signer import ask
 from asepsis.core.errors import InputError
 from asepsis.core.model.identity import DeviceId, parse_system_name
@@ -39,14 +40,21 @@ def expect(
         list[SourceKind] | None,
         Parameter(help="What a gateway is named as a source of; repeat."),
     ] = None,
+    profile: Annotated[
+        str, Parameter(help="Profile that shall judge it; decided first, as `profile admit`.")
+    ] = "",
+    certificate: Certificate = None,
     data: Data = DATA,
     json: bool = False,
 ) -> None:
     """List a device that may enrol within 24 hours, and print its one-time token.
 
-    Only the signer's own user and root can do this: a broken-into hub cannot.
+    Only the signer's own user and root can do this: a broken-into hub cannot. With --profile it is
+    commissioned too: a hub that runs checks the certificate of conformance that the profile asks
+    for, and without it nothing is listed.
     """
     checked = DeviceId.parse(name).uri if kind == "device" else parse_system_name(name)
+    _commission(checked, profile, certificate, data=data)
     expectation = Expectation(
         id="",
         name=checked,
@@ -65,6 +73,23 @@ def expect(
         return
     console.print(f"{checked} may enrol once within 24 hours with this token:")
     console.print(answer, soft_wrap=True)
+
+
+def _commission(name: str, profile: str, certificate: Path | None, *, data: Path) -> None:
+    """Decide the profile of a device before it is listed.
+
+    Raises:
+        InputError: A certificate without a profile.
+        AsepsisError: The hub is away or admits nobody so.
+    """
+    brought = certificate_text(certificate)
+    if not profile:
+        if brought:
+            raise InputError("--certificate needs --profile, which says who may sign it")
+        return
+    with client(data, None) as hub:
+        version = hub.profile(profile)["version"]
+        hub.admit(name, profile=profile, version=version, certificate=brought)
 
 
 @app.command(name="list")

@@ -10,12 +10,14 @@ from cyclopts import App, Parameter
 from asepsis.cli.devices import people
 from asepsis.cli.hub import DATA, Data
 from asepsis.cli.output import console, show_facts, show_json, show_table
+from asepsis.core.compliance.certificate import CERTIFICATE_BYTES_MAX
 from asepsis.core.compliance.fields import name_of
 from asepsis.core.compliance.learn import Learner
 from asepsis.core.compliance.profile import BINDING, Profile
 from asepsis.core.compliance.verdict import Severity
 from asepsis.core.errors import InputError
 from asepsis.tools.compliance import ComplianceClient
+from asepsis.tools.conformance.certificate import read_bytes
 from asepsis.tools.profile_files import Judged, bodies_of, judge_files, load_profile
 
 app: Final = App(
@@ -26,6 +28,9 @@ EXIT_HELD: Final = 1
 EXIT_BLOCKED: Final = 2
 Token = Annotated[
     Path | None, Parameter(help="File with a person's token; by default the administrator's.")
+]
+Certificate = Annotated[
+    Path | None, Parameter(help="Certificate of conformance, as `asepsis conform certify` made it.")
 ]
 
 
@@ -143,8 +148,9 @@ def admit(
     *,
     version: Annotated[int, Parameter(help="Its version; 0 is the newest.")] = 0,
     conformant_days: Annotated[
-        int | None, Parameter(help="How long its certificate of conformance holds.")
+        int | None, Parameter(help="How long its certificate of conformance on paper holds.")
     ] = None,
+    certificate: Certificate = None,
     dry_run: Annotated[bool, Parameter(help="Only say what would be decided.")] = False,
     token: Token = None,
     data: Data = DATA,
@@ -152,15 +158,21 @@ def admit(
 ) -> None:
     """Decide, at commissioning, which profile judges a device or a model.
 
-    A certificate of conformance that lapses later opens a work item; it never cuts data.
+    A profile may ask for a signed certificate of conformance, and names who may sign it. One that
+    lapses later opens a work item; it never cuts data.
     """
+    brought = certificate_text(certificate)
     with client(data, token) as here:
         version = version or here.profile(profile)["version"]
         if dry_run:
             console.print(f"{subject} would be judged by {profile} v{version}", markup=False)
             return
         made = here.admit(
-            subject, profile=profile, version=version, conformant_days=conformant_days
+            subject,
+            profile=profile,
+            version=version,
+            conformant_days=conformant_days,
+            certificate=brought,
         )
     if json:
         show_json(made)
@@ -181,6 +193,21 @@ def withdraw(
     with client(data, token) as here:
         here.withdraw(subject, interface=interface)
     console.print(f"nothing is decided for {subject} on {interface} now", markup=False)
+
+
+def certificate_text(file: Path | None) -> str:
+    """Return a certificate of conformance as it was written; "" without a file.
+
+    Raises:
+        ConfigError: It cannot be read or is too long.
+        InputError: It is no text.
+    """
+    if file is None:
+        return ""
+    try:
+        return read_bytes(file, most=CERTIFICATE_BYTES_MAX).decode("ascii")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is no certificate of conformance") from error
 
 
 @contextmanager

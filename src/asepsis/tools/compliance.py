@@ -51,12 +51,20 @@ class ComplianceClient:
         ]
 
     def admit(
-        self, subject: str, *, profile: str, version: int, conformant_days: int | None
+        self,
+        subject: str,
+        *,
+        profile: str,
+        version: int,
+        conformant_days: int | None = None,
+        certificate: str = "",
     ) -> dict[str, Any]:
-        """Decide which profile judges a device or model."""
+        """Decide which profile judges a device or model; `certificate` is its own text."""
         body: dict[str, Any] = {"subject": subject, "profile": profile, "version": version}
         if conformant_days is not None:
             body["conformant_days"] = conformant_days
+        if certificate:
+            body["certificate"] = certificate
         return cast("dict[str, Any]", self._people.post("/api/compliance/admit", body))
 
     def withdraw(self, subject: str, *, interface: str) -> None:

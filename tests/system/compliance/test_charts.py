@@ -1,14 +1,19 @@
 """A real EHR as a chart: it gets what is verified; the rest waits with its reason for a person."""
 
+import base64
+import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from delivery_ward import UNSIGNED, DeliveryWard, make_delivery, oru, wait_until
 
 import charted
+from asepsis.core.errors import NotPermitted, TrustError
 from asepsis.core.model.patient import PatientId
+from asepsis.core.trust.libcrypto import PrivateKey, generate_key
+from asepsis.tools.conformance.certificate import certify
 
 S = 10**9
 PROFILE = """
@@ -24,10 +29,14 @@ high = 350
 """
 
 
-@pytest.fixture
-def delivery(tmp_path: Path) -> Iterator[DeliveryWard]:
+MODEL = "Acme M3"
+HOLDS_S = 3.0
+
+
+@pytest.fixture(scope="module")
+def delivery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeliveryWard]:
     """Return a hub whose monitor is confirmed for patient 4711, and a chart behind it."""
-    made = make_delivery(tmp_path)
+    made = make_delivery(tmp_path_factory.mktemp("delivery"))
     since_ns = time.time_ns() - 3_600 * S
     charted.chart(made.ward.hospital, [(UNSIGNED, PatientId("4711", "HOSP"), since_ns, None)])
     made.start()
@@ -70,3 +79,50 @@ def test_a_chart_gets_what_is_verified_and_a_person_releases_the_rest(
     engineer.post(f"/api/dead-letters/{third['id']}/replay", {"reason": "seen at the bed"})
     wait_until(lambda: "3" in delivery.sink.ids())
     assert delivery.sink.once() == ["1", "5", "3"]
+
+
+def certificate(key: PrivateKey, *, left_s: float) -> str:
+    """Return a certificate of conformance that holds so much longer."""
+    report = {"subject": "device", "tested": f"{MODEL} 5.1", "suite": "1", "conforms": True}
+    issued = datetime.now(tz=UTC) - timedelta(days=1) + timedelta(seconds=left_s)
+    return certify(json.dumps(report).encode(), key, now=issued, days=1).decode()
+
+
+@pytest.mark.slow
+def test_a_certificate_decides_at_commissioning_and_cuts_nothing_when_it_lapses(
+    delivery: DeliveryWard,
+) -> None:
+    key, office = generate_key(), delivery.people()
+    profile = PROFILE.replace("version = 1", "version = 2").replace(
+        "[[metrics]]",
+        f'models = ["{MODEL}"]\n[conformance]\nrequired = true\n'
+        f'keys = ["{base64.b64encode(key.spki_der).decode()}"]\n[[metrics]]',
+    )
+    office.post("/api/profiles", {"document": profile})
+    wish = {"subject": UNSIGNED, "profile": "monitor", "version": 2}
+    with pytest.raises(NotPermitted, match="certificate of conformance"):
+        office.post("/api/compliance/admit", wish)
+    for wrong in (certificate(key, left_s=-1), certificate(generate_key(), left_s=60)):
+        with pytest.raises((NotPermitted, TrustError)):
+            office.post("/api/compliance/admit", wish | {"certificate": wrong})
+    before = office.get("/api/compliance")["admissions"]
+    assert all(one["version"] == 1 for one in before if one["subject"] == UNSIGNED)
+
+    brought = certificate(key, left_s=HOLDS_S)
+    made = office.post("/api/compliance/admit", wish | {"certificate": brought})
+    assert made["lapsed"] is False
+    delivery.send([oru(11)])
+    wait_until(lambda: office.get("/api/compliance")["work_items"])
+    (item,) = office.get("/api/compliance")["work_items"]
+    assert (item["subject"], item["version"]) == (UNSIGNED, 2)
+
+    delivery.send([oru(12)])
+    wait_until(lambda: "12" in delivery.sink.ids())
+    assert delivery.sink.ids().count("11") == 1
+    (stands,) = [
+        one for one in office.get("/api/compliance")["devices"] if one["device"] == UNSIGNED
+    ]
+    assert stands["unverified"] == ""
+    wait_until(
+        lambda: "conformance-lapsed" in str(office.get("/api/audit", after="0", limit="500"))
+    )

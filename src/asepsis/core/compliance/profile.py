@@ -6,6 +6,8 @@ and ranges upside down are refused. Nothing in a profile is executed or matched 
 Source: standard/schemas/profile.json; docs/reference/profiles.md.
 """
 
+import base64
+import binascii
 import tomllib
 from decimal import Decimal
 from enum import StrEnum
@@ -25,12 +27,15 @@ METRICS_MAX: Final = 500
 MODELS_MAX: Final = 64
 VALUES_MAX: Final = 500
 BYTES_MAX: Final = 1_048_576
+SPKI_BYTES: Final = 91
+"""Of a P-256 public key, uncompressed (RFC 5480 section 2)."""
 SKEW_S_MAX: Final = 86_400
 """A tolerance above a day says nothing about a clock."""
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
 Word = Annotated[str, msgspec.Meta(max_length=120)]
+Key = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Uid = Annotated[str, msgspec.Meta(pattern=r"^[0-9.]{1,64}$")]
 Weight = Annotated[str, msgspec.Meta(pattern="^(block|quarantine|warn)$")]
 
@@ -146,6 +151,31 @@ class Images(_Table, frozen=True, kw_only=True):
     transfer_syntaxes: Annotated[tuple[Uid, ...], msgspec.Meta(max_length=64)] = ()
 
 
+class Conformance(_Table, frozen=True, kw_only=True):
+    """What a device must bring to be commissioned; nothing here is asked of one in use.
+
+    Attributes:
+        required: Whether a certificate of conformance is needed.
+        keys: Public keys of who may vouch: SubjectPublicKeyInfo (DER) in base64.
+        tested: Beginnings of what was tested, at a word's end; the profile's models if empty.
+    """
+
+    required: bool = False
+    keys: Annotated[tuple[Key, ...], msgspec.Meta(max_length=16)] = ()
+    tested: Annotated[tuple[Text, ...], msgspec.Meta(max_length=MODELS_MAX)] = ()
+
+    def spki_der(self) -> tuple[bytes, ...]:
+        """Return the keys.
+
+        Raises:
+            InputError: One is no base64.
+        """
+        try:
+            return tuple(base64.b64decode(key, validate=True) for key in self.keys)
+        except binascii.Error as error:
+            raise InputError("conformance.keys: a key is base64 of its DER") from error
+
+
 class Profile(_Table, frozen=True, kw_only=True):
     """What one device model declares about one interface.
 
@@ -166,6 +196,7 @@ class Profile(_Table, frozen=True, kw_only=True):
         metrics: What it measures; empty judges no metric and no range.
         clock: Its clock.
         images: DICOM only.
+        conformance: What is asked for at commissioning.
     """
 
     format: Annotated[int, msgspec.Meta(ge=FORMAT, le=FORMAT)]
@@ -184,6 +215,7 @@ class Profile(_Table, frozen=True, kw_only=True):
     metrics: Annotated[tuple[Metric, ...], msgspec.Meta(max_length=METRICS_MAX)] = ()
     clock: Clock = Clock()
     images: Images = Images()
+    conformance: Conformance = Conformance()
 
     @property
     def title(self) -> str:
@@ -241,12 +273,20 @@ def check_profile(profile: Profile) -> None:
         _require_no_block(f"rule {index + 1} ({rule.at})", Rule.REQUIRED, _of(rule.severity))
         if profile.interface is Interface.HL7V2:
             _check_path(rule.at)
+    _check_conformance(profile.conformance)
     seen: set[int] = set()
     for metric in profile.metrics:
         _check_metric(metric)
         if metric.code in seen:
             raise InputError(f"metric {metric.code} stands twice")
         seen.add(metric.code)
+
+
+def _check_conformance(conformance: Conformance) -> None:
+    if conformance.required and not conformance.keys:
+        raise InputError("conformance.required: conformance.keys names nobody who may vouch")
+    if any(len(spki_der) != SPKI_BYTES for spki_der in conformance.spki_der()):
+        raise InputError("conformance.keys: a key is not a P-256 public key, uncompressed")
 
 
 def _of(word: str) -> Severity:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asepsis.core.compliance.certificate import verify
 from asepsis.core.errors import (
     ContentMismatch,
     IdentityExpired,
@@ -16,7 +17,7 @@ from asepsis.core.errors import (
     SignatureInvalid,
 )
 from asepsis.core.trust.libcrypto import generate_key
-from asepsis.tools.conformance.certificate import certify, verify
+from asepsis.tools.conformance.certificate import certify
 from asepsis.tools.conformance.checks import Outcome, Result
 from asepsis.tools.conformance.report import Report, as_html, as_json, as_junit
 

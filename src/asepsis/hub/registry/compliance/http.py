@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from asepsis.core.compliance.certificate import CERTIFICATE_BYTES_MAX
 from asepsis.core.compliance.profile import PROFILE_BYTES_MAX, Interface
 from asepsis.core.errors import InputError
 from asepsis.core.model.identity import NAME_CHARS_MAX
@@ -42,6 +43,7 @@ class AdmissionBody(_Body, frozen=True):
     profile: ProfileName
     version: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
     conformant_days: Annotated[int, msgspec.Meta(ge=1, le=CONFORMANT_DAYS_MAX)] | None = None
+    certificate: Annotated[str, msgspec.Meta(max_length=CERTIFICATE_BYTES_MAX)] = ""
 
 
 class WithdrawalBody(_Body, frozen=True):
@@ -131,6 +133,7 @@ class ComplianceRoutes:
             profile=body.profile,
             version=body.version,
             conformant_days=body.conformant_days,
+            certificate=body.certificate.encode(),
             person=_person(scope),
         )
         await _answer(send, _admission(made, self._service.store.clock()))

@@ -9,10 +9,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection
 
+from asepsis.core.compliance import certificate as conformance
 from asepsis.core.compliance.learn import Learner
 from asepsis.core.compliance.profile import Interface, Profile
 from asepsis.core.errors import AsepsisError, InputError, NotFound, TransientError
@@ -36,6 +38,7 @@ SAMPLED_MAX: Final = 50
 LEARN_RECORDS_MAX: Final = 20_000
 LEARN_READ: Final = 200
 CONFORMANT_DAYS_MAX: Final = 1_096
+SECOND_NS: Final = 1_000_000_000
 DAY_NS: Final = 86_400_000_000_000
 LAPSED: Final = "compliance.lapsed"
 WATCHED: Final = (Lane.MESSAGE, Lane.VITALS)
@@ -149,6 +152,7 @@ class ComplianceService:
         profile: str,
         version: int,
         conformant_days: int | None,
+        certificate: bytes = b"",
         person: str,
     ) -> Admission:
         """Decide which profile judges a device or a model; made at commissioning.
@@ -157,12 +161,15 @@ class ComplianceService:
             subject: Name of a device, or a model as people list it.
             profile: Name of a profile.
             version: Its version.
-            conformant_days: For how long a certificate of conformance holds, 1 to 1 096; None
-                where none was asked for.
+            conformant_days: For how long a certificate of conformance on paper holds, 1 to 1 096;
+                None where none was asked for.
+            certificate: A signed certificate of conformance; empty where none was brought.
             person: Who decides.
 
         Raises:
             NotFound: No such version of a profile.
+            NotPermitted: The profile asks for a certificate.
+            TrustError: The certificate is of somebody else, lapsed, or about another model.
             InputError: A subject or a time that is none.
         """
         if not 1 <= len(subject) <= SUBJECT_CHARS_MAX or not subject.isprintable():
@@ -171,12 +178,19 @@ class ComplianceService:
             raise InputError(f"a certificate of conformance holds 1 to {CONFORMANT_DAYS_MAX} days")
         found = self.profile(profile, version)
         now_ns = self.store.clock()
+        now = datetime.fromtimestamp(now_ns / SECOND_NS, UTC)
+        statement = conformance.admit(found, certificate, now=now)
+        until_ns = conformant_days and now_ns + conformant_days * DAY_NS
+        if statement is not None:
+            if conformant_days is not None:
+                raise InputError("a signed certificate says itself how long it holds")
+            until_ns = int(statement.expires.timestamp()) * SECOND_NS
         admission = Admission(
             subject=subject,
             interface=found.interface,
             profile=profile,
             version=version,
-            conformant_until_ns=conformant_days and now_ns + conformant_days * DAY_NS,
+            conformant_until_ns=until_ns,
             decided_ns=now_ns,
             person=person,
         )
@@ -190,6 +204,8 @@ class ComplianceService:
                 subject=subject[:160],
                 profile=found.title,
                 conformant_days=conformant_days,
+                tested=statement.tested if statement else None,
+                report_sha256=statement.report_sha256 if statement else None,
             )
 
         await self.store.write(work)
