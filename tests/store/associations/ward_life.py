@@ -1,5 +1,7 @@
 """What happens on a ward: the steps of a seeded history."""
 
+from collections.abc import Callable
+
 from asepsis.core.errors import AsepsisError
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.patient import PatientId, Place
@@ -26,8 +28,8 @@ class WardLife:
         self.names = names
         self.restarts = restarts
 
-    def play(self) -> Tally:
-        """Play the history to its end and read everything once more."""
+    def steps(self) -> list[Callable[[], None]]:
+        """Return what may happen; what stands there twice happens twice as often."""
         steps = (
             [self.admit] * 6
             + [self.transfer] * 4
@@ -43,6 +45,11 @@ class WardLife:
         if self.names:
             steps += [self.admit_nameless, self.admit_nameless, self.find_name, self.find_name]
             steps += [self.correct_number, self.admit_as_another] * 2
+        return steps
+
+    def play(self) -> Tally:
+        """Play the history to its end and read everything once more."""
+        steps = self.steps()
         for number in range(STEPS):
             self.rng.choice(steps)()
             self.world.pass_s(self.rng.choice((20, 60, 130, 400)))
