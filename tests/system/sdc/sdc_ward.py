@@ -15,7 +15,7 @@ from cryptography import x509
 from driver_ward import CONSUMER, GATEWAY, HUB, DriverWard, free_port
 
 from asepsis.core.trust.identity import Profile
-from asepsis.tools.testing import sdc_ventilator
+from asepsis.tools.testing import sdc_mdib, sdc_ventilator
 from asepsis.tools.testing.sdc_credentials import SDC_USAGES, Files, SegmentAuthority
 from hospital import Hospital, HubProcess, device_name
 
@@ -64,7 +64,7 @@ name = "ventilator-1"
 device = "{VENTILATOR}"
 address = "127.0.0.1"
 port = {self.port}
-path = "{sdc_ventilator.PATH}"
+path = "{sdc_mdib.PATH}"
 ca_file = "{self.authority.file}"
 chain_file = "{self.own.chain}"
 key_file = "{self.own.key}"

@@ -19,7 +19,7 @@ from asepsis.edge.gateway.sdc.plans import SdcPlan, sdc_plans
 from asepsis.edge.gateway.sdc.session import Ports, Session
 from asepsis.edge.gateway.sdc.settings import SdcEntry
 from asepsis.edge.gateway.sdc.sink import Sink
-from asepsis.tools.testing import sdc_ventilator
+from asepsis.tools.testing import sdc_mdib
 from asepsis.tools.testing.sdc_credentials import Files, SegmentAuthority
 from hospital import device_name
 
@@ -33,7 +33,7 @@ def plan_for(authority: SegmentAuthority, own: Files, port: int, **changes: Any)
         "device": device_name(43),
         "address": "127.0.0.1",
         "port": port,
-        "path": sdc_ventilator.PATH,
+        "path": sdc_mdib.PATH,
         "ca_file": str(authority.file),
         "chain_file": str(own.chain),
         "key_file": str(own.key),

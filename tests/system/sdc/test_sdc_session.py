@@ -123,9 +123,7 @@ def test_the_consumer_of_the_library_reads_the_same_ventilator(room: Room, heard
     """The peer is a provider for others too, not for this gateway only."""
     context = mk_ssl_contexts(room.own.key, room.own.chain, room.authority.file)
     library: Any = SdcConsumer
-    consumer = library(
-        f"https://127.0.0.1:{room.port}/{sdc_ventilator.PATH}", SdcV1Definitions, context
-    )
+    consumer = library(f"https://127.0.0.1:{room.port}/{sdc_mdib.PATH}", SdcV1Definitions, context)
     consumer.start_all()
     try:
         states = consumer.get_service_client.get_mdib().result[1]

@@ -127,6 +127,8 @@ PATIENTS: Final = (
 
 VISITING: Final = Player(key="intellivue-1", kind=Kind.MONITOR, number=9, bed="5", legacy=True)
 """A monitor of one maker's own protocol."""
+BREATHING: Final = Player(key="sdc-1", kind=Kind.VENTILATOR, number=11, bed="5", legacy=True)
+"""A ventilator that speaks SDC (ISO/IEEE 11073)."""
 SCANNER: Final = DeviceId.from_eui64(EUI64_FIRST + 9).uri
 """A computed tomograph; it stands in no ward."""
 SCANNER_ADDRESS: Final = "127.0.0.30"

@@ -252,7 +252,7 @@ class Stage:
                 "second-gateway",
                 self.second_gateway,
                 kind="gateway",
-                declared=(cast.VISITING.name, cast.SCANNER),
+                declared=(cast.VISITING.name, cast.BREATHING.name, cast.SCANNER),
             )
         finally:
             await admin.close()
@@ -296,7 +296,7 @@ class Stage:
             profile=player.kind.value if player else "",
             seed=player.seed if player else 0,
             drop=self.setting.drop if key == "subscriber" else 0,
-            others=(self.second_gateway, cast.VISITING.name),
+            others=(self.second_gateway, cast.VISITING.name, cast.BREATHING.name),
         )
 
     def _folder_of(self, key: str) -> Path:

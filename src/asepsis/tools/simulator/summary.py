@@ -34,6 +34,8 @@ class Summary:
         alarm_view_ms: Alarm condition to the live view, milliseconds.
         intellivue_live_s: Start of the second gateway to the monitor of a maker's own protocol
             live in a view, seconds.
+        sdc_live_s: Start of the second gateway to all values of the SDC ventilator live in a view,
+            seconds.
         image_stored_s: Start of a C-STORE to its success, seconds.
         image_archived_s: The same to the image in the old PACS; None without an Orthanc here.
         ehr_messages: HL7 v2 messages that the old EHR acknowledged.
@@ -73,6 +75,7 @@ class Summary:
     alarm_ms: float | None = None
     alarm_view_ms: float | None = None
     intellivue_live_s: float | None = None
+    sdc_live_s: float | None = None
     image_stored_s: float | None = None
     image_archived_s: float | None = None
     ehr_messages: int = 0

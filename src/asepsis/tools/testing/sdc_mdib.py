@@ -11,6 +11,8 @@ PM: Final = "http://standards.ieee.org/downloads/11073/11073-10207-2017/particip
 MSG: Final = "http://standards.ieee.org/downloads/11073/11073-10207-2017/message"
 XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
 SAMPLE_PERIOD_MS: Final = 10
+PATH: Final = "5dc00000000040008000000000000001"
+"""Of the device service: the UUID of its endpoint reference."""
 APNOEA, SENSOR_OFF = "ac.apnoea", "ac.sensor"
 
 

@@ -35,8 +35,6 @@ from sdc11073.xml_types.dpws_types import ThisDeviceType, ThisModelType
 from asepsis.tools.testing import sdc_mdib
 from asepsis.tools.testing.sdc_credentials import Files
 
-EPR: Final = uuid.UUID("5dc00000-0000-4000-8000-000000000001")
-PATH: Final = EPR.hex
 WAVE_S: Final = 0.1
 SAMPLES: Final = round(WAVE_S * 1_000 / sdc_mdib.SAMPLE_PERIOD_MS)
 METRICS_S: Final = 1.0
@@ -107,7 +105,7 @@ class Ventilator:
             ThisModelType("Asepsis tests", "", "sdc11073 reference provider", "1", "", ""),
             ThisDeviceType("Ventilator of sdc11073", "1", "1"),
             self._mdib,
-            epr=EPR,
+            epr=uuid.UUID(sdc_mdib.PATH),
             ssl_context_container=context,
         )
         provider: Any = self._provider
@@ -312,7 +310,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     context = mk_ssl_contexts(given.key, given.chain, given.ca) if given.ca else None
     ventilator = Ventilator(given.host, given.port, context)
-    say("listening", port=ventilator.start(), path=PATH)
+    say("listening", port=ventilator.start(), path=sdc_mdib.PATH)
     play(ventilator, _commands())
     ventilator.stop()
     return 0

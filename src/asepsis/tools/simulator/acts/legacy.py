@@ -1,9 +1,11 @@
 """Old devices and old archives: both ends speak as they always did, between them the standard.
 
-A monitor of one maker's own protocol and a computed tomograph come in through a second gateway;
-what the ward sends by HL7 leaves through it to an old record, and the image to an old PACS.
+A monitor of one maker's own protocol, a ventilator that speaks SDC and a computed tomograph come in
+through a second gateway; what the ward sends by HL7 leaves through it to an old record, and the
+image to an old PACS.
 """
 
+import datetime as dt
 import json
 import time
 from contextlib import ExitStack
@@ -11,11 +13,12 @@ from typing import Final
 from urllib.parse import quote
 
 from asepsis.core.errors import AsepsisError
-from asepsis.tools.simulator import archive, cast, intellivue_process, modality
+from asepsis.tools.simulator import archive, cast, intellivue_process, modality, sdc_process
 from asepsis.tools.simulator.archive import Archive
 from asepsis.tools.simulator.ehr import Ehr
 from asepsis.tools.simulator.live_view import LiveView
 from asepsis.tools.simulator.stage import START_S, Stage
+from asepsis.tools.testing import sdc_mdib
 
 LIVE_S: Final = 30.0
 ARRIVAL_S: Final = 30.0
@@ -41,18 +44,29 @@ def _play(stage: Stage, stack: ExitStack) -> None:
     if pacs:
         stack.callback(pacs.close)
     monitor = stage.actor("intellivue_process", cast.VISITING.key, ["--port", "0"])
+    segment = sdc_process.credentials(stage.folder / "segment", now=dt.datetime.now(dt.UTC))
+    ventilator = stage.actor("sdc_process", cast.BREATHING.key, sdc_process.arguments(segment))
     port = int(monitor.wait_for("listening", timeout_s=START_S)["port"])
     _enter_destinations(stage)
     sections = _sections(ehr=ehr.port, pacs=pacs.port if pacs else 0, monitor=port)
+    sections += sdc_process.sdc_toml(
+        segment,
+        name=cast.BREATHING.key,
+        device=cast.BREATHING.name,
+        port=int(ventilator.wait_for("listening", timeout_s=START_S)["port"]),
+    )
     second = stage.open_second_gateway(sections, family=FAMILY)
     stack.callback(second.stop)
     ready = json.loads((stage.folder / "second-gateway" / "run" / f"{FAMILY}.json").read_text())
-    view = stage.second_view([cast.VISITING.name])
+    began_s = time.monotonic()
+    view = stage.second_view([cast.VISITING.name, cast.BREATHING.name])
     stack.callback(view.close)
     _watch_monitor(stage, view)
+    _watch_ventilator(stage, view, began_s=began_s)
     _store_image(stage, pacs, port=int(ready["listeners"]["radiology"]["port"]))
     _read_messages(stage, ehr)
     monitor.command("stop")
+    ventilator.command("stop")
 
 
 def _enter_destinations(stage: Stage) -> None:
@@ -61,10 +75,11 @@ def _enter_destinations(stage: Stage) -> None:
         options = {"gateway": stage.second_gateway, "carries": carries, "from_start": True}
         body = {"name": name, "kind": "gateway", "address": "", "options": options}
         stage.people.post("/api/destinations", body)
-    stage.people.put(
-        f"/api/devices/{quote(cast.VISITING.name, safe='')}/place",
-        {"place": {"point_of_care": cast.WARD, "room": "1", "bed": "5"}, "fixed": False},
-    )
+    for player in (cast.VISITING, cast.BREATHING):
+        stage.people.put(
+            f"/api/devices/{quote(player.name, safe='')}/place",
+            {"place": {"point_of_care": cast.WARD, "room": "1", "bed": player.bed}, "fixed": False},
+        )
 
 
 def _sections(*, ehr: int, pacs: int, monitor: int) -> str:
@@ -117,6 +132,18 @@ def _watch_monitor(stage: Stage, view: LiveView) -> None:
         "A monitor of one maker's own protocol",
         "a scripted Philips IntelliVue monitor, read by a driver of the second gateway, is live "
         f"after {took_s:.1f} s; it stands in the view as what a gateway claims, never as proven",
+    )
+
+
+def _watch_ventilator(stage: Stage, view: LiveView, *, began_s: float) -> None:
+    wanted, name = len(sdc_mdib.METRICS), cast.BREATHING.name
+    view.until(lambda: view.live(name) >= wanted, "the SDC ventilator live", timeout_s=LIVE_S)
+    stage.summary.sdc_live_s = round(time.monotonic() - began_s, 1)
+    stage.tell(
+        "A ventilator that speaks SDC",
+        f"the reference provider of sdc11073, read over mutual TLS by a gateway that checked its "
+        f"certificate's purpose and identity: {wanted} values live after "
+        f"{stage.summary.sdc_live_s:.1f} s, and {len(sdc_mdib.WAVES)} waveforms beside them",
     )
 
 
