@@ -44,7 +44,7 @@ def _play(stage: Stage, stack: ExitStack) -> None:
     if pacs:
         stack.callback(pacs.close)
     monitor = stage.actor("intellivue_process", cast.VISITING.key, ["--port", "0"])
-    segment = sdc_process.credentials(stage.folder / "segment", now=dt.datetime.now(dt.UTC))
+    segment = sdc_process.credentials(stage.folder / "segment", now=_now())
     ventilator = stage.actor("sdc_process", cast.BREATHING.key, sdc_process.arguments(segment))
     port = int(monitor.wait_for("listening", timeout_s=START_S)["port"])
     _enter_destinations(stage)
@@ -67,6 +67,10 @@ def _play(stage: Stage, stack: ExitStack) -> None:
     _read_messages(stage, ehr)
     monitor.command("stop")
     ventilator.command("stop")
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.fromtimestamp(time.time(), dt.UTC)
 
 
 def _enter_destinations(stage: Stage) -> None:
