@@ -15,6 +15,7 @@ from typing import Final
 from asepsis.core.errors import FramingError, InputError
 from asepsis.core.wire.hl7 import Message
 from asepsis.core.wire.hl7_ack import AckCode
+from asepsis.core.wire.hl7_header import BYTE_ORDER_MARK
 from asepsis.core.wire.hl7_parts import CR
 from asepsis.core.wire.mllp import FrameReader, frame
 
@@ -158,19 +159,30 @@ def ask_for_answer(message: bytes) -> tuple[bytes, bytes]:
 
     Source: HL7 v2.8.2 sections 2.9.2, 2.9.3 and table 0155.
     """
-    if message[:3] != b"MSH" or len(message) < 8:
+    start = len(BYTE_ORDER_MARK) if message.startswith(BYTE_ORDER_MARK) else 0
+    if message[start : start + 3] != b"MSH" or len(message) < start + 8:
         raise InputError("message does not begin with MSH")
-    separator = message[3:4]
-    head, mark, rest = message.partition(CR)
-    fields = head.split(separator)
+    # Segments that others end with LF pass as they came: the header ends there, too.
+    end = _line_end(message)
+    separator = message[start + 3 : start + 4]
+    fields = message[start:end].split(separator)
     if len(fields) <= _CONTROL_ID or not fields[_CONTROL_ID]:
         raise InputError("message has no control id (MSH-10)", hint="no answer could name it")
     asked = [fields[n] if n < len(fields) else b"" for n in (_ACCEPT_ACK, _APPLICATION_ACK)]
     if any(asked) and asked != [b"AL", b"NE"]:
         fields += [b""] * (_APPLICATION_ACK + 1 - len(fields))
         fields[_ACCEPT_ACK], fields[_APPLICATION_ACK] = b"AL", b"NE"
-        return separator.join(fields) + mark + rest, fields[_CONTROL_ID]
+        head = separator.join(fields)
+        return message[:start] + head + message[end:], fields[_CONTROL_ID]
     return message, fields[_CONTROL_ID]
+
+
+def _line_end(message: bytes) -> int:
+    """Return where the first line ends: at the first CR or LF, else at the end."""
+    end = message.find(CR)
+    end = len(message) if end < 0 else end
+    line_feed = message.find(b"\n", 0, end)
+    return end if line_feed < 0 else line_feed
 
 
 def _why(answer: Message, text: bytes) -> str:

@@ -79,6 +79,17 @@ def test_the_original_mode_is_left_alone_and_the_enhanced_asks_for_one_answer() 
         assert ask_for_answer(oru("1", more))[0] == oru("1", b"|||AL|NE")
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_only_the_header_is_asked_with_however_lines_end(end: bytes, mark: bytes) -> None:
+    """Goal: no field of the patient is taken for MSH-15 where segments end with LF."""
+    rest = end + b"EVN|A01|2026" + end + b"PID|1||4711^^^H||DOE^JANE" + end
+    short = mark + b"MSH|^~\\&|A|B|C|D|2026||ADT^A01|7|P|2.3" + rest
+    assert ask_for_answer(short) == (short, b"7")
+    asks = mark + b"MSH|^~\\&|A|B|C|D|2026||ADT^A01|7|P|2.3|||ER|AL" + rest
+    assert ask_for_answer(asks) == (asks.replace(b"ER|AL", b"AL|NE"), b"7")
+
+
 @pytest.mark.parametrize("message", [b"", b"PID|1\r", oru(""), b"MSH|^~\\&|A\r"])
 def test_what_no_answer_could_name_is_not_sent(message: bytes) -> None:
     with pytest.raises(InputError):
