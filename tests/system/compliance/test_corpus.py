@@ -1,12 +1,16 @@
-"""Every public HL7 v2 message through a real gateway into a real hub: byte for byte, and judged."""
+"""Every public HL7 v2 message through gateway, hub and second gateway: byte for byte, and judged."""
 
 import asyncio
 import json
+import socket
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from gateway_ward import DEVICE, Sender, make_ward
+from gateway_ward import DEVICE, Sender
+from through import prepare_outbound
 
 from asepsis.core.journal.ports import Append, Record
 from asepsis.core.mapping.hl7_device import device_words
@@ -14,7 +18,9 @@ from asepsis.core.model.association import Association
 from asepsis.core.model.lanes import Lane
 from asepsis.core.wire import message_record
 from asepsis.core.wire.hl7 import Message
-from asepsis.core.wire.mllp import frame
+from asepsis.core.wire.hl7_ack import AckCode, acknowledge
+from asepsis.core.wire.mllp import FrameReader, frame
+from asepsis.core.wire.mllp_client import ask_for_answer
 from asepsis.hub.registry.compliance.book import ComplianceBook
 from asepsis.hub.registry.compliance.judge import HubJudge
 
@@ -38,6 +44,54 @@ REFUSED = {
 }
 """Message -> why it is refused, and its sender told so: identity alone. Five leave MSH-3 or MSH-4
 empty; seven are orders, and this gateway was not named as a source of them."""
+
+ASKED = [
+    "ADT-A40-01",
+    "ADT01-23",
+    "MDHHS-OML-O21-1",
+    "MDHHS-OML-O21-2",
+    "MDM-T02-03",
+    "OUL-R22-01",
+    "OUL-R22-02",
+    "OUL-R23-02",
+    "OUL-R24-01",
+    "OUL-R24-02",
+    "VXU",
+]
+"""Messages whose MSH-15 and MSH-16 ask for other answers than the one that a gateway waits for."""
+
+
+class ByteSink:
+    """An old EHR that keeps every byte and accepts every message."""
+
+    def __init__(self, port: int) -> None:
+        self.received: list[bytes] = []
+        self._server = socket.create_server(("127.0.0.1", port))
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._server.accept()
+            except OSError:
+                return
+            reader = FrameReader()
+            with connection:
+                while data := connection.recv(65_536):
+                    reader.feed(data)
+                    while (body := reader.next_frame()) is not None:
+                        self.received.append(body)
+                        connection.sendall(frame(self._answer(body)))
+
+    def _answer(self, body: bytes) -> bytes:
+        header = Message.parse(body).header
+        enhanced = header.accept_acknowledgement or header.application_acknowledgement
+        code = AckCode.COMMIT_ACCEPT if enhanced else AckCode.APPLICATION_ACCEPT
+        number = str(len(self.received))
+        return acknowledge(header, code, control_id=number, clock=time.time_ns)
+
+    def close(self) -> None:
+        self._server.close()
 
 
 class Nobody:
@@ -95,24 +149,37 @@ def said(sender: Sender, body: bytes) -> str:
 def test_public_messages_pass_unchanged_or_are_held_back_for_a_true_reason(tmp_path: Path) -> None:
     files = sorted(DATA.glob("*.hl7"))
     bodies = {file.stem: file.read_bytes() for file in files}
-    ward = make_ward(tmp_path, peers=peer(list(bodies.values())))
+    through = prepare_outbound(tmp_path, peers=peer(list(bodies.values())))
+    through.sink.kill()
+    ward, sink = through.ward, ByteSink(through.sink.port)
     ward.start_hub()
     ward.start_gateway()
+    through.enter()
+    through.start_outbound()
     answers: dict[str, str] = {}
     try:
         with Sender(ward.port()) as sender:
             for name, body in bodies.items():
                 answers[name] = said(sender, body)
         assert ward.stop_gateway() == 0
+        deadline = time.monotonic() + 20
+        while len(sink.received) < len(bodies) - len(REFUSED) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert through.stop_outbound() == 0
         appended = ward.records(Lane.MESSAGE)
     finally:
-        ward.close()
+        through.close()
+        sink.close()
     refused = {name: answer for name, answer in answers.items() if answer}
     assert refused.keys() == REFUSED.keys()
     assert all(REFUSED[name] in answer for name, answer in refused.items()), refused
     stored = [e.body for a in appended for e in message_record.decode(a.kind, a.body)]
     assert stored == [body for name, body in bodies.items() if name not in REFUSED]
     assert len(stored) == 93
+    # On the way out only MSH-15 and MSH-16 are another: what they ask is asked of this receiver.
+    assert sink.received == [ask_for_answer(body)[0] for body in stored]
+    changed = [name for name, body in bodies.items() if ask_for_answer(body)[0] != body]
+    assert changed == ASKED
     assert asyncio.run(judged(appended)) == {}
 
 
