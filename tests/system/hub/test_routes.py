@@ -56,6 +56,8 @@ ANSWERS: Final = {
     "POST /relay/questions": 415,
     "DELETE /relay/questions/{question}": 404,
     "GET /relay/questions/{question}/answers": 404,
+    "GET /relay/reports": 204,
+    "POST /relay/reports/{question}": 404,
     "GET /relay/archives/{archive}": 404,
     "POST /relay/archives/{archive}/{question}/answers": 415,
     "POST /fhir/Subscription": 415,

@@ -37,12 +37,14 @@ class Delivery:
         book: The routes of now.
         mllp: Connects to receivers.
         stow: Connects to archives.
+        out: Speaks HTTP to destinations.
     """
 
     service: DeliveryService
     book: RouteBook
     mllp: MllpSender
     stow: StowSender
+    out: HttpOut
 
 
 def build_delivery(
@@ -97,7 +99,7 @@ def build_delivery(
         },
         rng=random.Random(),  # noqa: S311 - jitter
     )
-    return Delivery(service, book, mllp, stow)
+    return Delivery(service, book, mllp, stow, out)
 
 
 def open_delivery(core: Core, built: Delivery) -> Feature:

@@ -33,7 +33,7 @@ def open_features(core: Core) -> Sequence[Feature]:
         records.feature,
         open_delivery(core, delivery),
         open_imaging(core, delivery.service, images),
-        open_relay(core, delivery.service),
+        open_relay(core, delivery, images),
         open_delegations(core),
         open_audit(core),
     )

@@ -5,11 +5,15 @@ from dataclasses import dataclass
 
 from asepsis.core.errors import NotPermitted
 from asepsis.core.wire import relay
+from asepsis.core.wire.relay import Asked
 from asepsis.hub.app.core import Core
+from asepsis.hub.app.delivery import Delivery
 from asepsis.hub.app.feature import Feature
 from asepsis.hub.app.imaging import BookSources, StoreImageAudit
+from asepsis.hub.delivery.commitment import Progress, WebCommitter
 from asepsis.hub.delivery.model import Kind
 from asepsis.hub.delivery.service import DeliveryService
+from asepsis.hub.imaging.giving import OpenImages
 from asepsis.hub.imaging.http_relay import RelayRoutes
 from asepsis.hub.imaging.relay import Relay
 from asepsis.hub.imaging.relay_durable import DurableRelay
@@ -18,28 +22,55 @@ from asepsis.hub.registry.book import IdentityBook
 from asepsis.hub.registry.delegations.lines import SourceKind
 
 
-def open_relay(core: Core, deliveries: DeliveryService) -> Feature:
+def open_relay(core: Core, delivery: Delivery, images: OpenImages) -> Feature:
     """Open the channel.
 
     Args:
         core: What the hub stands on.
-        deliveries: Knows which gateways an administrator named for which archive.
+        delivery: Knows which gateways an administrator named for which archive.
+        images: What is held.
     """
+    deliveries = delivery.service
+    progress = Progress(deliveries, core.store, images)
     durable = DurableRelay(core.store, core.clocks.wall)
     service = Relay(
         memory=MemoryRelay(core.clocks.monotonic),
         durable=durable,
         archives=DeclaredArchives(deliveries, core.book, core.clocks.wall),
+        commitments=DeclaredCommitments(deliveries, progress),
         sources=BookSources(core.book),
         audit=StoreImageAudit(core.store, core.audit_log),
         monotonic=core.clocks.monotonic,
     )
+    committer = WebCommitter(deliveries, delivery.out, images, questions=durable, progress=progress)
     return Feature(
         clinical=RelayRoutes(service).routes(),
         restore=durable.restore,
-        work={"questions between gateways": service.run},
+        work={"questions between gateways": service.run, "commitments": committer.run},
         status={"relay": service.status},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredCommitments:
+    """Destinations as commitments ask for them.
+
+    Attributes:
+        deliveries: Destinations.
+        progress: How far instances are.
+    """
+
+    deliveries: DeliveryService
+    progress: Progress
+
+    def check_commit(self, archive: str) -> None:
+        """Let an archive be asked to commit; errors as the port."""
+        if self.deliveries.line(archive).destination.options.carries != "images":
+            raise NotPermitted(f"{archive} takes no images, so it commits none")
+
+    async def settled(self, asked: Asked) -> bool:
+        """Say whether nothing of it is on its way any more; errors as the port."""
+        return await self.progress.settled(asked)
 
 
 @dataclass(frozen=True, slots=True)

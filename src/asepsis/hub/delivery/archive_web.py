@@ -85,19 +85,19 @@ class WebArchive:
             found = read_store_answer(data or b"{}")
             return answer.status_code, "", found
 
-    async def finds(self, image: HeldImage) -> bool:
-        """Say whether a search of the archive lists an image.
+    async def lists(self, instance: str) -> bool:
+        """Say whether a search of the archive lists an instance, by its UID.
 
         Raises:
             Unavailable: No answer.
             InputError: An answer that cannot be read.
         """
-        path = f"/instances?SOPInstanceUID={image.instance}&limit=1"
+        path = f"/instances?SOPInstanceUID={instance}&limit=1"
         async with self._there.send("GET", path, headers={"Accept": JSON}) as answer:
             if answer.status_code not in {OK, NO_CONTENT}:
                 return False
             data = await read_bounded(answer, bytes_max=ANSWER_BYTES_MAX)
-        return lists_instance(data, image.instance)
+        return lists_instance(data, instance)
 
     async def has_the_same(self, image: HeldImage) -> bool:
         """Fetch an image back and compare its data set, bit for bit.

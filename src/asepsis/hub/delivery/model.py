@@ -64,6 +64,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         commit: Whether an instance counts as accepted only once the archive has committed it: for
             kind `stow`, once a search finds it and what is fetched back is what was sent. None is
             yes for kind `stow` and no for every other.
+        title: AE title by which modalities are told where committed images are; by default the
+            destination's name in capitals.
         answer_s: Longest wait for one, seconds.
         tries: How often a message is sent that is answered AE or CE, or an instance A7xx or
             0110, before it counts as refused.
@@ -83,6 +85,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     bearer: Annotated[str, msgspec.Meta(max_length=8_192)] = ""
     in_flight: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     commit: bool | None = None
+    title: Annotated[str, msgspec.Meta(max_length=16, pattern=r"^[ -\[\]-~]*$")] = ""
     answer_s: Annotated[float, msgspec.Meta(ge=0.1, le=600)] = 30.0
     tries: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     local: bool = False
@@ -119,6 +122,11 @@ class Destination:
         """Whether an instance counts as accepted only once its archive has committed it."""
         asked = self.options.commit
         return self.kind is Kind.STOW if asked is None else asked
+
+    @property
+    def title(self) -> str:
+        """AE title by which its archive is named to modalities."""
+        return self.options.title or self.name.upper()[:16]
 
     @property
     def lanes(self) -> tuple[Lane, ...]:

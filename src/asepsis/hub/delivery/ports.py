@@ -91,6 +91,11 @@ class HeldImage(Protocol):
         ...
 
     @property
+    def sop_class(self) -> str:
+        """SOP Class UID."""
+        ...
+
+    @property
     def length(self) -> int:
         """Bytes of the whole file."""
         ...

@@ -128,7 +128,7 @@ class StowSender:
     async def _stored(self, line: Line, archive: WebArchive, each: _Loaded) -> bool:
         """Take the archive's word that it stored an instance, or look whether it did."""
         if line.destination.commits and not (
-            await archive.finds(each.image) and await archive.has_the_same(each.image)
+            await archive.lists(each.image.instance) and await archive.has_the_same(each.image)
         ):
             text = "the archive says that it stored it, and does not give it back"
             return not _error(line, each, "uncommitted", text)

@@ -17,6 +17,7 @@ from asepsis.hub.web.bodies import bounded_body, require_media
 from asepsis.hub.web.routing import Route
 
 QUESTIONS: Final = "/relay/questions"
+REPORTS: Final = "/relay/reports"
 ARCHIVE: Final = "/relay/archives/{archive}"
 _NUMBER_MAX: Final = 1 << 40
 
@@ -38,6 +39,8 @@ class RelayRoutes:
             Route("POST", QUESTIONS, self._ask, ask),
             Route("DELETE", QUESTIONS + "/{question}", self._end, ask),
             Route("GET", QUESTIONS + "/{question}/answers", self._answers, ask),
+            Route("GET", REPORTS, self._report, ask),
+            Route("POST", REPORTS + "/{question}", self._reported, ask),
             Route("GET", ARCHIVE, self._take, fetch),
             Route("POST", ARCHIVE + "/{question}/answers", self._add, fetch),
         ]
@@ -65,6 +68,21 @@ class RelayRoutes:
             await answer(send, 204, b"", media=_media(relay.JSON))
         else:
             await answer(send, 200, sheet.body, media=_media(sheet.media))
+
+    async def _report(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """`?wait=`: a commitment with its answer that its modality has not heard of; or 204."""
+        (wait_s,) = _numbers(scope, "wait")
+        found = await self._service.report(_principal(scope), wait_s=float(_wait(wait_s)))
+        if found is None:
+            await answer(send, 204, b"", media=_media(relay.JSON))
+        else:
+            body = relay.encode({"asked": found[0], "page": found[1]})
+            await answer(send, 200, body, media=_media(relay.JSON))
+
+    async def _reported(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Its modality has heard of it; 204."""
+        await self._service.reported(_principal(scope), _param(scope, "question"))
+        await answer(send, 204, b"", media=_media(relay.JSON))
 
     async def _take(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`?wait=`: the next question of an archive; 204 if there is none yet."""

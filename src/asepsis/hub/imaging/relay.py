@@ -21,7 +21,8 @@ from asepsis.core.errors import (
     TransientError,
 )
 from asepsis.core.wire import relay
-from asepsis.core.wire.relay import DURABLE, WORKLIST, Asked
+from asepsis.core.wire.commitment import references_of
+from asepsis.core.wire.relay import DURABLE, WORKLIST, Asked, Kind, Page
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.imaging.ports import ImageAudit, Sources
 from asepsis.hub.imaging.relay_durable import DurableRelay
@@ -36,6 +37,29 @@ _PATIENT_ID: Final = "00100020"
 _STUDY: Final = "0020000D"
 
 log = structlog.get_logger("relay")
+
+
+class Commitments(Protocol):
+    """What commitments need to know of destinations."""
+
+    def check_commit(self, archive: str) -> None:
+        """Let an archive be asked to commit, or raise.
+
+        Raises:
+            NotFound: No such destination.
+            NotPermitted: It carries no images.
+        """
+        ...
+
+    async def settled(self, asked: Asked) -> bool:
+        """Say whether no instance of a commitment is on its way to the archive any more.
+
+        Raises:
+            InputError: It names no instances.
+            NotFound: No such destination.
+            Unavailable: The state does not answer.
+        """
+        ...
 
 
 class Archives(Protocol):
@@ -64,6 +88,7 @@ class Relay:
         memory: Questions that somebody waits for.
         durable: Questions that are kept.
         archives: Who answers.
+        commitments: Says when an archive can be asked to commit.
         sources: Who may speak for a modality.
         audit: The audit log.
         monotonic: Nanoseconds.
@@ -72,6 +97,7 @@ class Relay:
     memory: MemoryRelay
     durable: DurableRelay
     archives: Archives
+    commitments: Commitments
     sources: Sources
     audit: ImageAudit
     monotonic: Callable[[], int]
@@ -140,7 +166,7 @@ class Relay:
         event = self._event(archive)
         while True:
             event.clear()
-            found = self.memory.take(archive) or await self.durable.take(archive)
+            found = self.memory.take(archive) or await self._take_kept(archive)
             if found is not None:
                 self.archives.check(archive, principal.name, worklist=found.kind in WORKLIST)
                 return found
@@ -152,6 +178,30 @@ class Relay:
                     await event.wait()
             except TimeoutError:
                 continue
+
+    async def report(self, principal: Principal, *, wait_s: float) -> tuple[Asked, Page] | None:
+        """Return a commitment that this gateway asked for, with its answer, or None for none.
+
+        It is the same one until `reported` puts it away.
+
+        Raises:
+            Unavailable: The state does not answer.
+        """
+        until_ns = self.monotonic() + int(wait_s * NS)
+        while True:
+            found = await self.durable.answered(principal.name, Kind.COMMIT)
+            if found is not None or self.monotonic() >= until_ns:
+                return found
+            await asyncio.sleep(LOOK_S)
+
+    async def reported(self, principal: Principal, question: str) -> None:
+        """Put a commitment away whose answer its modality has.
+
+        Raises:
+            NotFound: No such answer of this gateway.
+            Unavailable: The state does not answer.
+        """
+        await self.durable.put_away(principal.name, question)
 
     async def add(
         self, principal: Principal, archive: str, question: str, *, number: int, sheet: Sheet
@@ -211,7 +261,19 @@ class Relay:
         if not principal.speaks_for(asked.device):
             raise NotPermitted("this gateway does not speak for that modality")
         self.sources.check_images(principal.name, asked.device)
+        if asked.kind is Kind.COMMIT:
+            references_of(asked.dataset)
+            self.commitments.check_commit(asked.archive)
+            return
         self.archives.check(asked.archive, None, worklist=asked.kind in WORKLIST)
+
+    async def _take_kept(self, archive: str) -> Asked | None:
+        """Return the next kept question; a commitment waits for what is still on its way."""
+        found = await self.durable.take(archive)
+        if found is None or found.kind is not Kind.COMMIT or await self.commitments.settled(found):
+            return found
+        await self.durable.answer(archive, found.id, Page(last=True, retry=True))
+        return None
 
     def _check_either(self, principal: Principal, archive: str) -> None:
         """Let a gateway speak for an archive as whatever it is declared."""

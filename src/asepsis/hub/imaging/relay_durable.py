@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from asepsis.core.errors import BackPressure, Conflict, NotFound
 from asepsis.core.wire import relay
-from asepsis.core.wire.relay import Asked, Page
+from asepsis.core.wire.relay import Asked, Kind, Page
 from asepsis.hub.imaging.tables import questions
 from asepsis.hub.store.store import Store, next_number
 
@@ -42,6 +42,7 @@ class _Kept:
     archive: str
     instance: str
     asked_ns: int
+    kind: Kind | None = None
     not_before_ns: int = 0
     answered_ns: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -159,6 +160,37 @@ class DurableRelay:
         query = select(questions.c.answer).where(questions.c.number == kept.number)
         return await self._store.read(lambda c: c.execute(query).scalar_one())
 
+    async def answered(self, asker: str, kind: Kind) -> tuple[Asked, Page] | None:
+        """Return the oldest answered question of a kind that its asker has not put away.
+
+        Raises:
+            Unavailable: The state does not answer.
+        """
+        for each in sorted(self._kept.values(), key=lambda kept: kept.number):
+            if each.asker != asker or not each.answered_ns or each.kind not in {None, kind}:
+                continue
+            asked = await self._read(each)
+            each.kind = asked.kind
+            if asked.kind is kind:
+                query = select(questions.c.answer).where(questions.c.number == each.number)
+                body = await self._store.read(lambda c, query=query: c.execute(query).scalar_one())
+                return asked, relay.decode_page(body or b"")
+        return None
+
+    async def put_away(self, asker: str, question: str) -> None:
+        """Forget an answered question whose answer has reached its end.
+
+        Raises:
+            NotFound: No such question of this asker that was answered.
+            Unavailable: The state does not answer.
+        """
+        kept = self._kept.get(question)
+        if kept is None or kept.asker != asker or not kept.answered_ns:
+            raise NotFound("no such answer is kept")
+        row = questions.c.number == kept.number
+        await self._store.write(lambda c: c.execute(delete(questions).where(row)))
+        del self._kept[question]
+
     async def asked(self, archive: str, question: str) -> tuple[str, Asked] | None:
         """Return who asked a question of an archive that is not answered, and what; or None.
 
@@ -221,6 +253,7 @@ class DurableRelay:
             archive=asked.archive,
             instance=asked.instance,
             asked_ns=now_ns,
+            kind=asked.kind,
         )
 
     async def _read(self, kept: _Kept) -> Asked:
