@@ -1,4 +1,4 @@
-"""Every public HL7 v2 message through gateway, hub and second gateway: byte for byte, and judged."""
+"""Every public HL7 v2 message through gateway, hub and second gateway: byte for byte, judged."""
 
 import asyncio
 import json
