@@ -4,6 +4,7 @@ import os
 import socket
 from dataclasses import dataclass
 
+from asepsis.core.errors import Unavailable
 from asepsis.edge.sandbox import ring
 from asepsis.edge.sandbox.ring import RingReader
 from asepsis.edge.sandbox.ring_layout import Geometry
@@ -22,6 +23,10 @@ class Feed:
     epoch: int
     readable: int
     wake: socket.socket
+
+    def handed(self) -> dict[str, int]:
+        """Return the descriptors that a reader gets; they stay ours."""
+        return {"ring": self.readable, "wake": self.wake.fileno()}
 
     def close(self) -> None:
         """Let go; readers keep what they mapped."""
@@ -83,6 +88,17 @@ class RingOwner:
         self.previous = self.feed
         self.feed = Feed(epoch=self._epoch, readable=readable, wake=receiver)
         return self.feed
+
+    def oldest(self) -> Feed:
+        """Return the ring that a new reader starts with: the one before the last, if there is one.
+
+        Raises:
+            Unavailable: No writer has mapped one yet.
+        """
+        feed = self.previous or self.feed
+        if feed is None:
+            raise Unavailable("the ring is not there yet")
+        return feed
 
     @property
     def waiting(self) -> bool:

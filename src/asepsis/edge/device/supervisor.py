@@ -50,6 +50,8 @@ ANNUNCIATE_S: Final = 5.0
 REPORTS_MAX: Final = 64
 """Reports read from one compartment in one round; the rest waits, and the others get their turn."""
 ALERTS_MAX: Final = 1_024
+_SIZES: Final = {"vitals": VITALS_RING, "signed": SIGNED_RING}
+"""Sizes of the manifest's rings; they belong to the form of the records in them."""
 _ACKNOWLEDGED: Final = (NETWORK, "fate", "origin", "acknowledged")
 Tell = Callable[[str, str, Mapping[str, Any]], None]
 """Told compartment, event and details."""
@@ -116,8 +118,9 @@ class Supervisor:
         self._code = code_link(folder.path, bubblewrap.code().package)
         self._boot_id = secrets.token_bytes(16).hex()
         self._log = (folder.path / "device.log").open("ab", buffering=0)
-        self._vitals_ring = RingOwner("vitals", geometry=VITALS_RING)
-        self._signed_ring = RingOwner("signed", geometry=SIGNED_RING)
+        self._rings = {
+            name: RingOwner(name, geometry=_SIZES[name]) for name in self._manifest.rings
+        }
         self._time_in, self._time_out = wake_pair()
         self._brokers: dict[str, Broker] = {}
         rng = random.Random()  # noqa: S311 - jitter
@@ -142,7 +145,7 @@ class Supervisor:
 
         The descriptors stay the supervisor's: duplicate them.
         """
-        return (self._vitals_ring if name == VITALS else self._signed_ring).feed
+        return self._written_by(name).feed
 
     def bedside(self, key: str) -> None:
         """Pass on a key that a person pressed at the bedside.
@@ -183,14 +186,14 @@ class Supervisor:
             broker.close()
         self._time_in.close()
         self._time_out.close()
-        self._vitals_ring.close()
-        self._signed_ring.close()
+        for ring in self._rings.values():
+            ring.close()
         self._log.close()
 
     def _look_after(self, slot: _Slot, now_s: float) -> None:
         running = slot.running
         if running is None:
-            if now_s >= slot.next_start_s and self._can_start(slot.name):
+            if now_s >= slot.next_start_s and self._can_start(slot.declared):
                 self._start(slot)
             return
         limit_s = slot.declared.resources.silence_s if slot.alive else START_S
@@ -210,9 +213,16 @@ class Supervisor:
         slot.next_start_s = time.monotonic() + wait_s
         self._tell(slot.name, why, {"restart_in_s": round(wait_s, 2), "starts": slot.starts})
 
-    def _can_start(self, name: str) -> bool:
-        needed = {ORIGIN: self._vitals_ring, NETWORK: self._signed_ring}
-        return name not in needed or needed[name].feed is not None
+    def _can_start(self, declared: Declared) -> bool:
+        return all(self._rings[ring].feed is not None for ring in declared.reads)
+
+    def _written_by(self, name: str) -> RingOwner:
+        (ring,) = self._manifest.compartments[name].writes
+        return self._rings[ring]
+
+    def _read_by(self, name: str) -> RingOwner:
+        (ring,) = self._manifest.compartments[name].reads
+        return self._rings[ring]
 
     def _start(self, slot: _Slot) -> None:
         start = {
@@ -244,7 +254,7 @@ class Supervisor:
         )
 
     def _start_vitals(self) -> Compartment:
-        descriptors, values = self._vitals_ring.begin()
+        descriptors, values = self._written_by(VITALS).begin()
         body: dict[str, Any] = {
             **values,
             "kind": self._setting.kind.value,
@@ -256,8 +266,9 @@ class Supervisor:
             return self._launch(VITALS, body, {**descriptors, "recording": file.fileno()})
 
     def _start_origin(self) -> Compartment:
-        made, values = self._signed_ring.begin()
-        feed = _first_of(self._vitals_ring)
+        signed, read = self._written_by(ORIGIN), self._read_by(ORIGIN)
+        made, values = signed.begin()
+        feed = read.oldest()
         wall_ns = time.time_ns()
         body = {
             **values,
@@ -268,18 +279,19 @@ class Supervisor:
             "boot_epoch": self._folder.next_epoch(wall_s=wall_ns // 10**9),
             "wall_minus_monotonic_ns": wall_ns - time.monotonic_ns(),
         }
-        descriptors = {"out": made["ring"], "out_wake": made["wake"], **_handed(feed)}
+        descriptors = {"out": made["ring"], "out_wake": made["wake"], **feed.handed()}
         descriptors["time"] = self._time_out.fileno()
-        if self._signed_ring.feed:
-            descriptors["previous"] = self._signed_ring.feed.readable
+        if signed.feed:
+            descriptors["previous"] = signed.feed.readable
         with self._folder.origin_key_path.open("rb") as key:
             started = self._launch(ORIGIN, body, {**descriptors, "key": key.fileno()})
-        self._go_on(started, self._vitals_ring, feed)
+        self._go_on(started, read, feed)
         return started
 
     def _start_network(self) -> Compartment:
         broker = self._broker(NETWORK)
-        feed = _first_of(self._signed_ring)
+        read = self._read_by(NETWORK)
+        feed = read.oldest()
         wrapped = Layer.BUBBLEWRAP in self._layers
         body = {
             "ring_epoch": feed.epoch,
@@ -287,9 +299,9 @@ class Supervisor:
             "state": str(bubblewrap.STATE if wrapped else self._state),
         }
         channels = {f"channel{n}": line.fileno() for n, line in enumerate(broker.theirs)}
-        started = self._launch(NETWORK, body, {**_handed(feed), **channels})
+        started = self._launch(NETWORK, body, {**feed.handed(), **channels})
         broker.start()
-        self._go_on(started, self._signed_ring, feed)
+        self._go_on(started, read, feed)
         return started
 
     def _start_timekeeper(self) -> Compartment:
@@ -318,7 +330,7 @@ class Supervisor:
     def _go_on(self, reader: Compartment, owner: RingOwner, first: Feed) -> None:
         """Hand a reader that starts with the ring before the last one the last one too."""
         if owner.feed is not first and owner.feed:
-            reader.order("ring", {"ring_epoch": owner.feed.epoch}, descriptors=_handed(owner.feed))
+            reader.order("ring", {"ring_epoch": owner.feed.epoch}, descriptors=owner.feed.handed())
 
     def _favour(self, name: str, pid: int) -> None:
         """Give a compartment its place among the others, as far as this user may."""
@@ -353,7 +365,7 @@ class Supervisor:
         slot.alive = slot.alive or event == "alive"
         sequence = report.get("sequence")
         told = (slot.name, event, report.get("account"), report.get("fate"))
-        if event == "mapped" and slot.name in (VITALS, ORIGIN):
+        if event == "mapped" and slot.declared.writes:
             self._mapped(slot.name)
         elif event == "alert-signed" and slot.name == ORIGIN and isinstance(sequence, int):
             if len(self._alerts) < ALERTS_MAX:
@@ -363,7 +375,7 @@ class Supervisor:
         self._tell(slot.name, event, report)
 
     def _mapped(self, name: str) -> None:
-        owner = self._vitals_ring if name == VITALS else self._signed_ring
+        owner = self._written_by(name)
         if not owner.waiting:
             return
         try:
@@ -373,10 +385,11 @@ class Supervisor:
             return
         if name == ORIGIN:
             self._alerts.clear()  # Numbers of batches start over with the epoch.
-        reader = self._slots[ORIGIN if name == VITALS else NETWORK].running
-        if reader:
-            with contextlib.suppress(AsepsisError):
-                reader.order("ring", {"ring_epoch": feed.epoch}, descriptors=_handed(feed))
+        for slot in self._slots.values():
+            if slot.running and set(slot.declared.reads) & set(self._slots[name].declared.writes):
+                with contextlib.suppress(AsepsisError):
+                    order = {"ring_epoch": feed.epoch}
+                    slot.running.order("ring", order, descriptors=feed.handed())
 
     def _acknowledged(self, sequence: int) -> None:
         since_s = self._alerts.pop(sequence, None)
@@ -389,15 +402,3 @@ class Supervisor:
             if now_s - since_s > ANNUNCIATE_S:
                 del self._alerts[sequence]
                 self._tell(ORIGIN, "alert-not-acknowledged", {"sequence": sequence})
-
-
-def _first_of(owner: RingOwner) -> Feed:
-    """Return the ring a new reader starts with: the one before the last, if there is one."""
-    feed = owner.previous or owner.feed
-    if feed is None:
-        raise Unavailable("the ring is not there yet")
-    return feed
-
-
-def _handed(feed: Feed) -> dict[str, int]:
-    return {"ring": feed.readable, "wake": feed.wake.fileno()}

@@ -1,6 +1,8 @@
 """Each safety claim: what breaks it is told with its id, and nothing that does not is."""
 
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +13,11 @@ from asepsis.core.model.manifest import (
     Confirmation,
     Criticality,
     Document,
+    Endpoint,
     Line,
     Manifest,
     Request,
+    Resources,
     Ring,
     Rung,
     Update,
@@ -236,3 +240,16 @@ def test_a_ring_of_its_own_makes_a_display_possible(shipped: Manifest) -> None:
     other: dict[str, Compartment] = {**shipped.compartments, "display": display}
     rings = {**shipped.rings, "frames": Ring(name="frames", text="Pictures.")}
     assert breaches(replace(shipped, compartments=other, rings=rings)) == ()
+
+
+PAGE = (Path(__file__).parents[4] / "docs/reference/manifest.md").read_text("utf-8")
+
+
+def test_the_page_tells_every_claim_and_every_key() -> None:
+    rows = dict(re.findall(r"^\| (CLAIM-[A-Z]+-\d{3}) \| (.*) \|$", PAGE, re.MULTILINE))
+    assert rows == {claim.id: claim.sentence for claim in CLAIMS.values()}
+    kinds = (Manifest, Ring, Line, Document, Endpoint, Request, Compartment, Resources, Update)
+    keys = {field.name for kind in kinds for field in fields(kind)} - {"name"}
+    plural = {"compartments", "rings", "lines", "documents", "endpoints", "requests"}
+    for key in keys - plural | {"compartment.NAME", "ring.NAME", "line.NAME", "document.NAME"}:
+        assert re.search(rf"`\[?{re.escape(key)}\]?`", PAGE), key
