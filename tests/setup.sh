@@ -36,6 +36,15 @@ packages=(
   "secilc:SELinux policies of devices, compiled with their neverallow rules"
   "systemd:systemd-analyze judges the unit of a device"
   "rsyslog:an audit repository that speaks syslog over TLS"
+  "mmdebstrap:images of devices"
+  "squashfs-tools:images of devices"
+  "cryptsetup-bin:images of devices"
+  "binutils:images of devices"
+  "sbsigntool:images of devices"
+  "systemd-boot-efi:images of devices"
+  "qemu-system-x86:images of devices, booted"
+  "ovmf:images of devices, booted"
+  "swtpm:images of devices, booted"
   "rsyslog-gnutls:an audit repository that speaks syslog over TLS"
 )
 missing=(); reasons=()

@@ -17,6 +17,7 @@ from asepsis.cli import (
     enrol,
     gateway,
     hub,
+    image,
     images,
     people,
     places,
@@ -50,6 +51,7 @@ app.command(route.app)
 app.command(destinations.app)
 app.command(deadletters.app)
 app.command(images.app)
+app.command(image.app)
 app.command(ward.app)
 app.command(conform.app)
 

@@ -1,0 +1,251 @@
+"""The first program in a device's root: prepares the machine, runs the device, ends the machine.
+
+It is copied into the image as a script of its own and runs there as process 1, by the device's
+interpreter. What it has to say goes to the console, one line each: a mark and a JSON object. It
+runs no other program; the supervisor of `edge.device` starts the compartments.
+"""
+
+import ctypes
+import fcntl
+import json
+import os
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+MARK: Final = "asepsis-image: "
+CODE: Final = "/usr/lib/asepsis"
+STATE: Final = Path("/state")
+DEVICE: Final = STATE / "device"
+START: Final = STATE / "start.json"
+START_BYTES_MAX: Final = 65_536
+REPORTS: Final = (5.0, 20.0)
+"""When the open ports are looked at, seconds after the device was started."""
+_RDONLY, _NOSUID, _NODEV, _NOEXEC, _PRIVATE = 1, 2, 4, 8, 1 << 18 | 1 << 14
+_RESTART: Final = 0x01234567
+_SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCADDRT = 0x8914, 0x8916, 0x891C, 0x890B
+_UP: Final = 0x1
+_ROUTE_UP, _ROUTE_GATEWAY = 0x1, 0x2
+_LISTEN, _UNCONNECTED = "0A", "07"
+_LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
+_SYSCTL: Final = {
+    "kernel/dmesg_restrict": "1",
+    "kernel/kptr_restrict": "2",
+    "kernel/yama/ptrace_scope": "3",
+    "kernel/unprivileged_bpf_disabled": "1",
+    "kernel/kexec_load_disabled": "1",
+    "net/ipv6/conf/all/disable_ipv6": "1",
+    "net/ipv4/conf/all/accept_redirects": "0",
+    "fs/suid_dumpable": "0",
+}
+"""No dumps, no tracing, no second kernel, and IPv4 only: what is not used is off."""
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+_line: Final = threading.Lock()
+
+
+def tell(event: str, **facts: Any) -> None:
+    """Write one line to the console."""
+    uptime = Path("/proc/uptime").read_text("ascii").split()[0]
+    body = json.dumps({"event": event, "uptime_s": float(uptime), **facts})
+    with _line:
+        sys.stdout.write(f"{MARK}{body}\n")
+        sys.stdout.flush()
+
+
+def mount(what: str, where: str, kind: str, flags: int, options: str = "") -> bool:
+    """Mount; returns whether it worked."""
+    done = _libc.mount(what.encode(), where.encode(), kind.encode(), flags, options.encode())
+    return done == 0
+
+
+def mount_all() -> None:
+    """Mount what is written to: nothing there can be executed, or be a device."""
+    plain = _NOSUID | _NODEV | _NOEXEC
+    mount("none", "/", "none", _PRIVATE)
+    mount("run", "/run", "tmpfs", plain, "mode=0755,size=4m")
+    mount("tmp", "/tmp", "tmpfs", plain, "mode=1777,size=16m")  # noqa: S108 - our own mount
+    mount("security", "/sys/kernel/security", "securityfs", plain)
+    for name in sorted(path.name for path in Path("/sys/class/block").iterdir()):
+        if name.startswith(("dm-", "loop", "ram")):
+            continue
+        if mount(f"/dev/{name}", "/state", "ext4", plain):
+            return
+
+
+def read_start() -> Mapping[str, Any]:
+    """Return what the state disk says about this start; empty without one."""
+    try:
+        return json.loads(START.read_bytes()[:START_BYTES_MAX])
+    except (OSError, ValueError):
+        return {}
+
+
+def configure(start: Mapping[str, Any]) -> None:
+    """Set kernel switches, names and addresses."""
+    for name, value in _SYSCTL.items():
+        path = Path("/proc/sys") / name
+        if path.exists():
+            path.write_text(value, "ascii")
+    hosts = "127.0.0.1 localhost.localdomain\n"
+    hosts += "".join(f"{address} {name}\n" for name, address in start.get("hosts", {}).items())
+    Path("/run/hosts").write_text(hosts, "ascii")
+    _address("lo", "127.0.0.1", 8)
+    if "address" in start:
+        network = [p.name for p in Path("/sys/class/net").iterdir() if p.name != "lo"]
+        for name in network[:1]:
+            _address(name, start["address"], int(start["prefix"]))
+
+
+def _address(interface: str, address: str, prefix: int) -> None:
+    def of(number: bytes) -> bytes:
+        packed = struct.pack("<HH4s8x", socket.AF_INET, 0, number)
+        return interface.encode() + bytes(16 - len(interface)) + packed
+
+    mask = struct.pack(">I", (0xFFFFFFFF << (32 - prefix)) & 0xFFFFFFFF)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as line:
+        fcntl.ioctl(line, _SIOCSIFADDR, of(socket.inet_aton(address)))
+        fcntl.ioctl(line, _SIOCSIFNETMASK, of(mask))
+        flags = interface.encode() + bytes(16 - len(interface)) + struct.pack("<H14x", _UP)
+        fcntl.ioctl(line, _SIOCSIFFLAGS, flags)
+
+
+def listening() -> list[str]:
+    """Return what listens on this machine, as `tcp 8443`, from the kernel's own tables."""
+    found: set[str] = set()
+    for name, state in (
+        ("tcp", _LISTEN),
+        ("tcp6", _LISTEN),
+        ("udp", _UNCONNECTED),
+        ("udp6", _UNCONNECTED),
+        ("raw", _UNCONNECTED),
+    ):
+        try:
+            lines = (Path("/proc/net") / name).read_text("ascii").splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if fields[3] == state:
+                found.add(f"{name} {int(fields[1].rpartition(':')[2], 16)}")
+    return sorted(found)
+
+
+def machine() -> dict[str, Any]:
+    """Return what this machine enforces and has measured."""
+
+    def read(path: str) -> str:
+        try:
+            return Path(path).read_text("ascii").strip()
+        except OSError:
+            return ""
+
+    return {
+        "kernel": os.uname().release,
+        "security_modules": read("/sys/kernel/security/lsm"),
+        "lockdown": read(str(_LOCKDOWN)),
+        "selinux": "not yet",
+        "modules_must_be_signed": read("/sys/module/module/parameters/sig_enforce") == "Y",
+        "root": next(
+            (line for line in read("/proc/mounts").splitlines() if " / squashfs " in line), ""
+        ),
+        "pcr11": read("/sys/class/tpm/tpm0/pcr-sha256/11").lower(),
+        "state": os.path.ismount(STATE),
+    }
+
+
+def processes() -> list[dict[str, Any]]:
+    """Return every process with a program: users and whether it filters system calls."""
+    found: list[dict[str, Any]] = []
+    numbers = (path.name for path in Path("/proc").iterdir() if path.name.isdigit())
+    for name in sorted(numbers, key=int):
+        try:
+            program = str(Path(f"/proc/{name}/exe").readlink())
+            lines = Path(f"/proc/{name}/status").read_text("ascii").splitlines()
+        except OSError:
+            continue
+        status = {key: value for key, _, value in (line.partition(":\t") for line in lines)}
+        found.append(
+            {
+                "pid": int(name),
+                "program": program,
+                "uid": int(status["Uid"].split()[0]),
+                "seccomp": status.get("Seccomp", "0") == "2",
+                "rss_kib": int(status.get("VmRSS", "0").split()[0]),
+            }
+        )
+    return found
+
+
+def run(start: Mapping[str, Any]) -> None:
+    """Run the device until it ends."""
+    sys.path.append(CODE)
+    # Only now: an isolated interpreter does not look there by itself.
+    from asepsis.core.errors import AsepsisError  # noqa: PLC0415
+    from asepsis.edge.device.app import run_device  # noqa: PLC0415
+    from asepsis.edge.device.catalogue import Kind  # noqa: PLC0415
+    from asepsis.edge.device.setting import Setting  # noqa: PLC0415
+    from asepsis.edge.sandbox.layers import detect  # noqa: PLC0415
+    from asepsis.edge.uplink.folder import IdentityFolder  # noqa: PLC0415
+
+    found = detect()
+    tell("layers", holding=sorted(layer.value for layer in found.holding))
+
+    def told(compartment: str, event: str, details: Mapping[str, Any]) -> None:
+        tell("device", compartment=compartment, what=event, details=dict(details))
+
+    def look() -> None:
+        began_s = time.monotonic()
+        for due_s in REPORTS:
+            time.sleep(max(0.0, began_s + due_s - time.monotonic()))
+            tell("ports", listening=listening(), processes=processes())
+
+    threading.Thread(target=look, daemon=True).start()
+    try:
+        outcome = run_device(
+            IdentityFolder(DEVICE),
+            found=found,
+            setting=Setting(
+                kind=Kind(start.get("kind", "monitor")), seed=int(start.get("seed", 0))
+            ),
+            tell=told,
+            stop=threading.Event(),
+            seconds=start.get("seconds"),
+        )
+        tell("ended", batches=outcome.batches, reachable=outcome.reachable, starts=outcome.starts)
+    except AsepsisError as error:
+        tell("failed", code=error.code, text=str(error))
+
+
+def reap(device: int) -> None:
+    """Bury whoever dies until the device has ended."""
+    while True:
+        pid, _ = os.wait()
+        if pid == device:
+            return
+
+
+def main() -> None:
+    """Be process 1."""
+    mount_all()
+    start = read_start()
+    configure(start)
+    tell("started", **machine())
+    if not DEVICE.is_dir():
+        tell("ports", listening=listening(), processes=processes())
+        tell("not-enrolled")
+    elif (device := os.fork()) == 0:
+        run(start)
+        os._exit(0)
+    else:
+        reap(device)
+    os.sync()
+    _libc.reboot(_RESTART)  # A device whose program has ended starts anew.
+
+
+if __name__ == "__main__":
+    main()
