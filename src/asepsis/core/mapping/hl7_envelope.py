@@ -4,19 +4,17 @@ Source: HL7 v2.6 chapters 2.15 (MSH), 3.4.2 (PID), 3.4.3 (PV1); IHE PCD TF-2 app
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from asepsis.core.errors import InputError
 from asepsis.core.mapping import nomenclature
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.model.patient import PatientId, Place
 from asepsis.core.wire.hl7_build import Component, Writer, join_segments
+from asepsis.core.wire.hl7_time import DIGITS_MAX, written_dtm
 
 MDC: Final = "MDC"
 OWN_NAMESPACE: Final = "ASEPSIS"
 """EI.2 of the identifiers that we give ourselves."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EUI64_PREFIX: Final = "urn:dev:mac:"
 _UDI_PREFIX: Final = "https://id.gs1.org/01/"
 _UDI_ROOT: Final = "2.16.840.1.113883.3.3719"
@@ -126,14 +124,7 @@ def written_time(at_ns: int) -> str:
 
     Source: HL7 v2.8.2 chapter 2A.2.22 (DTM).
     """
-    seconds, rest_ns = divmod(at_ns, 10**9)
-    try:
-        moment = _EPOCH + timedelta(seconds=seconds)
-    except OverflowError as error:
-        raise InputError("a time outside of 1970 to 9999") from error
-    if at_ns < 0:
-        raise InputError("a time outside of 1970 to 9999")
-    return f"{moment:%Y%m%d%H%M%S}.{rest_ns // _TENTH_MS_NS:04d}+0000"
+    return written_dtm(at_ns, digits=DIGITS_MAX)
 
 
 def time_is_cut(at_ns: int) -> bool:

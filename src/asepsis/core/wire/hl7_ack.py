@@ -6,7 +6,6 @@ Source: HL7 v2.8.2 sections 2.9 (message processing rules), 2.14.8 (MSA), 2.14.5
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -24,9 +23,9 @@ from asepsis.core.errors import (
 from asepsis.core.wire.hl7_build import Fields, Verbatim, Writer, join_segments
 from asepsis.core.wire.hl7_header import Header
 from asepsis.core.wire.hl7_parts import Delimiters
+from asepsis.core.wire.hl7_time import written_dtm
 
-_NS_PER_S: Final = 1_000_000_000
-_NS_PER_MS: Final = 1_000_000
+_MS_DIGITS: Final = 3
 _USER_TEXT_MAX: Final = 250
 _ERR_BY_LOCATION_SINCE: Final = (2, 5)
 """Version from which ERR names place, code and severity in fields of their own (ERR-2 to ERR-8)."""
@@ -188,7 +187,7 @@ def acknowledge(
         4: Verbatim(header.raw(6)),
         5: Verbatim(header.raw(3)),
         6: Verbatim(header.raw(4)),
-        7: _timestamp(clock()),
+        7: written_dtm(clock(), digits=_MS_DIGITS),
         9: kind,
         10: control_id,
         11: Verbatim(header.raw(11)),
@@ -235,9 +234,3 @@ def _version(header: Header) -> tuple[int, int]:
     if major.isdigit() and minor.isdigit() and len(major) == 1:
         return int(major), int(minor)
     return _ERR_BY_LOCATION_SINCE
-
-
-def _timestamp(wall_ns: int) -> str:
-    """Write a DTM in UTC with milliseconds. Source: HL7 v2.8.2 chapter 2A, data type DTM."""
-    moment = datetime.fromtimestamp(wall_ns // _NS_PER_S, UTC)
-    return f"{moment:%Y%m%d%H%M%S}.{wall_ns % _NS_PER_S // _NS_PER_MS:03d}+0000"

@@ -4,8 +4,6 @@ Source: HL7 v2.8.2 sections 2.9.2 (original mode), 2.9.3 (enhanced mode), table 
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
-from functools import lru_cache
 from typing import NamedTuple
 
 from asepsis.core.errors import InputError
@@ -19,6 +17,7 @@ from asepsis.core.wire.hl7_ack import (
     reaction,
     wanted,
 )
+from asepsis.core.wire.hl7_time import written_dtm
 
 
 class Refused(InputError):  # noqa: N818 - names the finding
@@ -83,18 +82,16 @@ def positive(accept: Accept, asked: bytes, *, control_id: str, clock: Callable[[
     # Without an id to repeat, the last separator is left out, as the codec leaves it out.
     end = accept.before_asked + asked if asked else accept.before_asked[:-1]
     own = control_id.encode("ascii")
-    return b"".join((accept.before_time, _stamp(clock()), accept.before_own, own, end, b"\r"))
-
-
-def _stamp(wall_ns: int) -> bytes:
-    """Write a DTM in UTC with milliseconds. Source: HL7 v2.8.2 chapter 2A, data type DTM."""
-    second, rest = divmod(wall_ns, 10**9)
-    return b"%b.%03d+0000" % (_second(second), rest // 10**6)
-
-
-@lru_cache(maxsize=4)
-def _second(wall_s: int) -> bytes:
-    return f"{datetime.fromtimestamp(wall_s, UTC):%Y%m%d%H%M%S}".encode()
+    return b"".join(
+        (
+            accept.before_time,
+            written_dtm(clock(), digits=3).encode(),
+            accept.before_own,
+            own,
+            end,
+            b"\r",
+        )
+    )
 
 
 def negative(
