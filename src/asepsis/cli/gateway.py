@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import msgspec
 from cyclopts import App, Parameter
 
-from asepsis.cli import gateway_images
+from asepsis.cli import gateway_images, gateway_pair
 from asepsis.cli.devices import moment, people
 from asepsis.cli.hub import DATA as HUB_DATA
 from asepsis.cli.hub import Data
@@ -26,6 +26,8 @@ app: Final = App(
     name="gateway", help="Bring devices of HL7 v2, DICOM and vendors' protocols to the hub."
 )
 app.command(gateway_images.app)
+app.command(gateway_pair.app)
+app.command(gateway_pair.at_risk_list, name="at-risk")
 DATA: Final = Path("/var/lib/asepsis-gateway")
 SETTINGS: Final = DATA / "gateway.toml"
 SettingsFile = Annotated[Path, Parameter(help="Its settings; docs/reference/gateway.md.")]

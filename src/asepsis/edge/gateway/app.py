@@ -27,6 +27,8 @@ from asepsis.edge.gateway.keeper import Keeper
 from asepsis.edge.gateway.kek import open_kek
 from asepsis.edge.gateway.listener import bind
 from asepsis.edge.gateway.memory import make_folder
+from asepsis.edge.gateway.pair import keys, places
+from asepsis.edge.gateway.pair.page import LeasePage
 from asepsis.edge.gateway.processes import EXIT_FAILED, Child
 from asepsis.edge.gateway.settings import Settings, read_settings
 from asepsis.edge.gateway.uplinkside import Uplink
@@ -48,7 +50,10 @@ def start(settings: Settings) -> int:
     """
     if not settings.listeners or not settings.peers:
         raise ConfigError("the HL7 family needs listeners and peers")
-    policy.doors(settings)
+    doors = policy.doors(settings)
+    page = LeasePage.inherited() if settings.pair is not None else None
+    holds = (lambda: True) if page is None else page.holds
+    fence = None if page is None else page.fence
     data = Path(settings.data)
     _, hospital, _ = IdentityFolder(data / "identity").load()
     make_folder(data / "spool")
@@ -56,14 +61,20 @@ def start(settings: Settings) -> int:
     clocks = Clocks(wall=time.time_ns, monotonic=time.monotonic_ns)
     front_end, keeper_front = socket.socketpair()
     uplink_end, keeper_uplink = socket.socketpair()
-    broker = BrokerProcess(hospital, connections=settings.hub.connections)
+    peers = () if settings.pair is None else (settings.pair.place,)
+    broker = BrokerProcess(hospital, connections=settings.hub.connections, peers=peers)
+    link_keys = None
+    if settings.pair is not None:
+        make_folder(places.folder(data))
+        link_keys = keys.read(data, data / settings.pair.certificate_file)
     ends = (front_end, keeper_front, uplink_end, keeper_uplink)
 
     def front() -> None:
         _close(ends, keep=(front_end,))
         broker.close()
-        ports = [bind(door) for door in policy.doors(settings)]
-        made = Front(settings, clocks, ports, confinement.holding())
+        listens = page is None or page.holds()
+        ports = [bind(door, lent=page is not None) for door in doors] if listens else []
+        made = Front(settings, clocks, ports, confinement.holding(), holds)
         _serve(settings, Role.FRONT, lambda: made.run(front_end))
 
     def keeper() -> None:
@@ -74,7 +85,8 @@ def start(settings: Settings) -> int:
 
     def uplink() -> None:
         _close(ends, keep=(uplink_end,))
-        made = Uplink(settings, clocks, random.Random(), broker.dial())  # noqa: S311 - jitter
+        rng = random.Random()  # noqa: S311 - jitter
+        made = Uplink(settings, clocks, rng, broker.dial(), fence, link_keys)
         _serve(settings, Role.UPLINK, lambda: made.run(uplink_end))
 
     def connect() -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from asepsis.core.errors import NotPermitted
+from asepsis.edge.gateway.pair import places
 from asepsis.edge.gateway.settings import MIB, Settings
 from asepsis.edge.sandbox import bubblewrap, landlock, seccomp
 from asepsis.edge.sandbox.broker import Address, Broker, BrokerClient
@@ -103,10 +104,15 @@ def of_role(settings: Settings, role: Role) -> Confinement:
         Role.UPLINK: (data / "identity",),
     }
     listening = role is Role.FRONT
+    order = confinement(settings)
+    readable = order.readable
+    if role is Role.KEEPER and settings.pair is not None:
+        readable = (*readable, places.folder(data))  # What came again stands on the list there.
     return replace(
-        confinement(settings),
+        order,
         kind=SyscallClass.LISTENING if listening else SyscallClass.NETWORK,
         writable=writable[role],
+        readable=readable,
     )
 
 
@@ -116,17 +122,20 @@ def preload() -> None:
         ctypes.CDLL("libgcc_s.so.1")
 
 
-def fork_broker(hospital: Hospital, *, connections: int, peers: Sequence[Endpoint] = ()) -> Dial:
+def fork_broker(
+    hospital: Hospital | None, *, connections: int, peers: Sequence[Endpoint] = ()
+) -> Dial:
     """Start the process that connects to the hub for this one; call before secrets and threads.
 
     It ends with this process. If it ends before, this process gets SIGCHLD.
 
     Args:
-        hospital: The two places of the hub that it connects to.
+        hospital: The two places of the hub that it connects to; None where it never does.
         connections: Connections that are kept.
         peers: The only other places: what a person declared in the settings.
     """
-    endpoints = (hospital.clinical, hospital.enrolment, *peers)
+    places = () if hospital is None else (hospital.clinical, hospital.enrolment)
+    endpoints = (*places, *peers)
     addresses = [Address(endpoint.host, endpoint.port) for endpoint in endpoints]
     broker = Broker(addresses, channels=connections + SPARE_CHANNELS)
     parent = os.getpid()
@@ -146,12 +155,15 @@ class BrokerProcess:
     """The broker of a family whose processes are all forked from one that does nothing.
 
     Args:
-        hospital: The only two places that it connects to.
+        hospital: The only two places of the hub that it connects to.
         connections: Connections that are kept.
+        peers: The only other places: the other gateway of a pair.
     """
 
-    def __init__(self, hospital: Hospital, *, connections: int) -> None:
-        self._endpoints = (hospital.clinical, hospital.enrolment)
+    def __init__(
+        self, hospital: Hospital, *, connections: int, peers: Sequence[Endpoint] = ()
+    ) -> None:
+        self._endpoints = (hospital.clinical, hospital.enrolment, *peers)
         addresses = [Address(endpoint.host, endpoint.port) for endpoint in self._endpoints]
         self._broker = Broker(addresses, channels=connections + SPARE_CHANNELS)
 

@@ -37,6 +37,8 @@ class Answer:
 
 
 _NO_ANSWER: Final = Answer(None)
+NO_LEASE: Final = "no-lease"
+"""Reason of an acknowledgement that a gateway of a pair withholds: its lease is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Desk:
         wall: Wall time, nanoseconds.
         loop: The event loop.
         epoch: Boot epoch of this start, for the control ids of answers.
+        holds: Whether this gateway may say "accepted" now.
     """
 
     def __init__(
@@ -79,7 +82,9 @@ class Desk:
         wall: Callable[[], int],
         loop: asyncio.AbstractEventLoop,
         epoch: int,
+        holds: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._holds = holds
         self._findings = findings
         self._wall = wall
         self._epoch = epoch
@@ -134,7 +139,10 @@ class Desk:
         waiting = self._waiting.pop(outcome.number, None)
         if waiting is None:
             raise FramingError("the keeper speaks of a message that nobody sent")
-        if outcome.kind == "accept":
+        if outcome.kind == "accept" and not self._holds():
+            # It is durable here and goes to the hub; its sender gives it to the other gateway too.
+            waiting.done(Withheld(NO_LEASE))
+        elif outcome.kind == "accept":
             waiting.done(self._accept(waiting.judged))
         elif outcome.kind == "withheld":
             waiting.done(Withheld(outcome.text))

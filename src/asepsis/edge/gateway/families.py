@@ -8,6 +8,7 @@ reads confined: see `confinement.py`. No family shares memory, a parser or a fat
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from asepsis.core.errors import ConfigError
@@ -15,6 +16,17 @@ from asepsis.edge.gateway.settings import Settings
 
 EXIT_CONFIG: Final = 5
 """How a family says that only a person can help it."""
+
+
+class Standby(Enum):
+    """What a family does while the other gateway of a pair takes messages."""
+
+    RESTS = "rests"
+    """It does not run: it listens or asks devices."""
+    DRAINS = "drains"
+    """It runs without listening and brings what it had acknowledged; started anew at a change."""
+    RUNS = "runs"
+    """It goes on: it touches no device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,18 +37,27 @@ class Family:
         name: For people, reports and `families.json`.
         module: What `python -m` starts.
         wanted: Whether these settings ask for it.
+        standby: What becomes of it while the other gateway of a pair takes messages.
     """
 
     name: str
     module: str
     wanted: Callable[[Settings], bool]
+    standby: Standby = Standby.RESTS
 
 
 FAMILIES: Final = (
     Family(
+        name="pair",
+        module="asepsis.edge.gateway.pair.app",
+        wanted=lambda settings: settings.pair is not None,
+        standby=Standby.RUNS,
+    ),
+    Family(
         name="hl7",
         module="asepsis.edge.gateway.app",
         wanted=lambda settings: bool(settings.listeners),
+        standby=Standby.DRAINS,
     ),
     Family(
         name="imaging",
@@ -46,7 +67,14 @@ FAMILIES: Final = (
     Family(
         name="archives",
         module="asepsis.edge.gateway.imaging.archives_app",
-        wanted=lambda settings: bool(settings.archives),
+        wanted=lambda settings: any(entry.destination for entry in settings.archives),
+        standby=Standby.RUNS,
+    ),
+    Family(
+        name="questions",
+        module="asepsis.edge.gateway.imaging.questions_app",
+        wanted=lambda settings: any(entry.queries or entry.worklist for entry in settings.archives),
+        standby=Standby.RUNS,
     ),
     Family(
         name="drivers",
@@ -57,6 +85,7 @@ FAMILIES: Final = (
         name="outbound",
         module="asepsis.edge.gateway.outbound.app",
         wanted=lambda settings: bool(settings.outbound),
+        standby=Standby.RUNS,
     ),
 )
 

@@ -45,6 +45,9 @@ class Finding(StrEnum):
     BROKEN = "broken"
     AT_RISK = "at-risk"
     EVIDENCE = "evidence-differs"
+    PAIR = "pair"
+    PARTNER_AWAY = "partner-away"
+    ADDRESS = "address"
 
 
 class Findings:

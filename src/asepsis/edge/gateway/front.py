@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -37,6 +37,7 @@ class Front:
         clocks: Time.
         ports: Bound before this process was confined.
         layers: What confines the processes of this family; `ready.json` says it.
+        holds: Whether this gateway may say "accepted" now; one of a pair only under its lease.
 
     Resource handling: `run` opens and closes everything.
     """
@@ -45,6 +46,7 @@ class Front:
     clocks: Clocks
     ports: Sequence[Port]
     layers: frozenset[Layer]
+    holds: Callable[[], bool] = lambda: True
     _desk: Desk | None = field(init=False, default=None)
     _lost: bool = field(init=False, default=False)
 
@@ -84,6 +86,7 @@ class Front:
                 wall=self.clocks.wall,
                 loop=loop,
                 epoch=epoch.result(),
+                holds=self.holds,
             )
             await self._serve(self._desk, keeper, findings, stopped)
         if self._lost:
@@ -137,7 +140,9 @@ class Front:
             await asyncio.gather(sweeping, return_exceptions=True)
 
     def _document(self, numbers: Sequence[int]) -> str:
-        found = zip(self.settings.listeners, numbers, strict=True)
+        # A standby of a pair listens nowhere.
+        listeners = self.settings.listeners if self.ports else ()
+        found = zip(listeners, numbers, strict=True)
         return json.dumps(
             {
                 "pid": os.getpid(),

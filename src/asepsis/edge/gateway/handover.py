@@ -18,6 +18,7 @@ import msgspec
 from asepsis.core import errors
 from asepsis.core.errors import AsepsisError, FramingError, InputError, TransientError, TrustError
 from asepsis.core.wire.message_record import BATCH_BYTES_MAX
+from asepsis.edge.gateway.pair.listing import Entry
 
 FRAME_BYTES_MAX: Final = BATCH_BYTES_MAX + 65_536
 NAME_BYTES_MAX: Final = 1_024
@@ -182,7 +183,44 @@ class LinkNews(msgspec.Struct, frozen=True, array_like=True, tag="n"):
     text: Text = ""
 
 
-Said = Messages | Outcomes | Seen | Evidence | Ready | Listening | Ending | Post | Ask | LinkNews
+class Risky(msgspec.Struct, frozen=True, array_like=True, tag="k"):
+    """Messages that only this disk has and whose senders wait: the other gateway must know.
+
+    Attributes:
+        number: The keeper's own number of the question.
+        entries: Which.
+    """
+
+    number: int
+    entries: tuple[Entry, ...]
+
+
+class Listed(msgspec.Struct, frozen=True, array_like=True, tag="d"):
+    """The answer to `Risky`.
+
+    Attributes:
+        number: As asked.
+        done: Whether the other gateway has them durably on its list.
+    """
+
+    number: int
+    done: bool
+
+
+Said = (
+    Risky
+    | Listed
+    | Messages
+    | Outcomes
+    | Seen
+    | Evidence
+    | Ready
+    | Listening
+    | Ending
+    | Post
+    | Ask
+    | LinkNews
+)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _DECODER: Final = msgspec.msgpack.Decoder(Said)
 

@@ -57,9 +57,10 @@ class HubLink(asyncio.Protocol):
         idle: Told when the link can take a batch.
         answered: Told what became of the batch.
         failed: Told why a connection failed or the hub pushed back.
+        fence: What `Asepsis-Fence` says now; None without a pair.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - made in one place, by the uplink
         self,
         endpoint: Endpoint,
         *,
@@ -70,7 +71,9 @@ class HubLink(asyncio.Protocol):
         idle: "Callable[[HubLink], None]",
         answered: Answered,
         failed: Callable[[AsepsisError], None],
+        fence: Callable[[], bytes] | None = None,
     ) -> None:
+        self._fence = fence
         self._endpoint = endpoint
         self._dial = dial
         self._context = context
@@ -125,8 +128,10 @@ class HubLink(asyncio.Protocol):
         self.state = LinkState.BUSY
         self._count = count
         self.deadline_s = deadline_s
-        head = b"%bAsepsis-Epoch: %d\r\nContent-Length: %d\r\n\r\n" % (
+        fence = b"" if self._fence is None else b"Asepsis-Fence: %b\r\n" % self._fence()
+        head = b"%b%bAsepsis-Epoch: %d\r\nContent-Length: %d\r\n\r\n" % (
             self._head,
+            fence,
             epoch,
             len(body),
         )

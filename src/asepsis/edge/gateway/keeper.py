@@ -24,16 +24,21 @@ from asepsis.edge.gateway.handover import (
     Ending,
     Evidence,
     LinkNews,
+    Listed,
     Listening,
     Messages,
     Outcome,
     Outcomes,
     Ready,
+    Risky,
     Said,
     Seen,
 )
 from asepsis.edge.gateway.ledger import Ledger
 from asepsis.edge.gateway.memory import Memory
+from asepsis.edge.gateway.pair import places
+from asepsis.edge.gateway.pair.listing import RiskList
+from asepsis.edge.gateway.pair.others import Others
 from asepsis.edge.gateway.recall import recall
 from asepsis.edge.gateway.remotelink import RemoteLink
 from asepsis.edge.gateway.settings import Settings
@@ -63,6 +68,7 @@ class Keeper:
     _ports: dict[str, int] = field(init=False, default_factory=dict[str, int])
     _early: list[LinkNews] = field(init=False, default_factory=list[LinkNews])
     _ledger: Ledger | None = field(init=False, default=None)
+    _others: Others | None = field(init=False, default=None)
     _front: Channel = field(init=False)
     _uplink: Channel = field(init=False)
     _over: asyncio.Event = field(init=False)
@@ -117,6 +123,7 @@ class Keeper:
             for number in range(hub.connections)
         ]
         self._front = Channel(self._from_front, self._over.set)
+        self._others = self._open_others(loop)
         told = Batcher[Outcome](loop, lambda found: self._front.say(Outcomes(found)))
         self._ledger = Ledger(
             peers={p.name: p for door in policy.doors(self.settings) for p in door.peers},
@@ -128,6 +135,7 @@ class Keeper:
             loop_s=loop.time,
             wait_s=hub.wait_s,
             tell=told.add,
+            others=self._others,
         )
         await forwarder.start(self._links)
         forwarder.resume_from(end)
@@ -155,6 +163,18 @@ class Keeper:
             self._uplink.say(Ending())
             self._uplink.close()
             self._front.close()
+
+    def _open_others(self, loop: asyncio.AbstractEventLoop) -> Others | None:
+        if self.settings.pair is None:
+            return None
+        data = Path(self.settings.data)
+        return Others(
+            loop,
+            ask=lambda number, entries: self._uplink.say(Risky(number, tuple(entries))),
+            listed=RiskList(places.risk_list(data)),
+            again=places.came_again(data),
+            findings=self._findings,
+        )
 
     def _from_front(self, said: Said) -> None:
         if isinstance(said, Messages) and self._ledger is not None:
@@ -193,6 +213,8 @@ class Keeper:
                 self._links[said.link].news(said)
             except FramingError as error:
                 self._broken("uplink", str(error))
+        elif isinstance(said, Listed) and self._others is not None:
+            self._others.answered(said.number, done=said.done)
         elif isinstance(said, Ready) and not self._epoch.done():
             self._epoch.set_result(said.epoch)
         else:

@@ -15,6 +15,7 @@ from asepsis.edge.gateway.findings import Finding, Findings
 from asepsis.edge.gateway.forwarder import Forwarder
 from asepsis.edge.gateway.handover import Message, Outcome
 from asepsis.edge.gateway.memory import Known, Mark, Memory
+from asepsis.edge.gateway.pair.others import Others, entry_of
 from asepsis.edge.gateway.policy import Peer
 from asepsis.edge.gateway.spool import MessageSpool, Parcel
 
@@ -30,6 +31,10 @@ class _Open:
 
     mark: Mark
     peer: Peer
+    identity: bytes
+    received_ns: int
+    body: bytes
+    place: tuple[int, int] = (0, 0)
     waiting: list[int] = field(default_factory=list[int])
 
 
@@ -46,6 +51,7 @@ class Ledger:
         loop_s: The event loop's time, seconds.
         wait_s: Longest wait for the hub before the spool's durability is acknowledged.
         tell: Told what became of each message, once.
+        others: The other gateway of a pair; None for a gateway alone.
     """
 
     def __init__(  # noqa: PLR0913 - made in one place, by the keeper
@@ -60,7 +66,9 @@ class Ledger:
         loop_s: Callable[[], float],
         wait_s: float,
         tell: Callable[[Outcome], None],
+        others: Others | None = None,
     ) -> None:
+        self._others = others
         self._peers = peers
         self._spool = spool
         self._memory = memory
@@ -99,7 +107,15 @@ class Ledger:
             self._findings.note(Finding.ID_REUSED, peer.name)
             found |= Found.ID_REUSED
         findings = MessageFindings(named, message.offset_min, message.arrived_at_ns, found)
-        self._store(_Open(mark, peer, [message.number]), findings, message.body)
+        entry = _Open(
+            mark,
+            peer,
+            message.identity,
+            message.arrived_at_ns,
+            message.body,
+            waiting=[message.number],
+        )
+        self._store(entry, findings, message.body)
 
     def tick(self) -> None:
         """Acknowledge what is durable here and waited for the hub long enough."""
@@ -147,6 +163,9 @@ class Ledger:
 
     def _stored(self, entry: _Open, parcel: Parcel, index: int) -> None:
         self._memory.add(entry.mark, now_s=self._wall() // _NS_PER_S)
+        if self._others is not None:
+            self._others.stored(entry.body)
+            entry.place = (parcel.epoch, parcel.sequence)
         if entry.peer.ack == "hub" and self._forwarder.current:
             parcel.heard[index] = lambda error: self._heard(entry, error)
             self._overdue.append((self._loop_s() + self._wait_s, entry))
@@ -155,9 +174,21 @@ class Ledger:
 
     def _rest_on_disk(self, entry: _Open) -> None:
         """Acknowledge what is durable on this one disk only, and say that it is."""
-        if self._unanswered(entry):
+        if not self._unanswered(entry):
+            return
+        if self._others is None:
             self._findings.note(Finding.AT_RISK, entry.peer.name, ack=entry.peer.ack)
-        self._close(entry, None)
+            self._close(entry, None)
+            return
+
+        def listed(done: bool) -> None:  # noqa: FBT001 - as `Done`
+            if self._unanswered(entry):
+                ack = entry.peer.ack
+                self._findings.note(Finding.AT_RISK, entry.peer.name, ack=ack, listed=done)
+                self._close(entry, None)
+
+        line = entry_of(entry.identity, entry.received_ns, entry.place, entry.body)
+        self._others.tell(line, listed)
 
     def _heard(self, entry: _Open, error: AsepsisError | None) -> None:
         """The hub has the message, refuses it, or cannot be waited for."""

@@ -24,6 +24,8 @@ from asepsis.edge.gateway.settings import ListenerTls
 HANDSHAKE_S: Final = 10.0
 SWEEP_S: Final = 0.25
 BACKLOG: Final = 512
+IP_FREEBIND: Final = 15
+"""Number of ip(7), which Python 3.11 does not name."""
 
 
 def listener_context(settings: ListenerTls) -> ssl.SSLContext:
@@ -60,8 +62,13 @@ class Port:
     context: ssl.SSLContext | None
 
 
-def bind(door: Door) -> Port:
+def bind(door: Door, *, lent: bool = False) -> Port:
     """Bind the port of a listener and load its certificates; a confined process can do neither.
+
+    Args:
+        door: Listener and peers.
+        lent: Whether its address comes and goes, so that it may be bound before it is here
+            (IP_FREEBIND of ip(7)).
 
     Raises:
         ConfigError: TLS files do not load.
@@ -72,12 +79,29 @@ def bind(door: Door) -> Port:
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
         family, place = found[0][0], found[0][4]
-        bound = socket.create_server(place[:2], family=family, backlog=BACKLOG)
+        if lent:
+            bound = _bind_before(family, place[:2])
+        else:
+            bound = socket.create_server(place[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         raise Unavailable(
             f"listener {settings.name}: {settings.host} port {settings.port}: {error.strerror}"
         ) from error
     return Port(door, bound, context)
+
+
+def _bind_before(family: socket.AddressFamily, place: tuple[object, ...]) -> socket.socket:
+    """Bind an address that may not be here yet; errors as `socket.bind`."""
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.IPPROTO_IP, IP_FREEBIND, 1)
+        bound.bind(place)
+        bound.listen(BACKLOG)
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 class MllpListener:

@@ -14,6 +14,7 @@ from asepsis.core.errors import ConfigError
 from asepsis.edge.gateway.drivers.settings import DRIVERS_MAX, DriverEntry
 from asepsis.edge.gateway.imaging.settings import ArchiveEntry, ImagingSettings
 from asepsis.edge.gateway.outbound.settings import OUTBOUND_MAX, OutboundEntry
+from asepsis.edge.gateway.pair.settings import PairSettings
 from asepsis.edge.gateway.sdc.settings import SDC_MAX, SdcEntry
 
 FILE_BYTES_MAX: Final = 1_048_576
@@ -202,6 +203,7 @@ class Settings(_Section, frozen=True):
             does not run.
         sdc: Devices that speak SDC (ISO/IEEE 11073); they share the drivers' family.
         outbound: What is fetched from the hub for receivers on the gateway's own segment.
+        pair: The other gateway with the same service address.
     """
 
     listeners: Annotated[tuple[Listener, ...], msgspec.Meta(max_length=64)] = ()
@@ -216,6 +218,7 @@ class Settings(_Section, frozen=True):
     drivers: Annotated[tuple[DriverEntry, ...], msgspec.Meta(max_length=DRIVERS_MAX)] = ()
     sdc: Annotated[tuple[SdcEntry, ...], msgspec.Meta(max_length=SDC_MAX)] = ()
     outbound: Annotated[tuple[OutboundEntry, ...], msgspec.Meta(max_length=OUTBOUND_MAX)] = ()
+    pair: PairSettings | None = None
 
 
 def read_settings(path: Path) -> Settings:

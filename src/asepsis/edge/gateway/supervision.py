@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Final
 
 from asepsis.core.errors import AsepsisError, ConfigError
-from asepsis.edge.gateway.families import EXIT_CONFIG, Family, wanted
+from asepsis.edge.gateway.families import EXIT_CONFIG, Family, Standby, wanted
 from asepsis.edge.gateway.findings import Finding, Findings
+from asepsis.edge.gateway.pair.service import ServiceAddress
 from asepsis.edge.gateway.settings import read_settings
 from asepsis.edge.sandbox import kernel
 from asepsis.edge.uplink.backoff import Backoff
@@ -34,6 +35,8 @@ CONFIG_RETRY_S: Final = 60.0
 """How long a family waits whose settings are wrong: a person has to change them."""
 SETTLED_S: Final = 30.0
 """After this long a run counts as good, and its failures are forgotten."""
+LOOK_S: Final = 0.1
+"""Pause between two looks at the lease of a pair; far below what is left when it ends."""
 STOP_S: Final = 15.0
 """Longest time that families have to end after SIGTERM."""
 _PR_SET_PDEATHSIG: Final = 1
@@ -51,6 +54,7 @@ class _Run:
     started_s: float = 0.0
     due_s: float = 0.0
     last_exit: int | None = None
+    turning: bool = False
 
 
 class Supervisor:
@@ -63,6 +67,7 @@ class Supervisor:
         rng: Jitter of the waits.
         findings: Told what people should know.
         monotonic: Seconds.
+        service: The lease and address of a pair; None for a gateway alone.
 
     Resource handling: `run` starts the processes and returns when all have ended; a supervisor
     that is killed takes them with it.
@@ -77,11 +82,13 @@ class Supervisor:
         rng: random.Random,
         findings: Findings,
         monotonic: Callable[[], float] = time.monotonic,
+        service: ServiceAddress | None = None,
     ) -> None:
         self._file = settings_file
         self._folder = run_folder
         self._findings = findings
         self._monotonic = monotonic
+        self._service = service
         self._runs = [
             _Run(family, Backoff(rng=rng, first_s=FIRST_S, cap_s=CAP_S)) for family in families
         ]
@@ -96,6 +103,7 @@ class Supervisor:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             while True:
+                self._turn()
                 self._start_due()
                 self._report()
                 told = signal.sigtimedwait(_SIGNALS, self._wait_s())
@@ -108,18 +116,38 @@ class Supervisor:
             self._stop()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    def _turn(self) -> None:
+        """Follow the lease of the pair: end first what listens, then let go of the address."""
+        service = self._service
+        if service is None or not service.changed():
+            return
+        for run in self._runs:
+            if run.pid and run.family.standby is not Standby.RUNS:
+                run.turning = True
+                os.kill(run.pid, signal.SIGKILL)  # Not reaped yet, so it is there.
+        while any(run.pid and run.turning for run in self._runs):
+            signal.sigtimedwait({signal.SIGCHLD}, 0.05)
+            self._collect()
+        service.turn()
+
+    def _wanted(self, run: _Run) -> bool:
+        service = self._service
+        return service is None or service.active or run.family.standby is not Standby.RESTS
+
     def _start_due(self) -> None:
         now_s = self._monotonic()
         for run in self._runs:
-            if not run.pid and run.due_s <= now_s:
-                run.pid = _start(run.family.module, self._file)
+            if not run.pid and run.due_s <= now_s and self._wanted(run):
+                environment = self._service.environment(run.family) if self._service else None
+                run.pid = _start(run.family.module, self._file, environment)
                 run.starts += 1
                 run.started_s = now_s
 
     def _wait_s(self) -> float:
         now_s = self._monotonic()
-        waits = [run.due_s - now_s for run in self._runs if not run.pid]
-        return max(0.0, min(waits, default=CAP_S))
+        waits = [run.due_s - now_s for run in self._runs if not run.pid and self._wanted(run)]
+        longest_s = CAP_S if self._service is None else LOOK_S
+        return max(0.0, min([*waits, longest_s]))
 
     def _collect(self) -> None:
         """Take note of every process that ended."""
@@ -136,6 +164,9 @@ class Supervisor:
 
     def _ended(self, run: _Run, code: int) -> None:
         now_s = self._monotonic()
+        if run.turning:
+            run.pid, run.last_exit, run.due_s, run.turning = 0, code, now_s, False
+            return
         if now_s - run.started_s >= SETTLED_S:
             run.backoff.succeeded()
         wait_s = CONFIG_RETRY_S if code == EXIT_CONFIG else run.backoff.failed()
@@ -172,6 +203,8 @@ class Supervisor:
             # A short wait: an ending between the look and the wait has left its signal behind.
             signal.sigtimedwait({signal.SIGCHLD}, max(0.05, left_s))
             self._collect()
+        if self._service is not None:
+            self._service.leave()
         with contextlib.suppress(OSError):
             (self._folder / "families.json").unlink(missing_ok=True)
 
@@ -182,7 +215,7 @@ class Supervisor:
                     os.kill(run.pid, number)
 
 
-def _start(module: str, settings_file: Path) -> int:
+def _start(module: str, settings_file: Path, environment: dict[str, str] | None) -> int:
     """Start a family; it gets SIGTERM if this process ends first. Returns its process id."""
     parent = os.getpid()
     child = os.fork()
@@ -194,7 +227,9 @@ def _start(module: str, settings_file: Path) -> int:
         if os.getppid() != parent:
             os._exit(0)  # It ended between the fork and the line above.
         command = [sys.executable, "-m", module, str(settings_file)]
-        os.execv(sys.executable, command)  # noqa: S606 - our own interpreter and modules
+        os.execve(  # noqa: S606 - our own interpreter and modules
+            sys.executable, command, os.environ if environment is None else environment
+        )
     finally:
         os._exit(1)
 
@@ -204,12 +239,14 @@ def main(settings_file: Path) -> int:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
     try:
         settings = read_settings(settings_file)
+        findings = Findings(time.monotonic_ns)
         Supervisor(
             wanted(settings),
             settings_file=settings_file,
             run_folder=Path(settings.data) / "run",
             rng=random.Random(),  # noqa: S311 - jitter
-            findings=Findings(time.monotonic_ns),
+            findings=findings,
+            service=ServiceAddress.of(settings, findings),
         ).run()
     except AsepsisError as error:
         sys.stderr.write(f"{error.code}: {error}\n")

@@ -9,7 +9,7 @@ import random
 import secrets
 import socket
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,12 +25,17 @@ from asepsis.edge.gateway.handover import (
     Ending,
     Evidence,
     LinkNews,
+    Listed,
     Post,
     Ready,
+    Risky,
     Said,
 )
 from asepsis.edge.gateway.hub_answers import Verdict, check_validity
 from asepsis.edge.gateway.hublink import HubLink, LinkState
+from asepsis.edge.gateway.pair.keys import LinkKeys
+from asepsis.edge.gateway.pair.link import LinkClient
+from asepsis.edge.gateway.pair.mirror import Mirror
 from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.caretaker import Caretaker
@@ -54,6 +59,8 @@ class Uplink:
         clocks: Time.
         rng: Jitter.
         dial: Connects to the hub.
+        fence: What `Asepsis-Fence` says; None for a gateway that is none of a pair.
+        link_keys: For the other gateway of a pair; None without one.
 
     Resource handling: `run` opens and closes everything.
     """
@@ -62,6 +69,8 @@ class Uplink:
     clocks: Clocks
     rng: random.Random
     dial: Dial
+    fence: Callable[[], bytes] | None = None
+    link_keys: LinkKeys | None = None
 
     async def run(self, line: socket.socket) -> None:
         """Serve the keeper until it ends.
@@ -95,6 +104,7 @@ class Uplink:
                 idle=exchange.idle,
                 answered=exchange.answered,
                 failed=lambda error, number=number: exchange.failed(number, error),
+                fence=self.fence,
             )
             for number in range(self.settings.hub.connections)
         ]
@@ -125,11 +135,26 @@ class Uplink:
             findings=Findings(self.clocks.monotonic),
         )
         exchange.reporter.start()
+        exchange.mirror = self._open_mirror(loop, exchange)
         try:
             await _until(over, *(link.run() for link in links), exchange.mind_time())
         finally:
             caretaker.close()
-            exchange.reporter.close()
+            exchange.close()
+
+    def _open_mirror(self, loop: asyncio.AbstractEventLoop, exchange: "_Exchange") -> Mirror | None:
+        """Start what tells the other gateway of a pair; None for a gateway alone."""
+        pair, link_keys = self.settings.pair, self.link_keys
+        if pair is None or link_keys is None:
+            return None
+
+        def told(number: int, done: bool) -> None:  # noqa: FBT001 - as `Told`
+            with contextlib.suppress(RuntimeError):  # The loop has ended, and nobody waits.
+                loop.call_soon_threadsafe(exchange.channel.say, Listed(number, done))
+
+        mirror = Mirror(LinkClient(pair.place, link_keys.client(), dial=self.dial), told)
+        mirror.start()
+        return mirror
 
 
 async def _until(over: asyncio.Event, *works: Coroutine[None, None, None]) -> None:
@@ -153,6 +178,13 @@ class _Exchange:
         self.links: list[HubLink] = []
         self.channel: Channel
         self.reporter: EvidenceReporter
+        self.mirror: Mirror | None = None
+
+    def close(self) -> None:
+        """End the threads that speak for the keeper."""
+        self.reporter.close()
+        if self.mirror is not None:
+            self.mirror.close()
 
     def take(self, said: Said) -> None:
         """Do what the keeper asks; whatever is no request ends this process."""
@@ -166,6 +198,8 @@ class _Exchange:
                 "tls_key_sha256": said.key,
             }
             self.reporter.note(said.devices, network)
+        elif isinstance(said, Risky) and self.mirror is not None:
+            self.mirror.ask(said.number, said.entries)
         else:
             if not isinstance(said, Ending):
                 self.channel.close()
