@@ -72,11 +72,6 @@ def add(
     json: bool = False,
 ) -> None:
     """Enter a destination; routes may name it from now on. The entry is audited."""
-    try:
-        ca_pem = ca_file.read_text("ascii") if ca_file is not None else ""
-        bearer = bearer_file.read_text("ascii").strip() if bearer_file is not None else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError("cannot read the CA or the token") from error
     options = {
         "carries": carries,
         "chart": chart,
@@ -84,9 +79,9 @@ def add(
         "partner": partner,
         "consumer": consumer,
         "server_name": server_name,
-        "ca_pem": ca_pem,
+        "ca_pem": _text(ca_file),
         "client_certificate": client_certificate,
-        "bearer": bearer,
+        "bearer": _text(bearer_file).strip(),
         "in_flight": in_flight,
         "commit": commit,
         "title": title,
@@ -102,6 +97,18 @@ def add(
         show_json(made)
     else:
         console.print(f"{name} is entered; a route may name it now", markup=False)
+
+
+def _text(file: Path | None) -> str:
+    """Return what a file says; nothing without one.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        return file.read_text("ascii") if file is not None else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {file}") from error
 
 
 @app.command
