@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from asepsis.core.errors import InputError
 from asepsis.core.mapping.fhir_bundle import numerics_to_bundle
+from asepsis.core.mapping.fhir_delivery import transaction_of
 from asepsis.core.mapping.fhir_device import (
     ChannelNode,
     MdsNode,
@@ -33,10 +34,17 @@ from asepsis.core.mapping.fhir_device import (
 from asepsis.core.mapping.fhir_numeric import Origin, numeric_to_observation
 from asepsis.core.mapping.fhir_server import capability_statement, outcome_of
 from asepsis.core.mapping.fhir_waveform import waveform_to_observation
+from asepsis.core.mapping.hl7_device import device_words
+from asepsis.core.mapping.hl7_envelope import Envelope, Subject
 from asepsis.core.mapping.nomenclature import METRICS_BY_CODE
-from asepsis.core.model.identity import DeviceId
+from asepsis.core.mapping.pcd01_out import observations_to_message
+from asepsis.core.model.identity import Assurance, DeviceId
 from asepsis.core.model.observation import MeasurementStatus, Numeric
+from asepsis.core.model.observation import Observation as Measured
+from asepsis.core.model.patient import PatientId
 from asepsis.core.wire import fhir, fhir_codec, float_type, frames
+from asepsis.core.wire.hl7 import Message
+from asepsis.core.wire.message_record import MessageEntry, MessageFindings, MessagePeer
 
 DEVICE = DeviceId.from_udi("00012345678905", "123456")
 ORIGIN = Origin(device=DEVICE, start_ns=1_700_000_000_000_000_001)
@@ -149,6 +157,31 @@ def tree() -> list[fhir.Device | fhir.DeviceMetric]:
     return list(tree_to_resources(mds).value)
 
 
+def delivered() -> bytes:
+    """Return the transaction that a FHIR server gets of a native device's values."""
+    at_ns = ORIGIN.start_ns
+    observations = [
+        Measured(
+            device=DEVICE,
+            assurance=Assurance.DEVICE_ORIGIN,
+            numeric=one,
+            epoch=1,
+            sequence=1,
+            device_time_ns=at_ns,
+            received_at_ns=at_ns,
+            late=False,
+        )
+        for one in every_metric()
+    ]
+    subject = Subject(patient=PatientId("4711", "HOSP"))
+    envelope = Envelope(control_id="1", made_ns=at_ns)
+    body = observations_to_message(observations, envelope, subject=subject).value
+    message = Message.parse(body)
+    words = tuple((word, DEVICE.uri) for word in device_words(message))
+    findings = MessageFindings(MessagePeer("native", "UTC", words), 0, at_ns)
+    return transaction_of(MessageEntry(1, 0, body, findings), message, key="1.0.0")
+
+
 @cache
 def everything_we_send() -> list[bytes]:
     observations = [
@@ -162,7 +195,7 @@ def everything_we_send() -> list[bytes]:
         capability_statement(software_version="0.1.0", date_ns=10**18),
         outcome_of(InputError("wrong", hint="send it again")),
     ]
-    return [fhir_codec.encode(resource) for resource in resources]
+    return [*(fhir_codec.encode(resource) for resource in resources), delivered()]
 
 
 def test_what_we_send_is_valid_to_npm_fhir() -> None:
