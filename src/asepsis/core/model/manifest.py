@@ -25,7 +25,7 @@ REALTIME_MAX: Final = 50
 """Highest SCHED_FIFO priority that a manifest may name; the kernel's interrupt threads have it."""
 LIST_MAX: Final = 16
 """Names in one list of a compartment."""
-RESERVED: Final = frozenset({"supervisor", "broker", "hub", "bedside"})
+RESERVED: Final = frozenset({"supervisor", "broker", "kernel", "hub", "bedside"})
 """Names of what is no compartment and still stands in every device."""
 
 

@@ -147,16 +147,19 @@ def _line_has_one_speaker(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 
 def _secrets_stay_inside(manifest: Manifest) -> Iterator[tuple[str, str]]:
-    for document in manifest.documents.values():
-        if not document.secret:
-            continue
-        holders = [c for c in manifest.compartments.values() if document.name in c.handed]
-        if len(holders) > 1:
-            names = ", ".join(c.name for c in holders)
-            yield f"document.{document.name}", f"a secret that several have is none: {names}"
-        for c in holders:
-            if c.outward or c.folder:
-                yield f"compartment.{c.name}.handed", f"{document.name} could leave the device"
+    secret = {document.name for document in manifest.documents.values() if document.secret}
+    holders: dict[str, list[str]] = {}
+    for c in manifest.compartments.values():
+        handed = [name for name in c.handed if name in secret]
+        for name in sorted({*handed, *c.keeps}):
+            holders.setdefault(name, []).append(c.name)
+        if handed and (c.outward or c.folder):
+            names = ", ".join(handed)
+            yield f"compartment.{c.name}.handed", f"{names} could leave the device"
+    for name, who in holders.items():
+        if len(who) > 1:
+            path = f"compartment.{who[-1]}.{'handed' if name in secret else 'keeps'}"
+            yield path, f"{name} is no secret: {', '.join(who)} have it"
 
 
 def _users_are_apart(manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -242,7 +245,7 @@ CLAIMS: Final = _table(
     ),
     Claim(
         id="CLAIM-KEY-001",
-        sentence="No compartment with a way out has a secret document, and no two have the same.",
+        sentence="No compartment with a way out has a secret document; no two share a secret.",
         check=_secrets_stay_inside,
     ),
     Claim(

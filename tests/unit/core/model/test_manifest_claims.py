@@ -101,6 +101,14 @@ BREAKS = {
         lambda m: changed(m, "network", handed=("origin-key",)),
     ),
     "the key in a folder": ("CLAIM-KEY-001", lambda m: changed(m, "origin", folder=True)),
+    "a key kept twice": (
+        "CLAIM-KEY-001",
+        lambda m: changed(m, "timekeeper", folder=True, keeps=("tls-key",)),
+    ),
+    "a document kept elsewhere": (
+        "CLAIM-KEY-001",
+        lambda m: changed(m, "network", keeps=("origin-key",)),
+    ),
     "one user": ("CLAIM-APART-001", lambda m: changed(m, "network", user=62201)),
     "one code": (
         "CLAIM-CODE-001",

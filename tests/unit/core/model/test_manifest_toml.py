@@ -62,6 +62,7 @@ BAD = {
     "a bad name": ("[ring.vitals]", '[ring."../x"]', ""),
     "a long name": ("[ring.vitals]", f"[ring.{'x' * 25}]", ""),
     "a reserved name": ("[compartment.vitals]", "[compartment.supervisor]", ""),
+    "the kernel's name": ("[compartment.vitals]", "[compartment.kernel]", ""),
     "a control character": ('text = "The key', 'text = "\\u0007The key', ""),
     "an empty text": ('text = "The key of the origin signature."', 'text = ""', ""),
     "a path upwards": ('path = "origin.key"', 'path = "../origin.key"', ""),

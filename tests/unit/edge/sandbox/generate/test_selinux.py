@@ -155,7 +155,7 @@ def _compartment(draw: st.DrawFn, name: str, place: int, rings: list[str]) -> Co
         reads=tuple(r for r in rings if place and draw(st.booleans())),
         writes=(f"of-{name}",) if draw(st.booleans()) else (),
         folder=folder,
-        keeps=("tls-key",) if folder else (),
+        keeps=(f"{name}-key",) if folder else (),
         ports=(8_000 + place,) if way == "listening" else (),
         endpoints=("hub",) if way == "broker" else (),
         channels=2 if way == "broker" else 0,
