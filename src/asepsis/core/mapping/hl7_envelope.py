@@ -96,6 +96,10 @@ class MessageWriter:
         """
         self._segments.append(self._writer.segment(name, fields))
 
+    def add_written(self, segment: bytes) -> None:
+        """Add a segment that is written already, without its carriage return."""
+        self._segments.append(segment)
+
     def about(self, subject: Subject) -> None:
         """Add PID, and PV1 where the place is known."""
         patient, place = subject.patient, subject.place

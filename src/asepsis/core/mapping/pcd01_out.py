@@ -4,6 +4,7 @@ Source: IHE PCD TF-2 revision 10.0 section 3.1 (PCD-01) and appendix B (OBR, OBX
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from asepsis.core.errors import InputError, LimitExceeded
@@ -22,7 +23,8 @@ from asepsis.core.mapping.loss import Mapped
 from asepsis.core.mapping.nomenclature import UNITS_BY_CODE
 from asepsis.core.model.observation import MeasurementStatus, Observation
 from asepsis.core.wire.float_type import FloatSpecial, to_decimal
-from asepsis.core.wire.hl7_build import Component
+from asepsis.core.wire.hl7_build import Component, Writer
+from asepsis.core.wire.hl7_parts import STANDARD
 
 OBSERVATIONS_MAX: Final = 2_000
 """Observations of one message."""
@@ -35,7 +37,8 @@ _FLAGS: Final = {
     MeasurementStatus.CALIBRATING: "CALI",
     MeasurementStatus.TEST: "TEST",
 }
-_Fields = dict[int, str | tuple[Component, ...]]
+ROWS_MAX: Final = 20_000
+"""Rows of metrics that are kept in memory, in the words of a message."""
 
 
 def observations_to_message(
@@ -70,25 +73,49 @@ def observations_to_message(
     writer.add("OBR", {1: "1", 2: name, 3: name, 4: _MDS, 7: first, 8: last})
     writer.add("OBX", {1: "1", 3: _MDS, 4: "1.0.0.0", 11: "X", 18: word})
     for number, one in enumerate(ordered, 2):
-        writer.add("OBX", {1: str(number), 18: word} | _row(one, losses))
+        writer.add_written(_row(one, number, word, losses))
     return Mapped(writer.whole(), tuple(losses))
 
 
-def _row(one: Observation, losses: list[str]) -> _Fields:
+def _row(one: Observation, number: int, word: tuple[str, ...], losses: list[str]) -> bytes:
     numeric = one.numeric
     if time_is_cut(one.device_time_ns):
         losses.append("time: finer than a tenth of a millisecond")
     value, status = _value(one, losses)
-    return {
+    if numeric.unit_code not in UNITS_BY_CODE:
+        losses.append("unit: its MDC code is not in the tables")
+    fields = list(
+        _constant(numeric.mdc_code, numeric.handle, numeric.unit_code, numeric.status, status, word)
+    )
+    # Digits, sign and point: nothing of them is a delimiter.
+    fields[1], fields[5] = b"%d" % number, value.encode("ascii")
+    fields[14] = written_time(one.device_time_ns).encode("ascii")
+    return STANDARD.field.join(fields)
+
+
+@lru_cache(maxsize=ROWS_MAX)
+def _constant(
+    mdc_code: int,
+    handle: int,
+    unit_code: int,
+    quality: MeasurementStatus,
+    status: str,
+    word: tuple[str, ...],
+) -> tuple[bytes, ...]:
+    """Return the fields of a row of a metric, which comes each second, without those that change.
+
+    The last one, the device, is never empty, so all nineteen are there.
+    """
+    row = {
         2: "NM",
-        3: mdc_triplet(numeric.mdc_code),
-        4: f"1.0.0.{numeric.handle}",
-        5: value,
-        6: _unit(numeric.unit_code, losses),
-        8: _FLAGS.get(numeric.status, ""),
+        3: mdc_triplet(mdc_code),
+        4: f"1.0.0.{handle}",
+        6: _unit(unit_code),
+        8: _FLAGS.get(quality, ""),
         11: status,
-        14: written_time(one.device_time_ns),
+        18: word,
     }
+    return tuple(Writer().segment("OBX", row).split(STANDARD.field))
 
 
 def _value(one: Observation, losses: list[str]) -> tuple[str, str]:
@@ -104,9 +131,6 @@ def _value(one: Observation, losses: list[str]) -> tuple[str, str]:
     return "", "R"
 
 
-def _unit(code: int, losses: list[str]) -> tuple[Component, ...]:
+def _unit(code: int) -> tuple[Component, ...]:
     known = UNITS_BY_CODE.get(code)
-    if known is None:
-        losses.append("unit: its MDC code is not in the tables")
-        return mdc_triplet(code)
-    return (*mdc_triplet(code), known.ucum, known.ucum, "UCUM")
+    return (*mdc_triplet(code), known.ucum, known.ucum, "UCUM") if known else mdc_triplet(code)

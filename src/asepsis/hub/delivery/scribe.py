@@ -182,6 +182,8 @@ class Scribe:
             return [(NOBODY, ordered)]
         first_ns, last_ns = ordered[0].device_time_ns, ordered[-1].device_time_ns
         held = await self._held(numbers.device, first_ns, last_ns)
+        if len(held) == 1 and held[0].covers(first_ns) and held[0].covers(last_ns):
+            return [(_subject(held, first_ns), ordered)]
         groups: list[tuple[Subject, list[Observation]]] = []
         for one in ordered:
             subject = _subject(held, one.device_time_ns)
