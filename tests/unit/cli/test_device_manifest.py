@@ -1,7 +1,9 @@
 """`asepsis device check|explain|diff|generate` as people and scripts see them."""
 
 import json
+import re
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,20 @@ def test_files_are_generated_only_from_what_is_safe(
     blocked = tmp_path / "file"
     blocked.write_text("", "utf-8")
     assert play(monkeypatch, "generate", "--into", blocked) == 5
+
+
+def test_the_how_to_adds_a_display_that_keeps_every_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(__file__).parents[3] / "docs/howto/write-a-manifest.md"
+    (block,) = re.findall(r"```toml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    ours = tmp_path / "ours.toml"
+    ours.write_text(TEXT + textwrap.dedent("   " + block.lstrip()), "utf-8")
+    assert play(monkeypatch, "check", ours) == 0
+    capsys.readouterr()
+    assert play(monkeypatch, "diff", SHIPPED, ours) == 1
+    told = capsys.readouterr().out
+    rights = [line for line in told.splitlines() if line.startswith(("+", "-"))]
+    assert "+ display reads ring vitals" in rights
+    assert all(line.startswith("+ display ") for line in rights)
+    assert not re.search("connected to|listens", told)

@@ -3,10 +3,11 @@
 Each right of the manifest becomes `allow` rules that name it; besides them a compartment gets only
 what every compartment gets. Kernel and supervisor may do everything: they are trusted, and the
 claims speak of compartments. The supervisor labels what it makes before it hands it over: rings
-(`ring_NAME_t`), wake-ups, lines, documents, brokered sockets.
+(`ring__NAME_t`), wake-ups, lines, documents, brokered sockets.
 
-Source: SELinux CIL reference guide; CIL forbids a type name with a dot, so names are joined by
-double underscores, which no name of a manifest contains.
+A type is named by kind and name with two underscores between, which no name of a manifest contains.
+
+Source: SELinux CIL reference guide.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ from asepsis.edge.sandbox.generate.selinux_types import (
     compartments,
     control_type,
     domain,
+    thing,
     thing_types,
 )
 
@@ -117,9 +119,6 @@ def _declarations(manifest: Manifest) -> Iterator[str]:
     yield f"(typeattributeset {_EVERY} ({' '.join(domains)}))"
     yield f"(typeattribute {_ALL})"
     yield f"(typeattributeset {_ALL} (all))"
-    for name in manifest.rings:
-        # A memory file takes the label of its maker's rule; the supervisor relabels it.
-        yield f"; ring {name}: ring__{name.replace('-', '_')}_t"
 
 
 def _trusted() -> Iterator[str]:
@@ -168,14 +167,14 @@ def _of_one(c: Compartment) -> Iterator[Allow]:
         (Verb.KEEPS_FOLDER, (c.name,) if c.folder else (), _KEEPS_FOLDER),
     ):
         for name in names:
-            thing = "its own folder" if verb is Verb.KEEPS_FOLDER else name
+            object_ = "its own folder" if verb is Verb.KEEPS_FOLDER else name
             for prefix, kind, permissions in rules:
                 yield Allow(
                     source=own,
-                    target=f"{prefix}__{name.replace('-', '_')}_t",
+                    target=thing(prefix, name),
                     kind=kind,
                     permissions=permissions,
-                    right=Right(c.name, verb, thing),
+                    right=Right(c.name, verb, object_),
                 )
 
 
