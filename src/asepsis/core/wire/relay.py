@@ -19,6 +19,7 @@ PAGE_BYTES_MAX: Final = 786_432
 """Longest page of an answer, JSON or bytes of an instance."""
 DATASETS_MAX: Final = 256
 """Data sets of one page."""
+CONTEXTS_MAX: Final = 127
 DEADLINE_S_MAX: Final = 3_600
 WAIT_S_MAX: Final = 15
 ARCHIVE_CHARS_MAX: Final = 120
@@ -75,6 +76,7 @@ class Asked(_Struct, frozen=True):
         dataset: Identifier, attribute list or action information as DICOM JSON.
         charset: Its (0008,0005), values joined by a backslash; JSON itself is Unicode.
         destination: AE title that images of a C-MOVE go to, for the audit log.
+        contexts: SOP classes and transfer syntaxes in which images of a retrieval can be taken.
         deadline_s: When nobody waits for the answer any more; not for durable kinds.
     """
 
@@ -88,6 +90,7 @@ class Asked(_Struct, frozen=True):
     instance: Uid = ""
     charset: Text = ""
     destination: Title = ""
+    contexts: Annotated[tuple[tuple[Uid, Uid], ...], msgspec.Meta(max_length=CONTEXTS_MAX)] = ()
     deadline_s: Annotated[float, msgspec.Meta(gt=0, le=DEADLINE_S_MAX)] = 60.0
 
 

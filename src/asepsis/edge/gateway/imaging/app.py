@@ -19,25 +19,44 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
 from asepsis.core.errors import AsepsisError, ConfigError, Unavailable
+from asepsis.core.wire.relay import CONTEXTS_MAX
 from asepsis.edge.gateway import confinement
 from asepsis.edge.gateway.families import EXIT_CONFIG
 from asepsis.edge.gateway.findings import Findings
-from asepsis.edge.gateway.imaging import channel, identity_process, keeper_process, policy
+from asepsis.edge.gateway.imaging import asking as asking_process
+from asepsis.edge.gateway.imaging import (
+    channel,
+    datasets,
+    identity_process,
+    keeper_process,
+    policy,
+    services,
+)
+from asepsis.edge.gateway.imaging.asker import Asker
+from asepsis.edge.gateway.imaging.bcp195 import user_context
 from asepsis.edge.gateway.imaging.deposit import Deposit
 from asepsis.edge.gateway.imaging.keeper_process import imaging_of
+from asepsis.edge.gateway.imaging.movement import MoveDestination
+from asepsis.edge.gateway.imaging.operations import Inquiry
+from asepsis.edge.gateway.imaging.policy import Door
 from asepsis.edge.gateway.imaging.prover import RemoteProver
 from asepsis.edge.gateway.imaging.provider import Port, Provider, bind
+from asepsis.edge.gateway.imaging.requestor import Remote
+from asepsis.edge.gateway.imaging.settings import ImagingSettings
 from asepsis.edge.gateway.settings import Settings, read_settings
 from asepsis.edge.sandbox import bubblewrap
 from asepsis.edge.sandbox.confine import Confinement, Limits, confine
 from asepsis.edge.sandbox.seccomp import SyscallClass
+from asepsis.edge.uplink.connection import Endpoint
 
 EXIT_FAILED: Final = 1
+CONNECT_S: Final = 10.0
 MEMORY_MIB: Final = 2_048
 FILES: Final = 4_096
 STOP_S: Final = 7.0
@@ -45,8 +64,29 @@ STOP_S: Final = 7.0
 _PRELOADED: Final = (encodings.idna,)
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What archives and worklists are asked with.
+
+    Attributes:
+        slots: Conversations with the process that asks the hub; empty where no peer may ask.
+        destinations: AE title -> where images of a C-MOVE may go.
+        answer_s: Longest silence of an archive, seconds.
+        wait_s: Longest wait for the answer to a step, seconds.
+    """
+
+    slots: list[socket.socket]
+    destinations: Mapping[str, MoveDestination]
+    answer_s: float
+    wait_s: float
+
+
 async def serve(
-    ports: list[Port], keeper: socket.socket, prover: socket.socket | None, findings: Findings
+    ports: list[Port],
+    keeper: socket.socket,
+    prover: socket.socket | None,
+    findings: Findings,
+    asking: Asking,
 ) -> None:
     """Serve until SIGTERM or SIGINT.
 
@@ -61,7 +101,19 @@ async def serve(
     deposit.listen()
     judge = RemoteProver(prover, lost=lost)
     judge.listen()
-    providers = [Provider(port, deposit=deposit, prover=judge, findings=findings) for port in ports]
+    asker = Asker(asking.slots, lost=lost) if asking.slots else None
+    if asker is not None:
+        await asker.open()
+    inquiry = Inquiry(
+        asker=asker,
+        destinations=asking.destinations,
+        answer_s=asking.answer_s,
+        wait_s=asking.wait_s,
+    )
+    providers = [
+        Provider(port, deposit=deposit, prover=judge, findings=findings, inquiry=inquiry)
+        for port in ports
+    ]
     for provider in providers:
         await provider.open()
     waiting = [asyncio.ensure_future(event.wait()) for event in (told, lost)]
@@ -83,6 +135,7 @@ def start(settings: Settings) -> None:
     """
     imaging = imaging_of(settings)
     doors = policy.doors(imaging, segments=settings.device_segments)
+    policy.check_destinations(imaging, segments=settings.device_segments)
     ours, theirs = channel.pair()
     keeper = _fork(lambda: keeper_process.serve(settings, theirs), keep=theirs, close=[ours])
     theirs.close()
@@ -99,6 +152,7 @@ def start(settings: Settings) -> None:
         other.close()
         _await(child, judge)
     _await(keeper, ours)
+    asking = _begin_asking(settings, doors, close=[ours, *([judge] if judge is not None else [])])
     ports = [bind(door) for door in doors]
     findings = Findings(time.monotonic_ns)
     loop = asyncio.new_event_loop()  # It makes a pair of sockets, which is forbidden after this.
@@ -109,9 +163,62 @@ def start(settings: Settings) -> None:
     gc.set_threshold(20_000, 50, 100)
     try:
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(serve(ports, ours, judge, findings))
+            runner.run(serve(ports, ours, judge, findings, asking))
     finally:
         _let_finish(ours)
+
+
+def _begin_asking(
+    settings: Settings, doors: Sequence[Door], *, close: list[socket.socket]
+) -> Asking:
+    """Start what asks archives and worklists, if a peer may ask at all.
+
+    Raises:
+        ConfigError: It cannot run with these settings.
+        Unavailable: It ended for another reason.
+    """
+    imaging = imaging_of(settings)
+    if not any(peer.asks for door in doors for peer in door.peers):
+        return Asking([], {}, imaging.answer_s, imaging.wait_s)
+    datasets.preload()
+    pairs = [socket.socketpair() for _ in range(imaging.questions)]
+    slots, others = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    ready, theirs = channel.pair()
+    child = _fork(
+        lambda: asking_process.serve(settings, others, theirs),
+        keep=theirs,
+        close=[*close, ready, *slots],
+    )
+    for other in (*others, theirs):
+        other.close()
+    _await(child, ready)
+    ready.close()
+    return Asking(slots, _destinations(imaging), imaging.answer_s, imaging.wait_s)
+
+
+def _destinations(imaging: ImagingSettings) -> dict[str, MoveDestination]:
+    """Return where images of a C-MOVE may go; a broker that knows nothing else connects there."""
+    entries = imaging.destinations
+    if not entries:
+        return {}
+    places = [Endpoint(entry.host, entry.port) for entry in entries]
+    dial = confinement.fork_broker(None, connections=len(entries), peers=places)
+    found: dict[str, MoveDestination] = {}
+    for entry, place in zip(entries, places, strict=True):
+        classes = entry.sop_classes or services.COMMON_STORAGE
+        pairs = [(uid, syntax) for syntax in entry.transfer_syntaxes for uid in classes]
+        remote = Remote(
+            host=entry.host,
+            port=entry.port,
+            called=entry.title,
+            calling=entry.calling,
+            tls=user_context(entry),
+            server_name=entry.server_name,
+            answer_s=entry.answer_s,
+            dial=lambda place=place: dial(place, CONNECT_S),
+        )
+        found[entry.title] = MoveDestination(remote, tuple(pairs[:CONTEXTS_MAX]))
+    return found
 
 
 def order() -> Confinement:

@@ -59,26 +59,35 @@ def check(settings: Settings) -> Sequence[ArchiveEntry]:
         ConfigError: Nothing, one destination twice, clear text outside the device segments, or a
             certificate without its key.
     """
-    entries = settings.archives
+    entries = [entry for entry in settings.archives if entry.destination]
     names = [entry.destination for entry in entries]
     if not names or len(set(names)) != len(names):
         raise ConfigError("[[archives]] names each destination once, and at least one")
+    check_places(entries, settings)
+    return entries
+
+
+def check_places(entries: Sequence[ArchiveEntry], settings: Settings) -> None:
+    """Check how archives and worklists are reached.
+
+    Raises:
+        ConfigError: Clear text outside the device segments, or a certificate without its key.
+    """
     segments = [ipaddress.ip_network(text) for text in settings.device_segments]
     for entry in entries:
         if bool(entry.chain_file) != bool(entry.key_file):
-            raise ConfigError(f"{entry.destination}: chain_file and key_file belong together")
+            raise ConfigError(f"{entry.host}: chain_file and key_file belong together")
         if entry.ca_file:
             continue
         try:
             address = ipaddress.ip_address(entry.host)
         except ValueError as error:
-            raise ConfigError(f"{entry.destination}: clear text needs an address") from error
+            raise ConfigError(f"{entry.host}: clear text needs an address") from error
         if not entry.cleartext or not any(address in segment for segment in segments):
             raise ConfigError(
-                f"{entry.destination}: no TLS",
+                f"{entry.host}: no TLS",
                 hint="name ca_file, or cleartext = true for an address in device_segments",
             )
-    return entries
 
 
 def start(settings: Settings) -> None:
@@ -171,7 +180,7 @@ def _run_sender(
         _, hospital, _ = IdentityFolder(Path(settings.data) / "identity").load()
         places = list(dict.fromkeys(Endpoint(entry.host, entry.port) for entry in lanes))
         dial = confinement.fork_broker(hospital, connections=len(lanes), peers=places)
-        remotes = [_remote(entry, dial) for entry in lanes]
+        remotes = [remote(entry, dial) for entry in lanes]
         loop = asyncio.new_event_loop()  # It makes a pair of sockets, forbidden after this.
         confinement.preload()
         confine(order())
@@ -187,16 +196,21 @@ def _run_sender(
 
 
 async def _send_all(remotes: Sequence[Remote], ends: Sequence[socket.socket]) -> None:
-    async def one(remote: Remote, end: socket.socket) -> None:
+    async def one(place: Remote, end: socket.socket) -> None:
         end.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=end, limit=FRAME_BYTES_MAX)
-        await DimseSender(reader, writer, remote).run()
+        await DimseSender(reader, writer, place).run()
 
     pairs = zip(remotes, ends, strict=True)
-    await asyncio.gather(*(one(remote, end) for remote, end in pairs))
+    await asyncio.gather(*(one(place, end) for place, end in pairs))
 
 
-def _remote(entry: ArchiveEntry, dial: Dial) -> Remote:
+def remote(entry: ArchiveEntry, dial: Dial) -> Remote:
+    """Return how an archive is reached.
+
+    Raises:
+        ConfigError: A certificate does not load.
+    """
     place = Endpoint(entry.host, entry.port)
     return Remote(
         host=entry.host,

@@ -26,17 +26,20 @@ from asepsis.edge.gateway.imaging.channel import Written
 from asepsis.edge.gateway.imaging.deposit import Deposit
 from asepsis.edge.gateway.imaging.dimse import Command, Field, Status, Tag
 from asepsis.edge.gateway.imaging.imaging_findings import ImagingFinding
+from asepsis.edge.gateway.imaging.operations import Inquiry, Operations, Party
 from asepsis.edge.gateway.imaging.pdu import (
     AssociateAccept,
     AssociateRequest,
     ContextResult,
     PduType,
     Pdv,
+    RoleSelection,
     UserIdentity,
 )
 from asepsis.edge.gateway.imaging.pdustream import PduStream, abort_reason
 from asepsis.edge.gateway.imaging.policy import Certificate, Door, Peer, Refused
 from asepsis.edge.gateway.imaging.sealedfile import SealedWriter
+from asepsis.edge.gateway.imaging.services import ROLES
 from asepsis.edge.gateway.imaging.vault import describe
 from asepsis.edge.gateway.rate import Bucket
 
@@ -93,6 +96,7 @@ class Place:
         findings: Told what people should know.
         counter: Open associations.
         buckets: Rates by peer.
+        inquiry: What archives and worklists are asked with.
         monotonic: Seconds.
     """
 
@@ -102,6 +106,7 @@ class Place:
     findings: Findings
     counter: Counter
     buckets: dict[str, Bucket]
+    inquiry: Inquiry
     monotonic: Callable[[], float]
 
 
@@ -149,6 +154,8 @@ class Association:
         self._command = bytearray()
         self._incoming: _Incoming | None = None
         self._user = ""
+        self._may_store = False
+        self._operations: Operations | None = None
 
     async def serve(self) -> None:
         """Serve the association to its end.
@@ -196,6 +203,8 @@ class Association:
             self._abandon()
 
     async def _prove(self, peer: Peer, request: AssociateRequest) -> ProvenUser:
+            if self._operations is not None:
+                await self._operations.close()
         if not peer.forms:
             return ProvenUser("", EVERYBODY)
         identity = request.identity
@@ -224,16 +233,36 @@ class Association:
         wanted = request.identity is not None and request.identity.answer_wanted
         accept = AssociateAccept(
             contexts=answers,
+        selected = policy.returned(request, peer, roles=user.roles)
             pdu_bytes_max=self._place.door.listener.pdu_bytes_max,
             identity_answer=user.answer if peer.forms and wanted else None,
         )
         self._user = user.name
+            roles=selected,
         self._stream.peer_bytes_max = request.pdu_bytes_max
         self._stream.pdu_s = peer.limits.pdu_s
+        self._may_store = "store" in user.roles
+        self._operations = self._begin_operations(peer, request, selected)
         await self._stream.send(pdu.encode_accept(accept, request=request))
 
     async def _converse(self, peer: Peer, request: AssociateRequest) -> None:
         try:
+    def _begin_operations(
+        self, peer: Peer, request: AssociateRequest, selected: tuple[RoleSelection, ...]
+    ) -> Operations:
+        taken = {role.sop_class for role in selected}
+        party = Party(
+            stream=self._stream,
+            peer=peer,
+            calling=request.calling,
+            user=self._user,
+            contexts=self._contexts,
+            returning={pair: n for n, pair in self._contexts.items() if pair[0] in taken},
+            inquiry=self._place.inquiry,
+            findings=self._place.findings,
+        )
+        return Operations(party)
+
             while True:
                 kind, body = await self._stream.read(within_s=self._patience_s(peer))
                 if kind is PduType.DATA:
@@ -251,7 +280,8 @@ class Association:
             raise
 
     def _patience_s(self, peer: Peer) -> float:
-        if self._incoming is None and not self._command:
+        collecting = self._operations is not None and self._operations.collecting
+        if self._incoming is None and not self._command and not collecting:
             return peer.limits.idle_s
         if self._incoming is None:
             return peer.limits.pdu_s
@@ -262,15 +292,10 @@ class Association:
         if value.context not in self._contexts:
             raise FramingError("a presentation context that was not accepted")
         if value.is_command:
-            if self._incoming is not None:
-                raise FramingError("a command in the middle of a data set")
-            self._command += value.data
-            if len(self._command) > dimse.COMMAND_BYTES_MAX:
-                raise LimitExceeded("a command that is too long")
-            if value.is_last:
-                command = Command.decode(bytes(self._command))
-                self._command.clear()
-                await self._commanded(peer, value.context, command)
+            await self._command_part(peer, value)
+            return
+        if self._operations is not None and self._operations.collecting:
+            self._operations.add(value)
             return
         incoming = self._incoming
         if incoming is None or incoming.context != value.context:
@@ -282,8 +307,22 @@ class Association:
 
     async def _commanded(self, peer: Peer, context: int, command: Command) -> None:
         number = command.number(Tag.FIELD)
+    async def _command_part(self, peer: Peer, value: Pdv) -> None:
+        collecting = self._operations is not None and self._operations.collecting
+        if self._incoming is not None or collecting:
+            raise FramingError("a command in the middle of a data set")
+        self._command += value.data
+        if len(self._command) > dimse.COMMAND_BYTES_MAX:
+            raise LimitExceeded("a command that is too long")
+        if value.is_last:
+            command = Command.decode(bytes(self._command))
+            self._command.clear()
+            await self._commanded(peer, value.context, command)
+
         if number == Field.C_ECHO_RQ and not command.has_data_set:
             await self._answer(context, command, Status.SUCCESS)
+        if self._operations is not None and self._operations.takes(context, command):
+            return
             return
         if number != Field.C_STORE_RQ or not command.has_data_set:
             if command.has_data_set or number & 0x8000:
@@ -296,12 +335,17 @@ class Association:
         )
         abstract, _ = self._contexts[context]
         command.uid(Tag.SOP_INSTANCE)
-        if abstract == dimse.VERIFICATION or command.uid(Tag.SOP_CLASS) != abstract:
+        others = {dimse.VERIFICATION, *ROLES}
+        if abstract in others or command.uid(Tag.SOP_CLASS) != abstract:
             incoming.status = Status.SOP_CLASS_NOT_SUPPORTED
             incoming.comment = "SOP class is not that of the context"
             return
         await self._wait_turn(peer)
         try:
+        if abstract not in peer.sop_classes or not self._may_store:
+            # Accepted for what a C-GET returns, and for nothing that is sent here.
+            incoming.status = Status.NOT_AUTHORISED
+            return
             incoming.token, incoming.writer = await self._place.deposit.open(
                 bytes_max=limits.instance_bytes_max
             )

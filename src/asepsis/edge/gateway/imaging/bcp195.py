@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asepsis.core.errors import ConfigError
 from asepsis.core.trust import tls
-from asepsis.edge.gateway.imaging.settings import ArchiveEntry, ImagingTls
+from asepsis.edge.gateway.imaging.settings import ArchiveEntry, ImagingTls, MoveEntry
 
 
 def provider_context(files: ImagingTls) -> ssl.SSLContext:
@@ -27,7 +27,7 @@ def provider_context(files: ImagingTls) -> ssl.SSLContext:
     return context
 
 
-def user_context(entry: ArchiveEntry) -> ssl.SSLContext | None:
+def user_context(entry: ArchiveEntry | MoveEntry) -> ssl.SSLContext | None:
     """Return the context towards a PACS, None for clear text.
 
     Raises:
@@ -44,5 +44,5 @@ def user_context(entry: ArchiveEntry) -> ssl.SSLContext | None:
         if entry.chain_file:
             context.load_cert_chain(entry.chain_file, entry.key_file)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{entry.destination}: a certificate does not load") from error
+        raise ConfigError(f"{entry.host}: a certificate does not load") from error
     return context

@@ -18,6 +18,8 @@ class ImagingFinding(StrEnum):
     OVERSIZED = "oversized"
     REFUSED = "refused"
     REFUSED_BY_HUB = "refused-by-hub"
+    NOT_ANSWERED = "not-answered"
+    STEP_KEPT = "step-kept"
     SPOOLED = "spooled"
     SPOOL_FULL = "spool-full"
     SPOOL = "spool"

@@ -116,6 +116,21 @@ class AnsweredContext:
     transfer_syntax: str
 
 
+@dataclass(frozen=True, slots=True)
+class RoleSelection:
+    """Which roles the requestor of an association takes for a SOP class, PS3.7 D.3.3.4.
+
+    Attributes:
+        sop_class: UID.
+        user: Whether it is service class user.
+        provider: Whether it is service class provider: it takes what it asks for by C-GET.
+    """
+
+    sop_class: str
+    user: bool
+    provider: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssociateRequest:
     """A-ASSOCIATE-RQ.
@@ -126,6 +141,7 @@ class AssociateRequest:
         contexts: Proposed contexts.
         pdu_bytes_max: Longest P-DATA-TF body that the peer takes; 0 for no limit.
         identity: Who its user is, if it says so.
+        roles: Roles that differ from the usual one of a requestor, user.
     """
 
     called: str
@@ -133,6 +149,7 @@ class AssociateRequest:
     contexts: tuple[ProposedContext, ...]
     pdu_bytes_max: int = 0
     identity: UserIdentity | None = None
+    roles: tuple[RoleSelection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +160,13 @@ class AssociateAccept:
         contexts: Answers to all proposed contexts.
         pdu_bytes_max: Longest P-DATA-TF body that the acceptor takes; 0 for no limit.
         identity_answer: Server response of the user identity; None where none is given.
+        roles: Those of the request as far as they are accepted.
     """
 
     contexts: tuple[AnsweredContext, ...]
     pdu_bytes_max: int
     identity_answer: bytes | None = None
+    roles: tuple[RoleSelection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,11 +254,12 @@ def decode_request(body: bytes) -> AssociateRequest:
     called, calling, items = _split(body)
     contexts: list[ProposedContext] = []
     information: dict[int, bytes] = {}
+    roles: tuple[RoleSelection, ...] = ()
     for kind, data in items:
         if kind == 0x20:
             contexts.append(_proposed(data))
         elif kind == 0x50:
-            information = dict(_items(data))
+            information, roles = dict(_items(data)), _roles(data)
     if not contexts or len({context.number for context in contexts}) != len(contexts):
         raise FramingError("no presentation context, or two of one number")
     if len(contexts) > CONTEXTS_MAX:
@@ -251,6 +271,7 @@ def decode_request(body: bytes) -> AssociateRequest:
         contexts=tuple(contexts),
         pdu_bytes_max=_maximum(information),
         identity=None if identity is None else _identity(identity),
+        roles=roles,
     )
 
 
@@ -279,7 +300,7 @@ def encode_request(request: AssociateRequest) -> bytes:
     return _associate(
         PduType.ASSOCIATE_RQ,
         (request.called, request.calling),
-        contexts + _information(request.pdu_bytes_max, identity),
+        contexts + _information(request.pdu_bytes_max, identity + _role_items(request.roles)),
     )
 
 
@@ -292,6 +313,7 @@ def decode_accept(body: bytes) -> AssociateAccept:
     _, _, items = _split(body)
     contexts: list[AnsweredContext] = []
     information: dict[int, bytes] = {}
+    roles: tuple[RoleSelection, ...] = ()
     for kind, data in items:
         if kind == 0x21:
             if len(data) < 4:
@@ -299,12 +321,13 @@ def decode_accept(body: bytes) -> AssociateAccept:
             syntax = dict(_items(data[4:])).get(0x40, b"")
             contexts.append(AnsweredContext(data[0], data[2], uid_of(syntax) if syntax else ""))
         elif kind == 0x50:
-            information = dict(_items(data))
+            information, roles = dict(_items(data)), _roles(data)
     answer = information.get(0x59)
     return AssociateAccept(
         contexts=tuple(contexts),
         pdu_bytes_max=_maximum(information),
         identity_answer=None if answer is None else answer[2:],
+        roles=roles,
     )
 
 
@@ -323,7 +346,7 @@ def encode_accept(accept: AssociateAccept, *, request: AssociateRequest) -> byte
     return _associate(
         PduType.ASSOCIATE_AC,
         (request.called, request.calling),
-        contexts + _information(accept.pdu_bytes_max, identity),
+        contexts + _information(accept.pdu_bytes_max, identity + _role_items(accept.roles)),
     )
 
 
@@ -442,6 +465,30 @@ def _identity(data: bytes) -> UserIdentity:
     if at + 2 + second > len(data):
         raise FramingError("a user identity lies about its length")
     return UserIdentity(kind, bool(wanted), data[4:at], data[at + 2 : at + 2 + second])
+
+
+def _roles(information: bytes) -> tuple[RoleSelection, ...]:
+    found: list[RoleSelection] = []
+    for kind, data in _items(information):
+        if kind != 0x54:
+            continue
+        length = int.from_bytes(data[:2], "big")
+        if len(data) != length + 4:
+            raise FramingError("a role selection lies about its length")
+        found.append(RoleSelection(uid_of(data[2:-2]), bool(data[-2]), bool(data[-1])))
+    return tuple(found)
+
+
+def _role_items(roles: Sequence[RoleSelection]) -> bytes:
+    return b"".join(
+        _item(
+            0x54,
+            struct.pack(">H", len(role.sop_class))
+            + role.sop_class.encode()
+            + bytes((role.user, role.provider)),
+        )
+        for role in roles
+    )
 
 
 def _maximum(information: dict[int, bytes]) -> int:

@@ -15,6 +15,7 @@ from pydicom._uid_dict import UID_dictionary
 
 from asepsis.core.errors import ConfigError, InputError, NotPermitted
 from asepsis.core.model.identity import DeviceId
+from asepsis.core.wire.relay import CONTEXTS_MAX, Kind
 from asepsis.edge.gateway.imaging.dimse import VERIFICATION
 from asepsis.edge.gateway.imaging.pdu import (
     AnsweredContext,
@@ -23,7 +24,9 @@ from asepsis.edge.gateway.imaging.pdu import (
     IdentityKind,
     ProposedContext,
     Rejection,
+    RoleSelection,
 )
+from asepsis.edge.gateway.imaging.services import GET_STUDY, ROLES, STEP, STEPS, SYNTAXES, WORDS
 from asepsis.edge.gateway.imaging.settings import (
     IdentitySettings,
     ImagingListener,
@@ -77,6 +80,7 @@ class Peer:
         fingerprints: SHA-256 of its certificates.
         names: Names of its certificates.
         forms: Proofs of a user of which it must bring one.
+        move_to: Titles that it may name in a C-MOVE.
         ack: When a success is said.
         cleartext: Whether it speaks without TLS.
         limits: Its entry, for the numbers.
@@ -91,9 +95,21 @@ class Peer:
     fingerprints: frozenset[bytes]
     names: frozenset[str]
     forms: frozenset[str]
+    move_to: frozenset[str]
     ack: Literal["hub", "spool"]
     cleartext: bool
     limits: ImagingPeer
+
+    @property
+    def asks(self) -> bool:
+        """Whether it may ask an archive or worklist for anything."""
+        return bool(self.sop_classes & ROLES.keys())
+
+    def target(self, kind: Kind) -> str:
+        """Return who answers a question of it."""
+        if kind in STEPS:
+            return self.limits.steps or self.limits.worklist
+        return self.limits.worklist if kind is Kind.FIND_WORKLIST else self.limits.archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,26 +185,56 @@ def negotiate(
     """Answer every proposed context.
 
     Of the transfer syntaxes of a context the first is taken: a storage user names the one of its
-    object first, and nothing is ever converted here.
+    object first, and nothing is ever converted here. Queries and steps are read, so of theirs the
+    first that is read.
 
     Args:
         request: What is proposed.
         peer: Who proposes it.
         roles: What its user may do.
     """
-    return tuple(_answer(context, peer, roles) for context in request.contexts)
+    taken = {role.sop_class for role in returned(request, peer, roles=roles)}
+    return tuple(_answer(context, peer, roles, taken) for context in request.contexts)
 
 
-def _answer(context: ProposedContext, peer: Peer, roles: Collection[str]) -> AnsweredContext:
-    syntax = context.transfer_syntaxes[0]
-    if context.abstract_syntax == VERIFICATION:
-        result = ContextResult.ACCEPTED
-    elif context.abstract_syntax not in peer.sop_classes:
+def returned(
+    request: AssociateRequest, peer: Peer, *, roles: Collection[str]
+) -> tuple[RoleSelection, ...]:
+    """Return the storage classes that a peer takes from a C-GET, with the roles that it has.
+
+    Args:
+        request: What is proposed.
+        peer: Who proposes it.
+        roles: What its user may do.
+    """
+    if GET_STUDY not in peer.sop_classes or "query" not in roles:
+        return ()
+    return tuple(
+        RoleSelection(
+            role.sop_class,
+            user=role.user and role.sop_class in peer.sop_classes and "store" in roles,
+            provider=True,
+        )
+        for role in request.roles
+        if role.provider and role.sop_class in STORAGE_CLASSES
+    )
+
+
+def _answer(
+    context: ProposedContext, peer: Peer, roles: Collection[str], taken: Collection[str]
+) -> AnsweredContext:
+    wanted, offered = context.abstract_syntax, context.transfer_syntaxes
+    syntax, result = offered[0], ContextResult.ACCEPTED
+    if wanted == VERIFICATION or wanted in taken:
+        pass
+    elif wanted not in peer.sop_classes:
         result = ContextResult.ABSTRACT_SYNTAX
-    elif "store" not in roles:
+    elif ROLES.get(wanted, "store") not in roles:
         result = ContextResult.USER_REJECTED
-    else:
-        result = ContextResult.ACCEPTED
+    elif wanted in ROLES:
+        readable = [each for each in offered if each in SYNTAXES]
+        syntax = readable[0] if readable else syntax
+        result = result if readable else ContextResult.TRANSFER_SYNTAXES
     return AnsweredContext(context.number, result, syntax)
 
 
@@ -220,6 +266,7 @@ def doors(settings: ImagingSettings, *, segments: Sequence[str]) -> tuple[Door, 
             _check_forms(peer, settings.identity, encrypted=listener.tls is not None)
         _check_overlap(peers)
         if listener.tls is None and not _inside(_network(listener.host), inside):
+            _check_asking(peer, settings)
             raise ConfigError(
                 f"imaging listener {listener.name} would speak clear text outside device_segments",
                 hint="give it tls, or an address inside device_segments",
@@ -229,9 +276,8 @@ def doors(settings: ImagingSettings, *, segments: Sequence[str]) -> tuple[Door, 
 
 
 def _peer(entry: ImagingPeer) -> Peer:
-    classes = {uid for uid in entry.sop_classes if uid != "storage"}
-    if len(classes) < len(set(entry.sop_classes)):
-        classes |= STORAGE_CLASSES
+    words = {"storage": STORAGE_CLASSES, **WORDS}
+    classes = {uid for name in entry.sop_classes for uid in words.get(name, {name})}
     return Peer(
         name=entry.name,
         device=_device(entry),
@@ -244,6 +290,7 @@ def _peer(entry: ImagingPeer) -> Peer:
         forms=frozenset(entry.user_identity),
         ack=entry.ack,
         cleartext=entry.cleartext,
+        move_to=frozenset(entry.move_to),
         limits=entry,
     )
 
@@ -332,6 +379,45 @@ def _check_forms(peer: Peer, identity: IdentitySettings, *, encrypted: bool) -> 
 
 def _check_overlap(peers: Sequence[Peer]) -> None:
     for number, peer in enumerate(peers):
+def _check_asking(peer: Peer, settings: ImagingSettings) -> None:
+    entry = peer.limits
+    needed = {"archive": ("query", "retrieve"), "worklist": ("worklist",)}
+    for key, words in needed.items():
+        asks = any(WORDS[word] & peer.sop_classes for word in words)
+        if asks and not getattr(entry, key):
+            raise ConfigError(f"imaging peer {peer.name} may ask, and names no {key}")
+    if STEP in peer.sop_classes and not (entry.steps or entry.worklist):
+        raise ConfigError(f"imaging peer {peer.name} reports steps, and names no worklist")
+    lost = peer.move_to - {each.title for each in settings.destinations}
+    if lost:
+        raise ConfigError(
+            f"imaging peer {peer.name}: {min(lost)} is no declared destination",
+            hint="add it as [[imaging.destinations]]",
+        )
+
+
+def check_destinations(settings: ImagingSettings, *, segments: Sequence[str]) -> None:
+    """Check where images of a C-MOVE may go.
+
+    Raises:
+        ConfigError: One title twice, clear text outside the device segments, a certificate without
+            its key, or more presentation contexts than an association has.
+    """
+    _unique("destination", [entry.title for entry in settings.destinations])
+    inside = [_network(text) for text in segments]
+    for entry in settings.destinations:
+        if bool(entry.chain_file) != bool(entry.key_file):
+            raise ConfigError(f"{entry.title}: chain_file and key_file belong together")
+        if len(entry.sop_classes) * len(entry.transfer_syntaxes) > CONTEXTS_MAX:
+            raise ConfigError(f"{entry.title}: classes times syntaxes are over {CONTEXTS_MAX}")
+        clear = entry.cleartext and _inside(_network(entry.host), inside)
+        if not entry.ca_file and not clear:
+            raise ConfigError(
+                f"{entry.title}: no TLS",
+                hint="name ca_file, or cleartext = true for an address in device_segments",
+            )
+
+
         for other in peers[:number]:
             if peer.titles & other.titles and _share(peer.networks, other.networks):
                 raise ConfigError(

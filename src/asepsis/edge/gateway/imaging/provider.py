@@ -24,6 +24,7 @@ from asepsis.edge.gateway.imaging.bcp195 import provider_context
 from asepsis.edge.gateway.imaging.deposit import Deposit
 from asepsis.edge.gateway.imaging.imaging_findings import ImagingFinding
 from asepsis.edge.gateway.imaging.pdustream import PduStream
+from asepsis.edge.gateway.imaging.operations import Inquiry
 from asepsis.edge.gateway.imaging.policy import Certificate, Door, certificate_names
 from asepsis.edge.gateway.rate import Bucket
 
@@ -76,10 +77,19 @@ class Provider:
         prover: Who judges users.
         findings: Told who knocked.
 
+        inquiry: What archives and worklists are asked with.
     Resource handling: `open` listens, `close` ends the port and every association.
     """
 
-    def __init__(self, port: Port, *, deposit: Deposit, prover: Prover, findings: Findings) -> None:
+    def __init__(
+        self,
+        port: Port,
+        *,
+        deposit: Deposit,
+        prover: Prover,
+        findings: Findings,
+        inquiry: Inquiry,
+    ) -> None:
         self._port = port
         self._findings = findings
         self._counter = Counter()
@@ -96,6 +106,7 @@ class Provider:
                 for peer in port.door.peers
             },
             monotonic=time.monotonic,
+            inquiry=inquiry,
         )
 
     async def open(self) -> None:

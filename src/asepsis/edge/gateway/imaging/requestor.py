@@ -26,6 +26,7 @@ from asepsis.edge.gateway.imaging.pdu import (
     ContextResult,
     PduType,
     ProposedContext,
+    RoleSelection,
     UserIdentity,
 )
 from asepsis.edge.gateway.imaging.pdustream import PduStream
@@ -117,7 +118,12 @@ class Requestor:
         return (await self._answer(context)).number(Tag.STATUS)
 
     async def store(
-        self, pair: Pair, sop_instance: str, data_set: AsyncIterator[bytes]
+        self,
+        pair: Pair,
+        sop_instance: str,
+        data_set: AsyncIterator[bytes],
+        *,
+        originator: tuple[str, int] | None = None,
     ) -> tuple[int, str]:
         """Store one instance; return status and error comment.
 
@@ -128,6 +134,7 @@ class Requestor:
             pair: SOP class and transfer syntax, one of `accepted`.
             sop_instance: UID.
             data_set: The encoded data set in pieces, as it is stored.
+            originator: AE title and message id of the C-MOVE that it is for.
 
         Raises:
             InputError: The provider keeps no protocol.
@@ -137,7 +144,10 @@ class Requestor:
         context = self._context(pair)
         self._messages += 1
         request = dimse.store_request(
-            self._messages & 0xFFFF, sop_class=pair[0], sop_instance=sop_instance
+            self._messages & 0xFFFF,
+            sop_class=pair[0],
+            sop_instance=sop_instance,
+            originator=originator,
         )
         await self._stream.send_message(context, request, command=True)
         waiting = b""
@@ -148,6 +158,16 @@ class Requestor:
         await self._stream.send_message(context, waiting, command=False)
         answer = await self._answer(context)
         return answer.number(Tag.STATUS), answer.text(Tag.ERROR_COMMENT)
+
+    @property
+    def stream(self) -> PduStream:
+        """The connection, for services that have their own order of messages."""
+        return self._stream
+
+    def next_message(self) -> int:
+        """Return the id of the next message."""
+        self._messages += 1
+        return self._messages & 0xFFFF
 
     async def release(self) -> None:
         """End the association as both sides want it, and the connection."""
@@ -199,12 +219,15 @@ class NotFoundContext(InputError):  # noqa: N818 - names the finding
     code = InputError.code
 
 
-async def associate(remote: Remote, pairs: Collection[Pair]) -> Requestor:
+async def associate(
+    remote: Remote, pairs: Collection[Pair], *, providing: Collection[str] = ()
+) -> Requestor:
     """Ask for an association with one context a pair, so that nobody can ask us to convert.
 
     Args:
         remote: The provider.
         pairs: At most 128.
+        providing: SOP classes of which we are provider: we take what a C-GET returns.
 
     Raises:
         IdentityInvalid: Its certificate does not hold.
@@ -224,6 +247,7 @@ async def associate(remote: Remote, pairs: Collection[Pair]) -> Requestor:
         ),
         pdu_bytes_max=PDU_BYTES_MAX,
         identity=remote.identity,
+        roles=tuple(RoleSelection(uid, user=False, provider=True) for uid in providing),
     )
     stream = await _connect(remote)
     try:

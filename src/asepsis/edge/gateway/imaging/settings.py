@@ -11,11 +11,15 @@ MIB: Final = 1 << 20
 GIB: Final = 1_024 * MIB
 
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,31}$")]
+NoName = Annotated[str, msgspec.Meta(pattern="^([a-z0-9][a-z0-9-]{0,31})?$")]
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Network = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 AeTitle = Annotated[str, msgspec.Meta(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]
-Uid = Annotated[str, msgspec.Meta(pattern=r"^([0-9]+(\.[0-9]+)*|storage)$", max_length=64)]
+_SOP_CLASS: Final = r"^([0-9]+(\.[0-9]+)*|storage|query|retrieve|worklist|mpps)$"
+Uid = Annotated[str, msgspec.Meta(pattern=_SOP_CLASS, max_length=64)]
+PlainUid = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)]
+Worklist = Annotated[str, msgspec.Meta(pattern=r"^(urn:uuid:[0-9a-f-]{36}(#[a-z0-9-]{1,32})?)?$")]
 Fingerprint = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 IdentityForm = Literal["passcode", "kerberos", "saml", "jwt"]
 Role = Literal["store", "query", "worklist"]
@@ -71,7 +75,13 @@ class ImagingPeer(_Section, frozen=True):
         addresses: Its addresses or networks.
         ae_titles: What it may call itself; address and title together name one peer of a listener.
         device: Its name at the hub, which holds the gateway's declared list.
-        sop_classes: SOP classes it may store; `storage` takes every storage class of the standard.
+        sop_classes: SOP classes it may store or ask for; `storage` takes every storage class of the
+            standard, `query`, `retrieve`, `worklist` and `mpps` those services.
+        archive: Destination at the hub whose PACS answers its queries and retrievals.
+        worklist: Gateway that is named as a source of worklists, `#`, and its entry.
+        steps: The same for performed procedure steps; by default `worklist`.
+        move_to: Titles of declared destinations that it may name in a C-MOVE.
+        matches_max: Most matches of one query.
         called: What it may call us; empty takes every title of the listener.
         certificate_sha256: Fingerprints of its certificate.
         certificate_names: Or names of it: DNS, address or URI of subjectAltName.
@@ -97,6 +107,11 @@ class ImagingPeer(_Section, frozen=True):
     sop_classes: Annotated[tuple[Uid, ...], msgspec.Meta(min_length=1, max_length=1_024)]
     called: Annotated[tuple[AeTitle, ...], msgspec.Meta(max_length=64)] = ()
     certificate_sha256: Annotated[tuple[Fingerprint, ...], msgspec.Meta(max_length=64)] = ()
+    archive: NoName = ""
+    worklist: Worklist = ""
+    steps: Worklist = ""
+    move_to: Annotated[tuple[AeTitle, ...], msgspec.Meta(max_length=16)] = ()
+    matches_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
     certificate_names: Annotated[tuple[Text, ...], msgspec.Meta(max_length=64)] = ()
     user_identity: Annotated[tuple[IdentityForm, ...], msgspec.Meta(max_length=4)] = ()
     ack: Literal["hub", "spool"] = "hub"
@@ -111,10 +126,50 @@ class ImagingPeer(_Section, frozen=True):
 
 
 class ArchiveEntry(_Section, frozen=True):
-    """One `[[archives]]`: a PACS on the gateway's own segment, which images are brought to.
+    """One `[[archives]]`: a PACS or worklist on the gateway's own segment.
+class MoveEntry(_Section, frozen=True):
+    """One `[[imaging.destinations]]`: where images of a C-MOVE may go, on a device segment.
 
     Attributes:
-        destination: Its name at the hub, where an administrator entered this gateway for it.
+        title: Its AE title, which a C-MOVE names.
+        host: Its address.
+        port: Its DICOM port.
+        calling: Ours.
+        sop_classes: What it is offered; empty for the classes in common use.
+        transfer_syntaxes: In which; classes times syntaxes are at most 127.
+        cleartext: Must be true without `ca_file`; the address then lies in `device_segments`.
+        ca_file: PEM with the CA of its certificate; with it TLS is spoken.
+        server_name: Name in that certificate, by default the host.
+        chain_file: PEM of our own certificate for it, leaf first; empty for none.
+        key_file: PEM of its key.
+        answer_s: Longest wait for an answer, seconds.
+    """
+
+    title: AeTitle
+    host: Text
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 11_112
+    calling: AeTitle = "ASEPSIS"
+    sop_classes: Annotated[tuple[PlainUid, ...], msgspec.Meta(max_length=127)] = ()
+    transfer_syntaxes: Annotated[tuple[PlainUid, ...], msgspec.Meta(min_length=1, max_length=8)] = (
+        "1.2.840.10008.1.2.1",
+        "1.2.840.10008.1.2",
+        "1.2.840.10008.1.2.4.70",
+    )
+    cleartext: bool = False
+    ca_file: str = ""
+    server_name: str = ""
+    chain_file: str = ""
+    key_file: str = ""
+    answer_s: Seconds = 60.0
+
+
+
+    Attributes:
+        destination: Its name at the hub, where an administrator entered this gateway for it; empty
+            where no images are brought to it.
+        queries: Whether it answers queries and retrievals of modalities behind other gateways.
+        worklist: Its name as a worklist, of which this gateway is a named source; empty for none.
+        matches_max: Most matches of one query.
         host: Address of the PACS.
         port: Its DICOM port.
         called: Its AE title.
@@ -129,11 +184,14 @@ class ArchiveEntry(_Section, frozen=True):
         tries: How often an instance is offered that the PACS fails at, before it counts as refused.
     """
 
-    destination: Name
     host: Text
     called: AeTitle
     calling: AeTitle = "ASEPSIS"
     port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 11_112
+    destination: NoName = ""
+    queries: bool = False
+    worklist: NoName = ""
+    matches_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
     cleartext: bool = False
     ca_file: str = ""
     server_name: str = ""
@@ -242,6 +300,9 @@ class ImagingSettings(_Section, frozen=True):
         identity: How users of modalities prove themselves.
     """
 
+        destinations: Where images of a C-MOVE may go.
+        questions: Queries, steps and retrievals at once; each keeps a connection to the hub. They
+            are only opened if a peer may ask.
     listeners: Annotated[tuple[ImagingListener, ...], msgspec.Meta(min_length=1, max_length=16)]
     peers: Annotated[tuple[ImagingPeer, ...], msgspec.Meta(min_length=1, max_length=1_024)]
     spool_bytes_max: Annotated[int, msgspec.Meta(ge=MIB)] = 64 * GIB
@@ -249,3 +310,5 @@ class ImagingSettings(_Section, frozen=True):
     wait_s: Seconds = 5.0
     answer_s: Seconds = 60.0
     identity: IdentitySettings = IdentitySettings()
+    destinations: Annotated[tuple[MoveEntry, ...], msgspec.Meta(max_length=16)] = ()
+    questions: Annotated[int, msgspec.Meta(ge=1, le=4)] = 2

@@ -1,0 +1,199 @@
+"""The questions family: `python -m asepsis.edge.gateway.imaging.questions_app <gateway.toml>`.
+
+It answers what modalities behind other gateways ask of the archives and worklists on this
+gateway's segment. Two processes: this one holds the gateway's key and speaks with the hub alone;
+the other speaks DICOM, through a broker that knows only what is declared, and holds nothing. Ends
+on SIGTERM; exits with 5 for an operator's mistake.
+"""
+
+import asyncio
+import contextlib
+import encodings.idna
+import json
+import logging
+import os
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+from asepsis.core.errors import AsepsisError, ConfigError, Unavailable
+from asepsis.core.wire.relay import ENTRY_MARK
+from asepsis.edge.gateway import confinement
+from asepsis.edge.gateway.families import EXIT_CONFIG
+from asepsis.edge.gateway.findings import Findings
+from asepsis.edge.gateway.imaging import datasets
+from asepsis.edge.gateway.imaging.answering import FRAME_BYTES_MAX, Lane
+from asepsis.edge.gateway.imaging.archives_app import check_places, order, remote
+from asepsis.edge.gateway.imaging.hub_way import HubWay
+from asepsis.edge.gateway.imaging.inquirer import Inquirer
+from asepsis.edge.gateway.imaging.relay_connection import RelayConnection
+from asepsis.edge.gateway.imaging.requestor import Remote
+from asepsis.edge.gateway.imaging.settings import ArchiveEntry
+from asepsis.edge.gateway.settings import Settings, read_settings
+from asepsis.edge.sandbox.confine import confine
+from asepsis.edge.uplink.backoff import Backoff
+from asepsis.edge.uplink.connection import Endpoint
+from asepsis.edge.uplink.folder import IdentityFolder
+
+EXIT_FAILED: Final = 1
+ANSWER_S: Final = 30.0
+BACKOFF_CAP_S: Final = 5.0
+_PRELOADED: Final = (encodings.idna,)
+
+
+@dataclass(frozen=True, slots=True)
+class Answerer:
+    """One lane: an archive or worklist under one of its names.
+
+    Attributes:
+        archive: Its name in questions.
+        entry: How it is reached.
+    """
+
+    archive: str
+    entry: ArchiveEntry
+
+
+def check(settings: Settings, gateway: str) -> Sequence[Answerer]:
+    """Return what is to be answered.
+
+    Args:
+        settings: Of the gateway.
+        gateway: Its own name, which its worklists are known by.
+
+    Raises:
+        ConfigError: Nothing, one name twice, an archive without a destination, or clear text
+            outside the device segments.
+    """
+    found: list[Answerer] = []
+    for entry in settings.archives:
+        if entry.queries and not entry.destination:
+            raise ConfigError(f"{entry.host}: queries are asked of a destination; name it")
+        if entry.queries:
+            found.append(Answerer(entry.destination, entry))
+        if entry.worklist:
+            found.append(Answerer(f"{gateway}{ENTRY_MARK}{entry.worklist}", entry))
+    names = [each.archive for each in found]
+    if not found or len(set(names)) != len(names):
+        raise ConfigError("[[archives]] gives each name that is asked once, and at least one")
+    check_places([each.entry for each in found], settings)
+    return found
+
+
+def start(settings: Settings) -> None:
+    """Run the family, confined.
+
+    Raises:
+        ConfigError: An operator's mistake.
+        Unavailable: The other process has ended.
+    """
+    folder = IdentityFolder(Path(settings.data) / "identity")
+    name, hospital, _ = folder.load()
+    lanes = [each for each in check(settings, name) for _ in range(each.entry.associations)]
+    pairs = [socket.socketpair() for _ in lanes]
+    if not os.fork():
+        for own, _ in pairs:
+            own.close()
+        _run_inquirers(lanes, [far for _, far in pairs])
+    for _, far in pairs:
+        far.close()
+    dial = confinement.fork_broker(hospital, connections=len(lanes))
+    others = settings.listeners or settings.imaging is not None
+    brings = any(entry.destination for entry in settings.archives)
+    way = HubWay(settings, folder, dial, name="questions", renews=not (others or brings))
+    run = Path(settings.data) / "run"
+    run.mkdir(mode=0o700, exist_ok=True)
+    ready = {"pid": os.getpid(), "answers": [each.archive for each in lanes]}
+    (run / "questions.json").write_text(json.dumps(ready))
+    confinement.preload()
+    confine(order(readable=(folder.path,), writable=(folder.path,)))
+    findings = Findings(time.monotonic_ns)
+    with contextlib.closing(way):
+        way.start()
+        _serve(lanes, [own for own, _ in pairs], way, findings)
+
+
+def _serve(
+    lanes: Sequence[Answerer], ends: Sequence[socket.socket], way: HubWay, findings: Findings
+) -> None:
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: told.set())
+    work = [
+        Lane(
+            each.archive,
+            end,
+            connect=lambda: way.connect(RelayConnection, answer_s=ANSWER_S),
+            backoff=Backoff(rng=random.Random(), cap_s=BACKOFF_CAP_S),  # noqa: S311 - jitter
+            findings=findings,
+        )
+        for each, end in zip(lanes, ends, strict=True)
+    ]
+    for lane in work:
+        threading.Thread(target=lane.run, name="questions", daemon=True).start()
+    while not told.wait(0.1):
+        if any(lane.lost.is_set() for lane in work):
+            raise Unavailable("the process that speaks DICOM has ended")
+    for lane in work:
+        lane.ended.set()
+
+
+def _run_inquirers(lanes: Sequence[Answerer], ends: Sequence[socket.socket]) -> NoReturn:
+    """Be the half that speaks DICOM, and end with it."""
+    code = EXIT_FAILED
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):  # It ends when the other half does.
+            signal.signal(number, signal.SIG_IGN)
+        entries = [each.entry for each in lanes]
+        places = list(dict.fromkeys(Endpoint(entry.host, entry.port) for entry in entries))
+        dial = confinement.fork_broker(None, connections=len(lanes), peers=places)
+        remotes = [remote(entry, dial) for entry in entries]
+        loop = asyncio.new_event_loop()  # It makes a pair of sockets, forbidden after this.
+        datasets.preload()
+        confinement.preload()
+        confine(order())
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            runner.run(_inquire(entries, remotes, ends))
+        code = 0
+    except AsepsisError as error:
+        sys.stderr.write(f"{error.code}: {error}\n")
+        code = EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+async def _inquire(
+    entries: Sequence[ArchiveEntry], remotes: Sequence[Remote], ends: Sequence[socket.socket]
+) -> None:
+    async def one(entry: ArchiveEntry, place: Remote, end: socket.socket) -> None:
+        end.setblocking(False)
+        reader, writer = await asyncio.open_unix_connection(sock=end, limit=FRAME_BYTES_MAX)
+        await Inquirer(reader, writer, place, matches_max=entry.matches_max).run()
+
+    await asyncio.gather(*(one(*each) for each in zip(entries, remotes, ends, strict=True)))
+
+
+def main(arguments: list[str]) -> int:
+    """Run the questions family of one settings file; return the exit code."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m asepsis.edge.gateway.imaging.questions_app FILE\n")
+        return EXIT_CONFIG
+    try:
+        start(read_settings(Path(arguments[0])))
+    except AsepsisError as error:
+        sys.stderr.write(f"{error.code}: {error}\n")
+        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
