@@ -201,10 +201,10 @@ class Association:
         finally:
             open_now[peer.name] -= 1
             self._abandon()
-
-    async def _prove(self, peer: Peer, request: AssociateRequest) -> ProvenUser:
             if self._operations is not None:
                 await self._operations.close()
+
+    async def _prove(self, peer: Peer, request: AssociateRequest) -> ProvenUser:
         if not peer.forms:
             return ProvenUser("", EVERYBODY)
         identity = request.identity
@@ -231,22 +231,20 @@ class Association:
                     ImagingFinding.UNDECLARED_CLASS, peer.name, sop_class=abstract
                 )
         wanted = request.identity is not None and request.identity.answer_wanted
+        selected = policy.returned(request, peer, roles=user.roles)
         accept = AssociateAccept(
             contexts=answers,
-        selected = policy.returned(request, peer, roles=user.roles)
             pdu_bytes_max=self._place.door.listener.pdu_bytes_max,
             identity_answer=user.answer if peer.forms and wanted else None,
+            roles=selected,
         )
         self._user = user.name
-            roles=selected,
-        self._stream.peer_bytes_max = request.pdu_bytes_max
-        self._stream.pdu_s = peer.limits.pdu_s
         self._may_store = "store" in user.roles
         self._operations = self._begin_operations(peer, request, selected)
+        self._stream.peer_bytes_max = request.pdu_bytes_max
+        self._stream.pdu_s = peer.limits.pdu_s
         await self._stream.send(pdu.encode_accept(accept, request=request))
 
-    async def _converse(self, peer: Peer, request: AssociateRequest) -> None:
-        try:
     def _begin_operations(
         self, peer: Peer, request: AssociateRequest, selected: tuple[RoleSelection, ...]
     ) -> Operations:
@@ -263,6 +261,8 @@ class Association:
         )
         return Operations(party)
 
+    async def _converse(self, peer: Peer, request: AssociateRequest) -> None:
+        try:
             while True:
                 kind, body = await self._stream.read(within_s=self._patience_s(peer))
                 if kind is PduType.DATA:
@@ -305,8 +305,6 @@ class Association:
             self._incoming = None
             await self._complete(peer, request, incoming)
 
-    async def _commanded(self, peer: Peer, context: int, command: Command) -> None:
-        number = command.number(Tag.FIELD)
     async def _command_part(self, peer: Peer, value: Pdv) -> None:
         collecting = self._operations is not None and self._operations.collecting
         if self._incoming is not None or collecting:
@@ -319,10 +317,12 @@ class Association:
             self._command.clear()
             await self._commanded(peer, value.context, command)
 
-        if number == Field.C_ECHO_RQ and not command.has_data_set:
-            await self._answer(context, command, Status.SUCCESS)
+    async def _commanded(self, peer: Peer, context: int, command: Command) -> None:
+        number = command.number(Tag.FIELD)
         if self._operations is not None and self._operations.takes(context, command):
             return
+        if number == Field.C_ECHO_RQ and not command.has_data_set:
+            await self._answer(context, command, Status.SUCCESS)
             return
         if number != Field.C_STORE_RQ or not command.has_data_set:
             if command.has_data_set or number & 0x8000:
@@ -340,12 +340,12 @@ class Association:
             incoming.status = Status.SOP_CLASS_NOT_SUPPORTED
             incoming.comment = "SOP class is not that of the context"
             return
-        await self._wait_turn(peer)
-        try:
         if abstract not in peer.sop_classes or not self._may_store:
             # Accepted for what a C-GET returns, and for nothing that is sent here.
             incoming.status = Status.NOT_AUTHORISED
             return
+        await self._wait_turn(peer)
+        try:
             incoming.token, incoming.writer = await self._place.deposit.open(
                 bytes_max=limits.instance_bytes_max
             )

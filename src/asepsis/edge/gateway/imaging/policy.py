@@ -264,9 +264,9 @@ def doors(settings: ImagingSettings, *, segments: Sequence[str]) -> tuple[Door, 
         for peer in peers:
             _check_peer(peer, listener, inside)
             _check_forms(peer, settings.identity, encrypted=listener.tls is not None)
+            _check_asking(peer, settings)
         _check_overlap(peers)
         if listener.tls is None and not _inside(_network(listener.host), inside):
-            _check_asking(peer, settings)
             raise ConfigError(
                 f"imaging listener {listener.name} would speak clear text outside device_segments",
                 hint="give it tls, or an address inside device_segments",
@@ -288,9 +288,9 @@ def _peer(entry: ImagingPeer) -> Peer:
         fingerprints=frozenset(map(bytes.fromhex, entry.certificate_sha256)),
         names=frozenset(entry.certificate_names),
         forms=frozenset(entry.user_identity),
+        move_to=frozenset(entry.move_to),
         ack=entry.ack,
         cleartext=entry.cleartext,
-        move_to=frozenset(entry.move_to),
         limits=entry,
     )
 
@@ -377,8 +377,6 @@ def _check_forms(peer: Peer, identity: IdentitySettings, *, encrypted: bool) -> 
             )
 
 
-def _check_overlap(peers: Sequence[Peer]) -> None:
-    for number, peer in enumerate(peers):
 def _check_asking(peer: Peer, settings: ImagingSettings) -> None:
     entry = peer.limits
     needed = {"archive": ("query", "retrieve"), "worklist": ("worklist",)}
@@ -418,6 +416,8 @@ def check_destinations(settings: ImagingSettings, *, segments: Sequence[str]) ->
             )
 
 
+def _check_overlap(peers: Sequence[Peer]) -> None:
+    for number, peer in enumerate(peers):
         for other in peers[:number]:
             if peer.titles & other.titles and _share(peer.networks, other.networks):
                 raise ConfigError(

@@ -23,8 +23,8 @@ from asepsis.edge.gateway.imaging.association import (
 from asepsis.edge.gateway.imaging.bcp195 import provider_context
 from asepsis.edge.gateway.imaging.deposit import Deposit
 from asepsis.edge.gateway.imaging.imaging_findings import ImagingFinding
-from asepsis.edge.gateway.imaging.pdustream import PduStream
 from asepsis.edge.gateway.imaging.operations import Inquiry
+from asepsis.edge.gateway.imaging.pdustream import PduStream
 from asepsis.edge.gateway.imaging.policy import Certificate, Door, certificate_names
 from asepsis.edge.gateway.rate import Bucket
 
@@ -76,8 +76,8 @@ class Provider:
         deposit: Where instances go.
         prover: Who judges users.
         findings: Told who knocked.
-
         inquiry: What archives and worklists are asked with.
+
     Resource handling: `open` listens, `close` ends the port and every association.
     """
 
@@ -105,8 +105,8 @@ class Provider:
                 peer.name: Bucket(per_s=peer.limits.rate_per_s, burst=peer.limits.burst)
                 for peer in port.door.peers
             },
-            monotonic=time.monotonic,
             inquiry=inquiry,
+            monotonic=time.monotonic,
         )
 
     async def open(self) -> None:

@@ -105,13 +105,13 @@ class ImagingPeer(_Section, frozen=True):
     ae_titles: Annotated[tuple[AeTitle, ...], msgspec.Meta(min_length=1, max_length=64)]
     device: Text
     sop_classes: Annotated[tuple[Uid, ...], msgspec.Meta(min_length=1, max_length=1_024)]
-    called: Annotated[tuple[AeTitle, ...], msgspec.Meta(max_length=64)] = ()
-    certificate_sha256: Annotated[tuple[Fingerprint, ...], msgspec.Meta(max_length=64)] = ()
     archive: NoName = ""
     worklist: Worklist = ""
     steps: Worklist = ""
     move_to: Annotated[tuple[AeTitle, ...], msgspec.Meta(max_length=16)] = ()
     matches_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1_000
+    called: Annotated[tuple[AeTitle, ...], msgspec.Meta(max_length=64)] = ()
+    certificate_sha256: Annotated[tuple[Fingerprint, ...], msgspec.Meta(max_length=64)] = ()
     certificate_names: Annotated[tuple[Text, ...], msgspec.Meta(max_length=64)] = ()
     user_identity: Annotated[tuple[IdentityForm, ...], msgspec.Meta(max_length=4)] = ()
     ack: Literal["hub", "spool"] = "hub"
@@ -125,8 +125,6 @@ class ImagingPeer(_Section, frozen=True):
     message_s: Seconds = 3_600.0
 
 
-class ArchiveEntry(_Section, frozen=True):
-    """One `[[archives]]`: a PACS or worklist on the gateway's own segment.
 class MoveEntry(_Section, frozen=True):
     """One `[[imaging.destinations]]`: where images of a C-MOVE may go, on a device segment.
 
@@ -163,6 +161,8 @@ class MoveEntry(_Section, frozen=True):
     answer_s: Seconds = 60.0
 
 
+class ArchiveEntry(_Section, frozen=True):
+    """One `[[archives]]`: a PACS or worklist on the gateway's own segment.
 
     Attributes:
         destination: Its name at the hub, where an administrator entered this gateway for it; empty
@@ -186,12 +186,12 @@ class MoveEntry(_Section, frozen=True):
 
     host: Text
     called: AeTitle
-    calling: AeTitle = "ASEPSIS"
-    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 11_112
     destination: NoName = ""
     queries: bool = False
     worklist: NoName = ""
     matches_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
+    calling: AeTitle = "ASEPSIS"
+    port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 11_112
     cleartext: bool = False
     ca_file: str = ""
     server_name: str = ""
@@ -298,11 +298,11 @@ class ImagingSettings(_Section, frozen=True):
             before the spool's durability is acknowledged instead; only where `ack = "hub"`.
         answer_s: Longest wait for an answer of the hub, seconds.
         identity: How users of modalities prove themselves.
-    """
-
         destinations: Where images of a C-MOVE may go.
         questions: Queries, steps and retrievals at once; each keeps a connection to the hub. They
             are only opened if a peer may ask.
+    """
+
     listeners: Annotated[tuple[ImagingListener, ...], msgspec.Meta(min_length=1, max_length=16)]
     peers: Annotated[tuple[ImagingPeer, ...], msgspec.Meta(min_length=1, max_length=1_024)]
     spool_bytes_max: Annotated[int, msgspec.Meta(ge=MIB)] = 64 * GIB
