@@ -137,12 +137,15 @@ def boot(trial: Trial, *, until: Callable[[Seen], bool], tell: Callable[[str], N
         process = subprocess.Popen(  # noqa: S603 - QEMU with arguments of our own
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
+        lines: queue.Queue[bytes | None] = queue.Queue()
+        reader = threading.Thread(target=_pump, args=(process.stdout, lines), daemon=True)
+        reader.start()
         try:
-            assert process.stdout  # noqa: S101 - a pipe was asked for
-            return _read(process.stdout, trial.limit_s, until=until, tell=tell, began_s=began_s)
+            return _read(lines, began_s + trial.limit_s, until=until, tell=tell, began_s=began_s)
         finally:
             process.kill()
             process.wait()
+            reader.join()
 
 
 def _machine(trial: Trial, work: Path) -> list[str]:
@@ -254,20 +257,17 @@ def _tpm(work: Path) -> Generator[Sequence[str]]:
 
 
 def _read(
-    pipe: IO[bytes],
-    limit_s: float,
+    lines: "queue.Queue[bytes | None]",
+    deadline_s: float,
     *,
     until: Callable[[Seen], bool],
     tell: Callable[[str], None],
     began_s: float,
 ) -> Seen:
     seen = Seen()
-    lines: queue.Queue[bytes | None] = queue.Queue()
-    threading.Thread(target=_pump, args=(pipe, lines), daemon=True).start()
     while not until(seen) and len(seen.console) < LINES_MAX:
-        left_s = began_s + limit_s - time.monotonic()
         try:
-            line = lines.get(timeout=max(0.0, left_s))
+            line = lines.get(timeout=max(0.0, deadline_s - time.monotonic()))
         except queue.Empty:
             return seen
         if line is None:
@@ -281,7 +281,8 @@ def _read(
 
 
 def _pump(pipe: IO[bytes], lines: "queue.Queue[bytes | None]") -> None:
-    with contextlib.suppress(ValueError, OSError):  # The machine was ended.
+    """Read the serial line to its end; the machine is ended before this is waited for."""
+    with pipe:
         while line := pipe.readline(LINE_BYTES_MAX):
             lines.put(line)
     lines.put(None)

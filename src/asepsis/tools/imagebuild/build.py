@@ -170,7 +170,7 @@ def _bind(recipe: Recipe, folder: Path, kernel: Path, out: Path, *, root: Root, 
         f"ID=asepsis\nIMAGE_ID={recipe.name}\nIMAGE_VERSION={version('asepsis')}\n", "ascii"
     )
     parts = {".osrel": about, ".cmdline": out / CMDLINE, ".linux": out / KERNEL}
-    uki.make_uki(out / UKI, {**parts, ".initrd": out / INITRD})
+    uki.make_uki(out / UKI, {**parts, ".initrd": out / INITRD}, epoch=epoch)
     about.unlink()
 
 

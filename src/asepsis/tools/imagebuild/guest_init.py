@@ -24,8 +24,10 @@ STATE: Final = Path("/state")
 DEVICE: Final = STATE / "device"
 START: Final = STATE / "start.json"
 START_BYTES_MAX: Final = 65_536
-REPORTS: Final = (5.0, 20.0)
-"""When the open ports are looked at, seconds after the device was started."""
+LOG_BYTES: Final = 4_000
+LOOK_S: Final = 5.0
+LOOKS: Final = 60
+"""How often, and how many times, open ports and processes are told after the start."""
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _PRIVATE = 1, 2, 4, 8, 1 << 18 | 1 << 14
 _RESTART: Final = 0x01234567
 _SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCADDRT = 0x8914, 0x8916, 0x891C, 0x890B
@@ -199,9 +201,8 @@ def run(start: Mapping[str, Any]) -> None:
         tell("device", compartment=compartment, what=event, details=dict(details))
 
     def look() -> None:
-        began_s = time.monotonic()
-        for due_s in REPORTS:
-            time.sleep(max(0.0, began_s + due_s - time.monotonic()))
+        for _ in range(LOOKS):
+            time.sleep(LOOK_S)
             tell("ports", listening=listening(), processes=processes())
 
     threading.Thread(target=look, daemon=True).start()
@@ -216,9 +217,18 @@ def run(start: Mapping[str, Any]) -> None:
             stop=threading.Event(),
             seconds=start.get("seconds"),
         )
+        tell("log", tail=_tail(DEVICE / "device.log"))
         tell("ended", batches=outcome.batches, reachable=outcome.reachable, starts=outcome.starts)
     except AsepsisError as error:
         tell("failed", code=error.code, text=str(error))
+
+
+def _tail(path: Path) -> str:
+    """Return what the compartments wrote last to their standard error."""
+    try:
+        return path.read_bytes()[-LOG_BYTES:].decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def reap(device: int) -> None:

@@ -20,6 +20,12 @@ OURS: Final = "usr/lib/asepsis"
 FOLDERS: Final = ("proc", "sys", "dev", "run", "tmp", "state", "etc")
 LINKS: Final = {"etc/hosts": "/run/hosts", "etc/resolv.conf": "/run/resolv.conf"}
 _NEEDED: Final = re.compile(r"\(NEEDED\).*\[(.+)\]")
+_IMPORT: Final = """\
+import importlib, sys
+sys.path[:] = [path for path in sys.path if path.startswith(sys.argv[1])] + [sys.argv[2]]
+for name in sys.argv[3:]:
+    importlib.import_module(name)
+"""
 _COMPILE: Final = """\
 import os, py_compile, sys
 root = sys.argv[1]
@@ -57,6 +63,7 @@ def assemble(source: Path, target: Path, recipe: Recipe) -> None:
         if not path.is_symlink():
             executable = path.is_dir() or str(path.relative_to(target)) in recipe.programs
             path.chmod(0o755 if executable or _is_loader(path) else 0o644)
+    _import_all(target, recipe)
 
 
 def elf_files(root: Path) -> Iterator[Path]:
@@ -128,18 +135,38 @@ def _our_code(target: Path, recipe: Recipe) -> None:
     shutil.copyfile(INIT, target / OURS / "init.py")
 
 
-def _compile(source: Path, target: Path, recipe: Recipe) -> None:
-    """Turn every module to bytecode with the device's own interpreter, and drop the text.
+def _import_all(target: Path, recipe: Recipe) -> None:
+    """Import every module of ours with nothing but what is in the new root.
 
-    The interpreter is started by the loader of its own packages, so that neither root nor an
-    equal version on this machine is needed.
+    Raises:
+        Unavailable: Something is missing; says what.
     """
-    loader = source / LIBRARY_FOLDERS[0] / "ld-linux-x86-64.so.2"
-    libraries = ":".join(str(source / folder) for folder in LIBRARY_FOLDERS)
-    modules = sorted(target.rglob("*.py"))
-    interpreter = (loader, "--library-path", libraries, source / recipe.programs[0])
+    package = target / OURS / PACKAGE
+    modules = (path.relative_to(package).with_suffix("") for path in package.rglob("*.pyc"))
+    names = [".".join((PACKAGE, *module.parts)) for module in modules if module.parts]
+    wanted = sorted(name.removesuffix(".__init__") for name in names)
     run(
-        (*interpreter, "-S", "-B", "-c", _COMPILE, target, *modules),
+        (*_interpreter(target, recipe), "-c", _IMPORT, target, target / OURS, *wanted),
+        environment={"PYTHONHOME": str(target / "usr")},
+    )
+
+
+def _interpreter(root: Path, recipe: Recipe) -> tuple[str | Path, ...]:
+    """Return how to start the interpreter of a root from outside.
+
+    It is started by its own loader, so that neither root nor an equal version on this machine is
+    needed.
+    """
+    libraries = ":".join(str(root / folder) for folder in LIBRARY_FOLDERS)
+    loader = root / LIBRARY_FOLDERS[0] / "ld-linux-x86-64.so.2"
+    return (loader, "--library-path", libraries, root / recipe.programs[0], "-S", "-B")
+
+
+def _compile(source: Path, target: Path, recipe: Recipe) -> None:
+    """Turn every module to bytecode with the device's own interpreter, and drop the text."""
+    modules = sorted(target.rglob("*.py"))
+    run(
+        (*_interpreter(source, recipe), "-c", _COMPILE, target, *modules),
         # One order of sets in the bytecode, whichever machine builds.
         environment={"PYTHONHASHSEED": "0", "PYTHONHOME": str(source / "usr")},
     )

@@ -18,6 +18,8 @@ MEASURED: Final = (".linux", ".osrel", ".cmdline", ".initrd", ".splash", ".dtb")
 """Sections in the order in which the stub measures them, wherever they stand in the file."""
 SECTIONS_MAX: Final = 64
 _PAGE: Final = 4_096
+_TIME, _CHECKSUM = 8, 24 + 64
+"""Places in the PE header, behind its signature."""
 _SECTION: Final = struct.Struct("<8sIIII16x")
 
 
@@ -46,12 +48,13 @@ def sections(image: bytes) -> dict[str, tuple[int, bytes]]:
     return found
 
 
-def make_uki(target: Path, parts: Mapping[str, Path]) -> None:
+def make_uki(target: Path, parts: Mapping[str, Path], *, epoch: int) -> None:
     """Add sections to the stub.
 
     Args:
         target: File to write.
         parts: File of each section, by its name with the dot.
+        epoch: Time in the file's header, seconds since 1970.
 
     Raises:
         ConfigError: The stub or objcopy is not installed.
@@ -66,7 +69,18 @@ def make_uki(target: Path, parts: Mapping[str, Path]) -> None:
         base = (base + _PAGE - 1) // _PAGE * _PAGE
         command += ["--add-section", f"{name}={path}", "--change-section-vma", f"{name}={base:#x}"]
         base += path.stat().st_size
-    run((*command, "--enable-deterministic-archives", stub, target))
+    run((*command, stub, target))
+    _without_time(target, epoch=epoch)
+
+
+def _without_time(target: Path, *, epoch: int) -> None:
+    """Replace the moment of linking, and the checksum over it, which firmware does not look at."""
+    with target.open("r+b") as file:
+        file.seek(0x3C)
+        start = struct.unpack("<I", file.read(4))[0]
+        for offset, value in ((_TIME, epoch & 0xFFFFFFFF), (_CHECKSUM, 0)):
+            file.seek(start + offset)
+            file.write(struct.pack("<I", value))
 
 
 def predict_pcr11(image: bytes) -> str:
