@@ -22,6 +22,7 @@ from asepsis.core.trust.identity import Profile
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import Hospital as Addresses
 from asepsis.edge.uplink.folder import IdentityFolder
+from asepsis.tools.people import PeopleClient
 from asepsis.tools.testing.intellivue_monitor import Monitor
 from asepsis.tools.testing.medibus_ventilator import Ventilator
 from asepsis.tools.testing.peer_servers import PtyPeer, UdpPeer
@@ -122,6 +123,26 @@ line = "{self.pty.path}"
 
     def start_hub(self) -> None:
         self.hub = self.hospital.start_hub()
+
+    def people(self) -> PeopleClient:
+        """Return the administrator, who closes it."""
+        assert self.hub is not None
+        return PeopleClient(
+            f"https://localhost:{self.hub.ready['listeners']['people']['port']}",
+            root_path=self.hospital.data / "ca" / "root.crt",
+            token_path=self.hospital.data / "hub" / "admin.token",
+        )
+
+    def declare(self, device: str, **network: str | int) -> None:
+        """Say what the network must show of a device."""
+        with contextlib.closing(self.people()) as client:
+            client.declare(GATEWAY, [device], days=9, evidence="observed", network=network)
+
+    def delegation(self, device: str) -> dict[str, Any]:
+        """Return the line of a device, with what is seen of it."""
+        with contextlib.closing(self.people()) as client:
+            lines = client.get("/api/delegations")["delegations"]
+        return next(line for line in lines if line["device"] == device)
 
     def start_gateway(self) -> None:
         command = [sys.executable, "-m", "asepsis.edge.gateway.drivers.app"]

@@ -38,6 +38,7 @@ def alarms(ward: DriverWard, device: str, *, cause: str | None = None) -> list[d
 
 def running(ward: DriverWard) -> DriverWard:
     ward.start_hub()
+    ward.declare(MONITOR, address="127.0.0.1/32", port=ward.udp.port)
     ward.watch()
     ward.start_gateway()
     ward.until(lambda: bool(numerics(ward, MONITOR, HEART_RATE)))
@@ -47,6 +48,10 @@ def running(ward: DriverWard) -> DriverWard:
 
 def test_values_waveforms_and_alarms_arrive_live_and_in_the_record(ward: DriverWard) -> None:
     running(ward)
+    wait_for(lambda: ward.delegation(MONITOR)["observed"])
+    seen = ward.delegation(MONITOR)["seen"]
+    assert (seen["address"], seen["port"]) == ("127.0.0.1", ward.udp.port)
+    assert ward.delegation(VENTILATOR)["seen"] is None, "a serial line shows nothing"
     ward.until(lambda: ward.kinds()["waveform"] >= 2)
     assert numerics(ward, MONITOR, HEART_RATE)[0]["value"] == "72"
     ward.monitor.alerts = [AlertEntry(3_076, 16_770, 0x0400, "ASYSTOLE", handle=1)]

@@ -151,6 +151,8 @@ def test_an_image_goes_all_the_way_unchanged(chain: Callable[..., Chain]) -> Non
     arrived = {data_set(file) for file in files}
     assert {data for _, data in mine} <= arrived
     assert len(arrived) == 6
+    lines = found.people().get("/api/delegations")["delegations"]
+    assert "127.0.0.1" in {line["seen"]["address"] for line in lines if line["seen"]}
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from driver_ward import GATEWAY, wait_for
-from sdc_ward import SdcWard
+from sdc_ward import VENTILATOR, SdcWard
 
 PEEP, RATE = 151_976, 151_586
 SILENCE = "silence"
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 def running(ward: SdcWard) -> SdcWard:
     ward.start_provider()
     ward.start_hub()
+    ward.declare(VENTILATOR, address="127.0.0.1/32", tls_key_sha256="0" * 64)
     ward.watch()
     ward.start_gateway()
     ward.until(lambda: bool(ward.numerics(PEEP)))
@@ -29,6 +30,10 @@ def test_values_waveforms_and_alarms_arrive_and_a_stopped_ventilator_is_an_alarm
 ) -> None:
     """Goal: live within the bound, alarm from onset to end, and silence shows and ends."""
     running(ward)
+    wait_for(lambda: ward.delegation(VENTILATOR)["changed_at_ns"])
+    line = ward.delegation(VENTILATOR)
+    assert not line["observed"], "another key than a person declared"
+    assert (line["seen"]["address"], len(line["seen"]["tls_key_sha256"])) == ("127.0.0.1", 64)
     ward.until(lambda: ward.kinds()["waveform"] >= 4)
     codes = {n["mdc_code"] for _, t in ward.seen for n in t.get("numerics", ())}
     assert len(codes) == 20

@@ -33,12 +33,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         told: What a machine told, without what it sent.
         strangers: Datagrams from other addresses, since the start of the process.
         lost: Reports that found no room, since the start of the process.
+        key: SHA-256 of the device's public key as TLS proved it, hexadecimal; empty without.
     """
 
     at_ns: Annotated[int, msgspec.Meta(ge=0)]
     told: Annotated[tuple[Told, ...], msgspec.Meta(max_length=OUTPUTS_MAX)] = ()
     strangers: Annotated[int, msgspec.Meta(ge=0)] = 0
     lost: Annotated[int, msgspec.Meta(ge=0)] = 0
+    key: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")] = ""
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

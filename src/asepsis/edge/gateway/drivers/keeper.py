@@ -30,12 +30,16 @@ from asepsis.edge.sandbox.seccomp import SyscallClass
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
 
 TICK_S: Final = 0.1
+HELD_TICK_S: Final = 0.02
+"""While something waits for its turn."""
 STALE_NS: Final = 2_000_000_000
 """A report that waited longer in its channel is of the past, and left out."""
 SDC_FLUSH_NS: Final = 140_000_000
 SDC_WAVES_NS: Final = 80_000_000
 """An SDC device tells what changed when it changes; the hub takes 8 bundles and 16 packets a second
-of each device."""
+of each device, and for some seconds more."""
+SDC_AHEAD: Final = 8
+"""A device that reports each 100 ms does so give or take some: none waits for the next one."""
 EXIT_FAILED: Final = 1
 _PRELOADED: Final = (encodings.idna,)
 """Nothing that brings machine code can be loaded once this process is confined."""
@@ -76,12 +80,16 @@ class Keeper:
             poll.register(number, select.POLLIN)
         cared_s = time.monotonic()
         while not self.stopping:
-            for number, _ in poll.poll(TICK_S * 1_000):
+            for number, _ in poll.poll(self._wait_s() * 1_000):
                 self._read(number)
             self._tick()
             if time.monotonic() - cared_s >= 1:
                 cared_s = time.monotonic()
                 self._way.look_after()
+
+    def _wait_s(self) -> float:
+        is_held = any(one.ahead > 1 and one.holds_back for _, _, one in self._devices.values())
+        return HELD_TICK_S if is_held else TICK_S
 
     def _read(self, number: int) -> None:
         plan, end, reporter = self._devices[number]
@@ -101,6 +109,8 @@ class Keeper:
         age_ns = max(0, now_ns - report.at_ns)
         for told in report.told:
             self._note(plan, told)
+            if isinstance(told, Linked):
+                self._evidence(plan, report.key)
             if wall_ns is None:
                 self._findings.note(Finding.NO_TIME, plan.entry.name)
             elif age_ns <= STALE_NS or isinstance(told, Unlinked):
@@ -124,6 +134,20 @@ class Keeper:
         elif isinstance(told, Fault):
             self._findings.note(Finding.MALFORMED, name, why=told.why)
 
+    def _evidence(self, plan: AnyPlan, key: str) -> None:
+        """Have the hub told where the device answered from; a serial line shows nothing."""
+        entry = plan.entry
+        if not entry.address:
+            return
+        port = entry.port or (plan.driver.port if isinstance(plan, Plan) else 0)
+        network = {
+            "address": entry.address,
+            "port": port,
+            "vlan": entry.vlan,
+            "tls_key_sha256": key,
+        }
+        self._way.evidence.note((plan.device.uri,), network)
+
     def _count(self, number: int, plan: AnyPlan, report: channel.Report) -> None:
         """Say that strangers spoke; each new number once."""
         if report.strangers > self._seen.get(number, 0):
@@ -135,6 +159,7 @@ def _reporter(plan: AnyPlan, epoch: int, numbers: Counter) -> Reporter:
     reporter = Reporter(plan.device, epoch, numbers, lambda: secrets.token_bytes(16))
     if not isinstance(plan, Plan):
         reporter.flush_ns, reporter.waves_ns = SDC_FLUSH_NS, SDC_WAVES_NS
+        reporter.ahead = SDC_AHEAD
     return reporter
 
 
@@ -146,7 +171,7 @@ def serve(settings: Settings, plans: Sequence[AnyPlan], ends: Sequence[socket.so
     """
     data = Path(settings.data)
     hospital: Hospital = IdentityFolder(data / "identity").load()[1]
-    dial = confinement.fork_broker(hospital, connections=CONNECTIONS)
+    dial = confinement.fork_broker(hospital, connections=CONNECTIONS + 1)
     findings = Findings(time.monotonic_ns)
     order = replace(confinement.confinement(settings), kind=SyscallClass.NETWORK)
     devices = [plan.device for plan in plans]

@@ -32,6 +32,7 @@ class DriverEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         parity: Of the line; empty takes the driver's usual one.
         stop_bits: Of the line; 0 takes the driver's usual ones.
         cleartext: Must be true for datagrams: nothing protects them on their way.
+        vlan: VLAN of its segment, as evidence for the hub; 0 says nothing.
     """
 
     name: Name
@@ -48,3 +49,4 @@ class DriverEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     parity: Literal["", "none", "even", "odd"] = ""
     stop_bits: Literal[0, 1, 2] = 0
     cleartext: bool = False
+    vlan: Annotated[int, msgspec.Meta(ge=0, le=4_094)] = 0

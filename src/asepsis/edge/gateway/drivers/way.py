@@ -27,6 +27,7 @@ from asepsis.core.trust.sealing_days import DayKeys
 from asepsis.core.trust.sealing_libcrypto import LibcryptoAead
 from asepsis.core.wire import fhir_alarm, frames
 from asepsis.edge.gateway.drivers.reporting import FHIR_JSON, Made, empty_bundle
+from asepsis.edge.gateway.evidence import EvidenceReporter
 from asepsis.edge.gateway.findings import Finding, Findings
 from asepsis.edge.gateway.kek import open_kek
 from asepsis.edge.gateway.memory import make_folder
@@ -74,7 +75,10 @@ class Way:
         dial: Connects for this process.
         findings: Told what people should know.
 
-    Resource handling: `start` starts six threads; `close` ends them and spools what is unsent.
+    Attributes:
+        evidence: Tells the hub where devices answer from.
+
+    Resource handling: `start` starts seven threads; `close` ends them and spools what is unsent.
     """
 
     def __init__(
@@ -143,6 +147,9 @@ class Way:
             on_renewed=self._renewed,
             dial=self._dial,
         )
+        self.evidence = EvidenceReporter(
+            self._connect, backoff=Backoff(rng=rng, cap_s=CAP_S["late"]), findings=self._findings
+        )
 
     def start(self) -> None:
         """Start every thread."""
@@ -150,10 +157,12 @@ class Way:
         for lane in self.lanes.values():
             lane.start()
         self._drain.start()
+        self.evidence.start()
 
     def close(self) -> None:
         """End every thread; what is unsent waits in the spool."""
         self._caretaker.close()
+        self.evidence.close()
         self._drain.close()
         threads: list[threading.Thread] = [*self.lanes.values(), self._drain]
         for lane in self.lanes.values():

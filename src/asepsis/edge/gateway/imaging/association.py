@@ -195,6 +195,8 @@ class Association:
             await self._stream.send(pdu.encode_rejection(policy.LOCAL_LIMIT))
             return
         open_now[peer.name] = open_now.get(peer.name, 0) + 1
+        key = "" if self._certificate is None else self._certificate.key
+        self._place.deposit.seen(peer.name, self._address, key)
         try:
             await self._accept(peer, request, user)
             await self._converse(peer, request)

@@ -8,7 +8,7 @@ Source: unix(7), SOCK_SEQPACKET and SCM_RIGHTS.
 
 import os
 import socket
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -96,7 +96,21 @@ class Outcome(msgspec.Struct, frozen=True, tag="outcome", forbid_unknown_fields=
     spooled: bool = False
 
 
-FromParser = Open | Written | Drop
+class Seen(msgspec.Struct, frozen=True, tag="seen", forbid_unknown_fields=True):
+    """Where a modality came from.
+
+    Attributes:
+        peer: Name of the gateway's entry.
+        address: Its address.
+        key: SHA-256 of its public key, hexadecimal; empty without a certificate.
+    """
+
+    peer: Annotated[str, msgspec.Meta(max_length=64)]
+    address: Annotated[str, msgspec.Meta(max_length=64)]
+    key: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")]
+
+
+FromParser = Open | Written | Drop | Seen
 FromKeeper = File | Outcome
 _FROM_PARSER: Final = msgspec.json.Decoder(FromParser)
 _FROM_KEEPER: Final = msgspec.json.Decoder(FromKeeper)

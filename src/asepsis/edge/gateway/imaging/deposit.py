@@ -7,11 +7,13 @@ from typing import Final
 
 from asepsis.core.errors import BackPressure, InputError, Unavailable
 from asepsis.edge.gateway.imaging import channel
-from asepsis.edge.gateway.imaging.channel import Drop, File, Open, Outcome, Written
+from asepsis.edge.gateway.imaging.channel import Drop, File, Open, Outcome, Seen, Written
 from asepsis.edge.gateway.imaging.sealedfile import SealedWriter
 
 OPEN_S: Final = 5.0
 """Longest wait for a file, seconds."""
+SEEN_MAX: Final = 4_096
+"""Places of modalities that were told of once; beyond it they are told of again."""
 
 
 class Deposit:
@@ -28,6 +30,7 @@ class Deposit:
         self._keeper = keeper
         self._lost = lost
         self._tokens = 0
+        self._seen: dict[Seen, None] = {}
         self._files: dict[int, asyncio.Future[tuple[File, int]]] = {}
         self._outcomes: dict[int, asyncio.Future[Outcome]] = {}
 
@@ -73,6 +76,16 @@ class Deposit:
             return await future
         finally:
             self._outcomes.pop(written.token, None)
+
+    def seen(self, peer: str, address: str, key: str) -> None:
+        """Say where a modality came from; once for each place."""
+        found = Seen(peer, address.partition("%")[0], key)
+        if found in self._seen or self._lost.is_set():
+            return
+        if len(self._seen) >= SEEN_MAX:
+            self._seen.clear()
+        self._seen[found] = None
+        channel.send(self._keeper, found)
 
     def drop(self, token: int) -> None:
         """Say that a file will not be completed."""

@@ -27,7 +27,7 @@ from asepsis.core.errors import (
 )
 from asepsis.edge.gateway.findings import Findings
 from asepsis.edge.gateway.imaging import channel, part10
-from asepsis.edge.gateway.imaging.channel import Drop, File, Open, Outcome, Written
+from asepsis.edge.gateway.imaging.channel import Drop, File, Open, Outcome, Seen, Written
 from asepsis.edge.gateway.imaging.dimse import Status
 from asepsis.edge.gateway.imaging.imaging_findings import ImagingFinding
 from asepsis.edge.gateway.imaging.stow import StowConnection, Verdict
@@ -72,6 +72,7 @@ class Keeper:
         connections: How many.
         wait_s: As in the settings.
         findings: Told what people should know.
+        seen: Told where a modality came from.
         wall: Wall time, nanoseconds.
         monotonic: Seconds.
 
@@ -88,6 +89,7 @@ class Keeper:
         connections: int,
         wait_s: float,
         findings: Findings,
+        seen: Callable[[Seen], None],
         wall: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -98,6 +100,7 @@ class Keeper:
         self._connections = connections
         self._wait_s = wait_s
         self._findings = findings
+        self._seen = seen
         self._wall = wall
         self._monotonic = monotonic
         self._lock = threading.Condition()
@@ -144,6 +147,8 @@ class Keeper:
         elif isinstance(message, Drop):
             number, _ = self._file(message.token)
             self._vault.remove(number)
+        elif isinstance(message, Seen):
+            self._seen(message)
         else:
             self._written(message)
 

@@ -119,10 +119,12 @@ class Certificate:
     Attributes:
         fingerprint: SHA-256 of the DER.
         names: DNS names, addresses and URIs of subjectAltName.
+        key: SHA-256 of its public key, hexadecimal.
     """
 
     fingerprint: bytes
     names: frozenset[str]
+    key: str = ""
 
 
 class Refused(NotPermitted):

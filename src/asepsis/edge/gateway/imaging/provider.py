@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 from asepsis.core.errors import AsepsisError, InputError, Unavailable
+from asepsis.core.trust import libcrypto_x509
 from asepsis.edge.gateway.findings import Findings
 from asepsis.edge.gateway.imaging.association import (
     REQUEST_S,
@@ -172,4 +173,6 @@ def _certificate(writer: asyncio.Transport) -> Certificate | None:
     if layer is None:
         return None
     der = layer.getpeercert(binary_form=True) or b""
-    return Certificate(hashlib.sha256(der).digest(), certificate_names(layer.getpeercert() or {}))
+    names = certificate_names(layer.getpeercert() or {})
+    key = hashlib.sha256(libcrypto_x509.read_certificate(der).spki_der).hexdigest() if der else ""
+    return Certificate(hashlib.sha256(der).digest(), names, key)

@@ -55,6 +55,7 @@ class ImagingListener(_Section, frozen=True):
         tls: None means clear text.
         associations_max: Associations of all peers together.
         pdu_bytes_max: Longest P-DATA-TF body that is announced to peers, bytes.
+        vlan: VLAN of the segment behind it, as evidence for the hub; 0 says nothing.
     """
 
     name: Name
@@ -64,6 +65,7 @@ class ImagingListener(_Section, frozen=True):
     tls: ImagingTls | None = None
     associations_max: Annotated[int, msgspec.Meta(ge=1, le=1_024)] = 64
     pdu_bytes_max: Annotated[int, msgspec.Meta(ge=4_096, le=MIB)] = 262_144
+    vlan: Annotated[int, msgspec.Meta(ge=0, le=4_094)] = 0
 
 
 class ImagingPeer(_Section, frozen=True):

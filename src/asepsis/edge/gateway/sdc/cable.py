@@ -8,6 +8,7 @@ Source: ISO/IEEE 11073-20701 (R0063, R0064, participant key purposes); RFC 9325.
 """
 
 import contextlib
+import hashlib
 import hmac
 import select
 import socket
@@ -20,6 +21,7 @@ from enum import IntEnum
 from typing import Final
 
 from asepsis.core.errors import IdentityInvalid, Unavailable
+from asepsis.core.trust.identity import load_certificate, spki_der
 from asepsis.edge.gateway.sdc.pump import pump
 
 DIALS_MAX: Final = 16
@@ -31,7 +33,8 @@ ANSWER_S: Final = 12.0
 """Longer than a connect and a handshake together: an answer must not meet the next request."""
 PAUSE_S: Final = 0.1
 _ASK: Final = b"d"
-_ANSWER: Final = struct.Struct(">B")
+_ANSWER: Final = struct.Struct(">B32s")
+_NO_KEY: Final = b"\0" * 32
 _ARRIVED: Final = struct.Struct(">I")
 """How many were refused so far; with a descriptor, a connection of the device."""
 
@@ -110,10 +113,11 @@ class Cable:
             while ask.recv(len(_ASK)):
                 outcome, end = self._dial()
                 if end is None:
-                    ask.send(_ANSWER.pack(outcome))
+                    ask.send(_ANSWER.pack(outcome, _NO_KEY))
                     continue
+                key = hashlib.sha256(spki_der(load_certificate(self._leaf))).digest()
                 with end:
-                    socket.send_fds(ask, [_ANSWER.pack(outcome)], [end.fileno()])
+                    socket.send_fds(ask, [_ANSWER.pack(outcome, key)], [end.fileno()])
 
     def _dial(self) -> tuple[Outcome, socket.socket | None]:
         with self._lock:
@@ -208,9 +212,13 @@ class CableClient:
 
     Args:
         ask: Its channel.
+
+    Attributes:
+        key: SHA-256 of the device's public key as it was last proved, hexadecimal; empty before.
     """
 
     def __init__(self, ask: socket.socket) -> None:
+        self.key = ""
         self._ask = ask
         self._lock = threading.Lock()
         ask.settimeout(ANSWER_S)
@@ -225,11 +233,13 @@ class CableClient:
             with self._lock:
                 self._ask.send(_ASK)
                 answer, descriptors, _, _ = socket.recv_fds(self._ask, _ANSWER.size, 1)
-            outcome = Outcome(*_ANSWER.unpack(answer))
+            number, key = _ANSWER.unpack(answer)
+            outcome = Outcome(number)
         except (OSError, ValueError, struct.error) as error:
             raise Unavailable("no-cable") from error
         if outcome is not Outcome.PROVED or not descriptors:
             raise Unavailable(outcome.word)
+        self.key = key.hex()
         return socket.socket(fileno=descriptors[0])
 
 

@@ -51,9 +51,18 @@ class Line:
         plan: The device.
         end: Channel to the keeper.
         rng: Jitter.
+        key: Returns the key that the device proved, as `Report.key`.
     """
 
-    def __init__(self, plan: SdcPlan, end: socket.socket, *, rng: random.Random) -> None:
+    def __init__(
+        self,
+        plan: SdcPlan,
+        end: socket.socket,
+        *,
+        rng: random.Random,
+        key: Callable[[], str] = lambda: "",
+    ) -> None:
+        self._key = key
         self._plan = plan
         self._end = end
         self._backoff = Backoff(rng=rng, cap_s=CAP_S)
@@ -92,6 +101,7 @@ class Line:
                 told=tuple(told[start : start + OUTPUTS_MAX]),
                 strangers=strangers,
                 lost=self._lost,
+                key=self._key(),
             )
             self._lost += not channel.send(self._end, report)
 
@@ -204,7 +214,8 @@ def serve(plan: SdcPlan, end: socket.socket) -> int:
     """
     silence_library()
     cable, sink = _fork_cable(plan, end)
-    line = Line(plan, end, rng=random.Random())  # noqa: S311 - jitter
+    rng = random.Random()  # noqa: S311 - jitter
+    line = Line(plan, end, rng=rng, key=lambda: cable.key)
 
     def stop(number: int, _frame: object) -> None:
         line.stopping = True

@@ -30,6 +30,7 @@ class SdcEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         host: DNS name or IP address in the certificate; empty takes `address`.
         local_address: Where the gateway takes the device's reports.
         local_port: The same; 0 lets the kernel choose.
+        vlan: VLAN of its segment, as evidence for the hub; 0 says nothing.
     """
 
     name: Name
@@ -44,3 +45,4 @@ class SdcEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     host: Annotated[str, msgspec.Meta(max_length=227)] = ""
     local_address: Text
     local_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    vlan: Annotated[int, msgspec.Meta(ge=0, le=4_094)] = 0
