@@ -150,6 +150,19 @@ class Page(_Struct, frozen=True):
     warning: Count = 0
 
 
+class Report(_Struct, frozen=True):
+    """A commitment that was answered.
+
+    Attributes:
+        asked: What was asked.
+        page: The archive's word.
+    """
+
+    asked: Asked
+    page: Page
+
+
+_REPORT: Final = msgspec.json.Decoder(Report)
 _ASKED: Final = msgspec.json.Decoder(Asked)
 _PAGE: Final = msgspec.json.Decoder(Page)
 encode: Final = msgspec.json.Encoder().encode
@@ -180,6 +193,19 @@ def decode_page(data: bytes) -> Page:
         return _PAGE.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InputError("not a page of an answer") from error
+
+
+def decode_report(data: bytes) -> tuple[Asked, Page]:
+    """Return a commitment and its answer.
+
+    Raises:
+        InputError: None.
+    """
+    try:
+        found = _REPORT.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError("not a commitment and its answer") from error
+    return found.asked, found.page
 
 
 def first_text(dataset: DataSet, tag: str) -> str:

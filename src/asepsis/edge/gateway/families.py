@@ -77,6 +77,12 @@ FAMILIES: Final = (
         standby=Standby.RUNS,
     ),
     Family(
+        name="reports",
+        module="asepsis.edge.gateway.imaging.reports_app",
+        wanted=lambda settings: settings.imaging is not None and settings.imaging.commits,
+        standby=Standby.RUNS,
+    ),
+    Family(
         name="drivers",
         module="asepsis.edge.gateway.drivers.app",
         wanted=lambda settings: bool(settings.drivers or settings.sdc),

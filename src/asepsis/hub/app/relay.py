@@ -65,8 +65,8 @@ class DeclaredCommitments:
 
     def check_commit(self, archive: str) -> None:
         """Let an archive be asked to commit; errors as the port."""
-        if self.deliveries.line(archive).destination.options.carries != "images":
-            raise NotPermitted(f"{archive} takes no images, so it commits none")
+        if self.deliveries.line(archive).destination.kind is not Kind.STOW:
+            raise NotPermitted(f"{archive} gives no word about commitments: it is not of kind stow")
 
     async def settled(self, asked: Asked) -> bool:
         """Say whether nothing of it is on its way any more; errors as the port."""

@@ -70,13 +70,15 @@ class RelayRoutes:
             await answer(send, 200, sheet.body, media=_media(sheet.media))
 
     async def _report(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        """`?wait=`: a commitment with its answer that its modality has not heard of; or 204."""
-        (wait_s,) = _numbers(scope, "wait")
-        found = await self._service.report(_principal(scope), wait_s=float(_wait(wait_s)))
+        """`?skip=&wait=`: a commitment with its answer that its modality did not hear; or 204."""
+        skip, wait_s = _numbers(scope, "skip", "wait")
+        found = await self._service.report(
+            _principal(scope), skip=skip, wait_s=float(_wait(wait_s))
+        )
         if found is None:
             await answer(send, 204, b"", media=_media(relay.JSON))
         else:
-            body = relay.encode({"asked": found[0], "page": found[1]})
+            body = relay.encode(relay.Report(asked=found[0], page=found[1]))
             await answer(send, 200, body, media=_media(relay.JSON))
 
     async def _reported(self, scope: Scope, _receive: Receive, send: Send) -> None:

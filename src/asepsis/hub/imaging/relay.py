@@ -179,7 +179,9 @@ class Relay:
             except TimeoutError:
                 continue
 
-    async def report(self, principal: Principal, *, wait_s: float) -> tuple[Asked, Page] | None:
+    async def report(
+        self, principal: Principal, *, skip: int, wait_s: float
+    ) -> tuple[Asked, Page] | None:
         """Return a commitment that this gateway asked for, with its answer, or None for none.
 
         It is the same one until `reported` puts it away.
@@ -189,7 +191,7 @@ class Relay:
         """
         until_ns = self.monotonic() + int(wait_s * NS)
         while True:
-            found = await self.durable.answered(principal.name, Kind.COMMIT)
+            found = await self.durable.answered(principal.name, Kind.COMMIT, skip=skip)
             if found is not None or self.monotonic() >= until_ns:
                 return found
             await asyncio.sleep(LOOK_S)

@@ -160,8 +160,13 @@ class DurableRelay:
         query = select(questions.c.answer).where(questions.c.number == kept.number)
         return await self._store.read(lambda c: c.execute(query).scalar_one())
 
-    async def answered(self, asker: str, kind: Kind) -> tuple[Asked, Page] | None:
-        """Return the oldest answered question of a kind that its asker has not put away.
+    async def answered(self, asker: str, kind: Kind, *, skip: int = 0) -> tuple[Asked, Page] | None:
+        """Return an answered question of a kind that its asker has not put away.
+
+        Args:
+            asker: Whose.
+            kind: Which.
+            skip: How many older ones are left out.
 
         Raises:
             Unavailable: The state does not answer.
@@ -171,10 +176,13 @@ class DurableRelay:
                 continue
             asked = await self._read(each)
             each.kind = asked.kind
-            if asked.kind is kind:
+            if asked.kind is not kind:
+                continue
+            if not skip:
                 query = select(questions.c.answer).where(questions.c.number == each.number)
                 body = await self._store.read(lambda c, query=query: c.execute(query).scalar_one())
                 return asked, relay.decode_page(body or b"")
+            skip -= 1
         return None
 
     async def put_away(self, asker: str, question: str) -> None:

@@ -19,6 +19,7 @@ class ImagingFinding(StrEnum):
     REFUSED = "refused"
     REFUSED_BY_HUB = "refused-by-hub"
     NOT_ANSWERED = "not-answered"
+    NOT_TOLD = "not-told"
     STEP_KEPT = "step-kept"
     SPOOLED = "spooled"
     SPOOL_FULL = "spool-full"

@@ -22,7 +22,7 @@ from asepsis.core.errors import (
 )
 from asepsis.core.wire.relay import PENDING, Asked, Begun, DataSet, Kind
 from asepsis.edge.gateway.findings import Findings
-from asepsis.edge.gateway.imaging import datasets, dimse
+from asepsis.edge.gateway.imaging import commitments, datasets, dimse
 from asepsis.edge.gateway.imaging.asker import Answers, Asker, fresh_id
 from asepsis.edge.gateway.imaging.dimse import Command, Field, Status, Tag
 from asepsis.edge.gateway.imaging.imaging_findings import ImagingFinding
@@ -185,7 +185,8 @@ class Operations:
 
     async def _run(self, request: _Request, data: bytes) -> None:
         abstract = self._party.contexts[request.context][0]
-        tag = Tag.REQUESTED_SOP_CLASS if request.kind is Kind.MPPS_SET else Tag.SOP_CLASS
+        requested = request.kind in {Kind.MPPS_SET, Kind.COMMIT}
+        tag = Tag.REQUESTED_SOP_CLASS if requested else Tag.SOP_CLASS
         if request.command.uid(tag) != abstract:
             await self._respond(request, Status.SOP_CLASS_NOT_SUPPORTED)
             return
@@ -200,6 +201,9 @@ class Operations:
                 await self._get(request, answers)
             elif request.kind in STEPS:
                 await self._step(request, answers)
+            elif request.kind is Kind.COMMIT:
+                # Kept at the hub: the archive's word comes as an event report, as late as it may.
+                await self._finish(request, Status.SUCCESS, "")
             else:
                 await self._find(request, answers)
         finally:
@@ -213,6 +217,8 @@ class Operations:
         if kind in STEPS:
             create = kind is Kind.MPPS_CREATE
             instance = command.uid(Tag.SOP_INSTANCE if create else Tag.REQUESTED_SOP_INSTANCE)
+        elif kind is Kind.COMMIT:
+            instance = commitments.judge(command, document)
         return Asked(
             id=fresh_id(),
             kind=kind,
@@ -393,7 +399,7 @@ async def _send_pieces(stream: PduStream, context: int, pieces: AsyncIterator[by
 
 
 def _failure(kind: Kind, error: Exception) -> int:
-    if kind in STEPS:
+    if kind in STEPS or kind is Kind.COMMIT:
         return Status.PROCESSING_FAILURE
     if isinstance(error, TrustError):
         return Status.NOT_AUTHORISED

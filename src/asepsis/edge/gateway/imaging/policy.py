@@ -26,7 +26,15 @@ from asepsis.edge.gateway.imaging.pdu import (
     Rejection,
     RoleSelection,
 )
-from asepsis.edge.gateway.imaging.services import GET_STUDY, ROLES, STEP, STEPS, SYNTAXES, WORDS
+from asepsis.edge.gateway.imaging.services import (
+    COMMITMENT,
+    GET_STUDY,
+    ROLES,
+    STEP,
+    STEPS,
+    SYNTAXES,
+    WORDS,
+)
 from asepsis.edge.gateway.imaging.settings import (
     IdentitySettings,
     ImagingListener,
@@ -381,13 +389,19 @@ def _check_forms(peer: Peer, identity: IdentitySettings, *, encrypted: bool) -> 
 
 def _check_asking(peer: Peer, settings: ImagingSettings) -> None:
     entry = peer.limits
-    needed = {"archive": ("query", "retrieve"), "worklist": ("worklist",)}
+    needed = {"archive": ("query", "retrieve", "commitment"), "worklist": ("worklist",)}
     for key, words in needed.items():
         asks = any(WORDS[word] & peer.sop_classes for word in words)
         if asks and not getattr(entry, key):
             raise ConfigError(f"imaging peer {peer.name} may ask, and names no {key}")
     if STEP in peer.sop_classes and not (entry.steps or entry.worklist):
         raise ConfigError(f"imaging peer {peer.name} reports steps, and names no worklist")
+    titles = {each.title for each in settings.destinations}
+    if COMMITMENT in peer.sop_classes and not peer.titles <= titles:
+        raise ConfigError(
+            f"imaging peer {peer.name} asks for commitments, and cannot be told the answer",
+            hint="add its AE title as [[imaging.destinations]]",
+        )
     lost = peer.move_to - {each.title for each in settings.destinations}
     if lost:
         raise ConfigError(

@@ -41,6 +41,24 @@ class RelayConnection(HubConnection):
         """Say that nobody waits any more. Raises as `request`."""
         self.request("DELETE", f"/relay/questions/{question}")
 
+    def report(self, *, skip: int, wait_s: int) -> tuple[Asked, Page] | None:
+        """Return a commitment and its answer that its modality did not hear, or None for none.
+
+        Args:
+            skip: Older ones that are left out.
+            wait_s: How long the hub may wait for one, seconds.
+
+        Raises:
+            InputError: The hub's answer is none.
+            AsepsisError: As `request`.
+        """
+        found = self.request("GET", f"/relay/reports?skip={skip}&wait={wait_s}")
+        return None if found.status == _NOTHING else relay.decode_report(found.body)
+
+    def reported(self, question: str) -> None:
+        """Say that its modality has heard of a commitment. Raises as `request`."""
+        self.request("POST", f"/relay/reports/{question}")
+
     def take(self, archive: str, *, wait_s: int) -> Asked | None:
         """Return the next question of an archive, or None within the wait.
 

@@ -164,6 +164,17 @@ class Requestor:
         """The connection, for services that have their own order of messages."""
         return self._stream
 
+    async def answer(self, context: int, *, within_s: float) -> Command:
+        """Return the response to the last message, which has no data set.
+
+        Raises:
+            InputError: The provider keeps no protocol.
+            TimeoutError: It is too slow.
+            Unavailable: The connection is gone.
+        """
+        async with asyncio.timeout(within_s):
+            return await self._answer(context)
+
     def next_message(self) -> int:
         """Return the id of the next message."""
         self._messages += 1

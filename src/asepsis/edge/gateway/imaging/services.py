@@ -1,6 +1,7 @@
 """SOP classes that are asked of an archive or worklist, and what each needs. Pure tables.
 
-Source: DICOM PS3.4 annexes C (query and retrieve), F (performed procedure step), K (worklist).
+Source: DICOM PS3.4 annexes C (query and retrieve), F (performed procedure step), J (storage
+commitment), K (worklist).
 """
 
 from collections.abc import Mapping
@@ -62,12 +63,16 @@ GET_STUDY: Final = "1.2.840.10008.5.1.4.1.2.2.3"
 FIND_WORKLIST: Final = "1.2.840.10008.5.1.4.31"
 STEP: Final = "1.2.840.10008.3.1.2.3.3"
 """Modality Performed Procedure Step."""
+COMMITMENT: Final = "1.2.840.10008.1.20.1"
+"""Storage Commitment Push Model, and below the one instance of it that everybody has."""
+COMMITMENT_INSTANCE: Final = "1.2.840.10008.1.20.1.1"
 
 WORDS: Final[Mapping[str, frozenset[str]]] = {
     "query": frozenset({FIND_STUDY}),
     "retrieve": frozenset({MOVE_STUDY, GET_STUDY}),
     "worklist": frozenset({FIND_WORKLIST}),
     "mpps": frozenset({STEP}),
+    "commitment": frozenset({COMMITMENT}),
 }
 """Words of the settings for these classes."""
 ROLES: Final[Mapping[str, str]] = {
@@ -76,6 +81,7 @@ ROLES: Final[Mapping[str, str]] = {
     GET_STUDY: "query",
     FIND_WORKLIST: "worklist",
     STEP: "worklist",
+    COMMITMENT: "store",
 }
 """What the user of a modality must be allowed to do."""
 KINDS: Final[Mapping[tuple[str, int], Kind]] = {
@@ -85,6 +91,7 @@ KINDS: Final[Mapping[tuple[str, int], Kind]] = {
     (GET_STUDY, Field.C_GET_RQ): Kind.GET,
     (STEP, Field.N_CREATE_RQ): Kind.MPPS_CREATE,
     (STEP, Field.N_SET_RQ): Kind.MPPS_SET,
+    (COMMITMENT, Field.N_ACTION_RQ): Kind.COMMIT,
 }
 """SOP class and command -> what is asked."""
 CLASSES: Final[Mapping[Kind, str]] = {kind: key[0] for key, kind in KINDS.items()}

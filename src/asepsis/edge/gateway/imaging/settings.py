@@ -16,7 +16,9 @@ Text = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Network = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 AeTitle = Annotated[str, msgspec.Meta(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]
-_SOP_CLASS: Final = r"^([0-9]+(\.[0-9]+)*|storage|query|retrieve|worklist|mpps)$"
+_COMMITS: Final = frozenset({"commitment", "1.2.840.10008.1.20.1"})
+"""How the storage commitment push model is named among SOP classes."""
+_SOP_CLASS: Final = r"^([0-9]+(\.[0-9]+)*|storage|query|retrieve|worklist|mpps|commitment)$"
 Uid = Annotated[str, msgspec.Meta(pattern=_SOP_CLASS, max_length=64)]
 PlainUid = Annotated[str, msgspec.Meta(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)]
 Worklist = Annotated[str, msgspec.Meta(pattern=r"^(urn:uuid:[0-9a-f-]{36}(#[a-z0-9-]{1,32})?)?$")]
@@ -300,7 +302,7 @@ class ImagingSettings(_Section, frozen=True):
             before the spool's durability is acknowledged instead; only where `ack = "hub"`.
         answer_s: Longest wait for an answer of the hub, seconds.
         identity: How users of modalities prove themselves.
-        destinations: Where images of a C-MOVE may go.
+        destinations: Where images of a C-MOVE may go, and word about commitments.
         questions: Queries, steps and retrievals at once; each keeps a connection to the hub. They
             are only opened if a peer may ask.
     """
@@ -314,3 +316,8 @@ class ImagingSettings(_Section, frozen=True):
     identity: IdentitySettings = IdentitySettings()
     destinations: Annotated[tuple[MoveEntry, ...], msgspec.Meta(max_length=16)] = ()
     questions: Annotated[int, msgspec.Meta(ge=1, le=4)] = 2
+
+    @property
+    def commits(self) -> bool:
+        """Whether a modality may ask for a storage commitment."""
+        return any(_COMMITS & set(peer.sop_classes) for peer in self.peers)
