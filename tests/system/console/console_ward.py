@@ -39,6 +39,19 @@ WAVES = {"Content-Type": "application/vnd.asepsis.waveform"}
 HL7 = {"Content-Type": "application/hl7-v2"}
 GATEWAY = system_name(1)
 WARD = "ICU"
+SETTINGS = """
+[console]
+facility = "St. Vitus, ICU"
+[delivery]
+routes = "routes.toml"
+"""
+ROUTES = """
+[[routes]]
+name = "vitals"
+to = ["chart"]
+[routes.filter]
+types = ["ORU^R01"]
+"""
 PEOPLE = {
     "clara": ["clinician"],
     "emil": ["clinical-engineer", "security"],
@@ -62,7 +75,8 @@ class ConsoleWard:
     """A running hub with devices that have models, and people who can sign in."""
 
     def __init__(self, folder: Path, *, models: dict[int, str], lease_ms: int = 2_000) -> None:
-        hospital = Hospital(folder, more='[console]\nfacility = "St. Vitus, ICU"\n')
+        hospital = Hospital(folder, more=SETTINGS)
+        (hospital.data / "routes.toml").write_text(ROUTES, "utf-8")
         machines = [(device_name(n), Profile.DEVICE) for n in models]
         made = hospital.enlist(machines, lease_ms=lease_ms)
         made += hospital.enlist([(GATEWAY, Profile.GATEWAY)])
@@ -114,9 +128,42 @@ class ConsoleWard:
             birth_date=stay.born,
             place=(WARD, "1", stay.bed),
         )
-        self._sent += 1
         now = time.strftime("%Y%m%d%H%M%S+0000", time.gmtime())
-        body = adt_message(order, ("HIS", "VITUS"), control=f"C{self._sent}", at=now)
+        self._say(adt_message(order, ("HIS", "VITUS"), control=f"C{self._sent + 1}", at=now))
+
+    def add_chart(self) -> None:
+        """Enter a chart, and a destination that a dead letter can go to instead; nobody fetches."""
+        for name, chart in (("chart", True), ("archive", False)):
+            options = {"gateway": GATEWAY, "chart": chart}
+            body = {"name": name, "kind": "gateway", "address": name, "options": options}
+            answer = self.api.post("/api/destinations", json=body)
+            assert answer.is_success, answer.text
+
+    def measure_for_nobody(self, text: str, *, number: str) -> None:
+        """Send a value of a device that nobody declared: no chart may have it."""
+        now = time.strftime("%Y%m%d%H%M%S+0000", time.gmtime())
+        self._say(
+            (
+                f"MSH|^~\\&|MON|ICU|||{now}||ORU^R01^ORU_R01|M{self._sent + 1}|P|2.6|||AL|NE"
+                "||UNICODE UTF-8\r"
+                f"PID|||{number}^^^VITUS^MR||{text}\rOBR|1||||||{now}\r"
+                f"OBX|1|NM|147842^MDC_ECG_HEART_RATE^MDC|1.1.1.1|61|264864^MDC_DIM_BEAT_PER_MIN^MDC"
+                f"|||||R|||{now}||||NOBODY\r"
+            ).encode()
+        )
+
+    def letters(self, client: httpx.Client, count: int) -> list[int]:
+        """Return the numbers of the dead letters that wait, once there are so many."""
+
+        def look() -> list[int]:
+            page = client.get("/dead-letters").text
+            found = sorted({int(n) for n in re.findall(r'href="/dead-letters/(\d+)"', page)})
+            return found if len(found) >= count else []
+
+        return wait_for(look, what="the dead letters")
+
+    def _say(self, body: bytes) -> None:
+        self._sent += 1
         if self._gateway is None:
             self._gateway = self.ward.client(GATEWAY)
         headers = HL7 | {"Asepsis-Epoch": "1", "Asepsis-Sequence": str(self._sent)}

@@ -12,7 +12,17 @@ from hospital import device_name
 
 pytestmark = pytest.mark.slow
 DEVICE = f"/devices/{quote(device_name(1), safe='')}"
-PATHS = ("/devices", DEVICE, f"{DEVICE}/revoke", "/associations", "/status", "/audit", "/account")
+PATHS = (
+    "/devices",
+    DEVICE,
+    f"{DEVICE}/revoke",
+    "/associations",
+    "/status",
+    "/audit",
+    "/account",
+    "/dead-letters",
+    "/dead-letters/1",
+)
 NAMED = {"button", "link", "textbox", "searchbox", "checkbox", "image", "meter", "region"}
 CONTRAST_MIN, CONTRAST_LARGE_MIN = 4.5, 3.0
 """WCAG 2.2 success criterion 1.4.3."""
@@ -62,6 +72,9 @@ def live(ward: ConsoleWard) -> Iterator[ConsoleWard]:
     ward.add_person("everything", ["clinician", "clinical-engineer", "security"])
     ward.admit(Stay("VI-40171", "Okafor", "Ada", "19580312", "1"))
     ward.place(1, "1")
+    ward.add_chart()
+    ward.measure_for_nobody("Okafor^Ada", number="VI-40171")
+    ward.letters(ward.sign_in("everything"), 1)
     with Traffic([ward.bed(1), ward.bed(2)]) as running:
         running.alarm(running.beds[0])
         yield ward

@@ -27,6 +27,16 @@ MODELS = {number: f"{text} {number}" for number, text in enumerate(TEXTS, 1)}
 VISITOR = f"visitor {IMAGE}"[:100]
 ROLES = ["clinician", "clinical-engineer", "security", "administrator"]
 
+
+def hl7(text: str) -> str:
+    """Return a text as a field of a message holds it.
+
+    Source: HL7 v2 chapter 2, section 2.7.
+    """
+    marks = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}
+    return "".join(marks.get(char, char) for char in text)
+
+
 LOOK = r"""() => {
   const found = [];
   const made = document.querySelectorAll(
@@ -63,6 +73,9 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleWard]:
         for number, text in enumerate(TEXTS, 1):
             made.admit(Stay(f"N{number}", text, f"given {text}", "19700101", str(number)))
             made.place(number, str(number))
+        made.add_chart()
+        for number, text in enumerate(TEXTS):
+            made.measure_for_nobody(hl7(text), number=f"N{number}")
         made.say_alarms(4, TEXTS)
         with Traffic([made.bed(number) for number in (1, 2, 3)]) as running:
             yield made
@@ -84,11 +97,18 @@ def associations(ward: ConsoleWard) -> list[str]:
     return wait_for(look, what="the proposals")
 
 
-def addresses(associations: list[str]) -> list[str]:
+@pytest.fixture(scope="module")
+def letters(ward: ConsoleWard) -> list[str]:
+    """Return the numbers of the dead letters."""
+    return [str(number) for number in ward.letters(ward.sign_in(VISITOR), len(TEXTS))]
+
+
+def addresses(associations: list[str], letters: list[str]) -> list[str]:
     """Return every address of the route table that a browser can open, parameters filled in."""
     values = {
         "{name:str}": [quote(device_name(number), safe="") for number in MODELS],
         "{id:str}": associations,
+        "{letter:str}": letters,
     }
     found: list[str] = []
     for handler in HANDLERS:
@@ -111,7 +131,11 @@ def addresses(associations: list[str]) -> list[str]:
 
 
 def test_no_page_lets_foreign_text_act(
-    ward: ConsoleWard, context: BrowserContext, watch: Watch, associations: list[str]
+    ward: ConsoleWard,
+    context: BrowserContext,
+    watch: Watch,
+    associations: list[str],
+    letters: list[str],
 ) -> None:
     context.set_extra_http_headers({"User-Agent": f"agent {IMAGE} {REQUEST}"})
     page = context.new_page()
@@ -122,7 +146,7 @@ def test_no_page_lets_foreign_text_act(
     page.wait_for_url(f"{ward.base}/ward")
     watch.attach(page)
     shown: dict[str, int] = {}
-    for address in addresses(associations):
+    for address in addresses(associations, letters):
         shown[address] = visit(page, ward.base + address)
     assert watch.foreign == []
     assert watch.dialogs == []
@@ -130,6 +154,8 @@ def test_no_page_lets_foreign_text_act(
     assert [each for each in watch.errors if "Failed to load resource" not in each] == []
     for path in ("/ward", "/devices", "/associations", "/audit", "/account", "/status"):
         assert shown[path] > 0 or path == "/status", f"{path} shows none of the hostile texts"
+    for number in letters:
+        assert shown[f"/dead-letters/{number}"] > 0, f"{number} shows none of the hostile texts"
 
 
 def visit(page: Page, address: str) -> int:

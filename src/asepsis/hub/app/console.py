@@ -18,6 +18,8 @@ from asepsis.hub.console.pages import Frame, may
 from asepsis.hub.console.ports import Decisions, Point, Trends, Whereabouts
 from asepsis.hub.console.services import Services
 from asepsis.hub.console.trend import SPANS_NS, Chart, draw, window
+from asepsis.hub.delivery.people import DeadLetters
+from asepsis.hub.delivery.service import DeliveryService
 
 TREND_POINTS: Final = 480
 TREND_S_MAX: Final = 1.5
@@ -33,7 +35,11 @@ unit everywhere, so that none can be mistaken."""
 
 
 def open_console(
-    core: Core, whereabouts: Whereabouts, decisions: Decisions, trends: Trends
+    core: Core,
+    whereabouts: Whereabouts,
+    decisions: Decisions,
+    trends: Trends,
+    deliveries: DeliveryService,
 ) -> Feature:
     """Open the console.
 
@@ -42,6 +48,7 @@ def open_console(
         whereabouts: Whose device this is and where it stands.
         decisions: What people decide about associations.
         trends: The record, thinned for pictures.
+        deliveries: Where data may leave to.
     """
     access = core.access
     services = Services(
@@ -56,6 +63,8 @@ def open_console(
         whereabouts=whereabouts,
         decisions=decisions,
         status=core.status,
+        letters=DeadLetters(core.store, deliveries, core.audit_log),
+        deliveries=deliveries,
         charts=DeviceCharts(core, trends).draw,
     )
 

@@ -28,7 +28,7 @@ def open_features(core: Core) -> Sequence[Feature]:
     return (
         open_associations(associations),
         open_compliance(core, compliance),
-        open_console(core, book, service, records.trends),
+        open_console(core, book, service, records.trends, delivery.service),
         open_ward(core, book, service),
         records.feature,
         open_delivery(core, delivery),

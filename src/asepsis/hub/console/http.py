@@ -10,6 +10,7 @@ from asepsis.hub.access.rules import Action, decide
 from asepsis.hub.console import (
     pages_associations,
     pages_devices,
+    pages_letters,
     pages_office,
     pages_session,
 )
@@ -27,6 +28,7 @@ PREFIXES: Final = (
     "/ward",
     "/devices",
     "/associations",
+    "/dead-letters",
     "/status",
     "/audit",
 )
@@ -43,6 +45,7 @@ HANDLERS: Final[Sequence[ControllerRouterHandler]] = (
     ward_page,
     *pages_devices.HANDLERS,
     *pages_associations.HANDLERS,
+    *pages_letters.HANDLERS,
     *pages_office.HANDLERS,
 )
 

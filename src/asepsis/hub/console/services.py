@@ -13,6 +13,8 @@ from asepsis.hub.access.sessions import SessionService
 from asepsis.hub.console.pages import Frame
 from asepsis.hub.console.ports import Alarms, Decisions, Presence, Whereabouts
 from asepsis.hub.console.trend import Chart
+from asepsis.hub.delivery.people import DeadLetters
+from asepsis.hub.delivery.service import DeliveryService
 from asepsis.hub.registry.associations.book import Patient
 from asepsis.hub.registry.http_people import StatusSource
 from asepsis.hub.registry.service import RegistryService
@@ -35,6 +37,8 @@ class Services:
         whereabouts: Whose device this is and where it stands.
         decisions: What people decide about associations.
         status: Section -> what it says now; filled before the listeners open.
+        letters: What people decide about dead letters; each act is audited.
+        deliveries: Where data may leave to.
         charts: Trends of a device for somebody; none for who may not see them.
     """
 
@@ -49,6 +53,8 @@ class Services:
     whereabouts: Whereabouts
     decisions: Decisions
     status: Mapping[str, StatusSource]
+    letters: DeadLetters
+    deliveries: DeliveryService
     charts: Callable[[str, Principal], Awaitable[Sequence[Chart]]]
 
     def patient(self, association: Association) -> Patient:

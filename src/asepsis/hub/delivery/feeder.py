@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from asepsis.core.compliance.gate import ChartGate
+from asepsis.core.compliance.gate import ChartGate, HeldBack
 from asepsis.core.errors import InputError
 from asepsis.core.journal.ports import Record
 from asepsis.core.mapping.fhir_delivery import transaction_of
@@ -74,14 +74,14 @@ class Feeder:
         if self._destination.options.carries == "images":
             return self._instance(record, routes, ledger)
         written = await self._written(record) if routes else ()
-        held: dict[int, str] = {}
+        held: dict[int, HeldBack | None] = {}
         for one in written if self._gate else ():
             held[one.entry.index] = await self._held(record, one.entry)
         ledger.read(record.position, 0)
         items = [
             item
             for one in written
-            for item in self._entry(record, one, routes, held.get(one.entry.index, ""))
+            for item in self._entry(record, one, routes, held.get(one.entry.index))
         ]
         found: list[Item] = []
         for item, route in items:
@@ -133,12 +133,11 @@ class Feeder:
         at_ns = entry.findings.arrived_at_ns if entry.findings is not None else 0
         return notification(self._destination.name, devices, key=key, at_ns=at_ns)
 
-    async def _held(self, record: Record, entry: MessageEntry) -> str:
-        found = await self._gate.verdict(record, index=entry.index) if self._gate else None
-        return found.reason if found is not None else ""
+    async def _held(self, record: Record, entry: MessageEntry) -> HeldBack | None:
+        return await self._gate.verdict(record, index=entry.index) if self._gate else None
 
     def _entry(
-        self, record: Record, written: Written, routes: Sequence[Route], held: str
+        self, record: Record, written: Written, routes: Sequence[Route], held: HeldBack | None
     ) -> list[tuple[Item, Route]]:
         if self._destination.kind is Kind.REST_HOOK and not self._destination.options.subscription:
             return []  # Nobody asked to be told.
@@ -156,7 +155,9 @@ class Feeder:
             for bare in self._routed(route, message, origin, entry.body if plain else None):
                 key = key_of(record.position, record.append.lane, entry.index, len(found))
                 overtaken = written.overtaken
-                whole = replace(bare, key=key, members=(key,), held=held, entry=entry)
+                whole = replace(bare, key=key, members=(key,), entry=entry)
+                if held is not None:
+                    whole = replace(whole, held=held.reason, rule=held.rule)
                 found.append((replace(whole, overtaken=overtaken), route))
         return found
 

@@ -42,6 +42,8 @@ WINDOW_BYTES: Final = 8 * 1_048_576
 SAVE_EVERY_S: Final = 0.25
 EXPIRE_EVERY_S: Final = 1.0
 RETRY_S: Final = 1.0
+FAULT: Final = "route"
+"""Code of a dead letter that its route could not make."""
 _NS_PER_S: Final = 1_000_000_000
 
 log = structlog.get_logger("delivery")
@@ -386,7 +388,8 @@ class Line:
         self._pending[self._next] = pending = Pending(item)
         self._bytes += len(item.body)
         if item.fault or item.held:
-            self._park(self._next, pending, Refusal("route", item.fault or item.held))
+            code = FAULT if item.fault else item.rule or FAULT
+            self._park(self._next, pending, Refusal(code, item.fault or item.held))
 
     def _wake(self) -> None:
         if self._listener is not None:

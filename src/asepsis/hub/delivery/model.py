@@ -161,6 +161,7 @@ class Item:
         members: Keys of everything that it stands for; empty for a dead letter on its way again.
         fault: Why it cannot be sent as it is; the destination never sees it.
         held: Why charts may not have it.
+        rule: Which rule says so, such as `patient`; empty unless it is held back.
         letter: Id of the dead letter that it is, 0 for none.
         entry: The message that it came from, until it is in its last form.
         overtaken: Says that it must not be sent any more: an alert that is late and over.
@@ -174,6 +175,7 @@ class Item:
     members: tuple[str, ...] = ()
     fault: str = ""
     held: str = ""
+    rule: str = ""
     letter: int = 0
     entry: MessageEntry | None = None
     overtaken: Callable[[], bool] | None = None
