@@ -144,6 +144,24 @@ def quarantine(*, data: Data = DATA, json: bool = False) -> None:
         console.print("What each reason means: docs/reference/imaging.md")
 
 
+@app.command
+def release(
+    number: Annotated[int, Parameter(help="As `asepsis images quarantine` shows it.")],
+    /,
+    *,
+    reason: Annotated[str, Parameter(help="Why it may go; stands in the audit log.")],
+    token: Annotated[Path | None, Parameter(help="Token of a clinical engineer.")] = None,
+    data: Data = DATA,
+) -> None:
+    """Take an object out of quarantine that a policy set apart; archives get it then.
+
+    What was refused for what it is (a program, lies about lengths or UIDs) is never released.
+    """
+    path = f"/api/quarantined-images/{number}/release"
+    found = people(data, token=token).post(path, {"reason": reason})
+    console.print(f"{found['instance']} is held now", soft_wrap=True)
+
+
 def _bytes_of(path: Path) -> bytes:
     try:
         return path.read_bytes()

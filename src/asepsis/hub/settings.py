@@ -192,6 +192,8 @@ class ImageSettings(_Section, frozen=True):
         keep_full_s: The same once four fifths of `bytes_max` are held.
         quarantine_s: How long an object that was refused is held apart.
         purge_every_s: Pause between two looks at what may go.
+        private_tags: `keep`, or `quarantine` for objects with private elements.
+        private_tags_of: Name of a device -> the same for what it sends.
     """
 
     bytes_max: Annotated[int, msgspec.Meta(ge=MIB)] = 200 * GIB
@@ -203,6 +205,11 @@ class ImageSettings(_Section, frozen=True):
     keep_full_s: Annotated[int, msgspec.Meta(ge=0, le=366 * DAY_S)] = HOUR_S
     quarantine_s: Annotated[int, msgspec.Meta(ge=HOUR_S, le=366 * DAY_S)] = 30 * DAY_S
     purge_every_s: Annotated[float, msgspec.Meta(gt=0, le=DAY_S)] = 30.0
+    private_tags: Literal["keep", "quarantine"] = "keep"
+    private_tags_of: Annotated[
+        dict[Annotated[str, msgspec.Meta(max_length=120)], Literal["keep", "quarantine"]],
+        msgspec.Meta(max_length=4_096),
+    ] = {}
 
 
 class DeliverySettings(_Section, frozen=True):

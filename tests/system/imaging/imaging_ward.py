@@ -12,10 +12,13 @@ IMAGER = system_name(40)
 """The gateway that is declared for the modality."""
 READER = system_name(41)
 """A consumer that may read images."""
+CAREFUL = device_name(42)
+"""A modality of its own identity that shall send no private elements."""
 IMAGES = f"""
 [images]
 reserve_bytes = 0
 readers = ["{READER}"]
+private_tags_of = {{ "{CAREFUL}" = "quarantine" }}
 """
 
 
@@ -24,7 +27,7 @@ def make_imaging_ward(folder: Path, *, more: str = "") -> Ward:
     made = make_ward(folder, more=more or IMAGES)
     machines = [
         *made.hospital.enlist([(IMAGER, Profile.GATEWAY)], declared=[MODALITY]),
-        *made.hospital.enlist([(READER, Profile.CONSUMER)]),
+        *made.hospital.enlist([(READER, Profile.CONSUMER), (CAREFUL, Profile.DEVICE)]),
     ]
     for machine in machines:
         made.machines[machine.name] = machine

@@ -18,8 +18,9 @@ from asepsis.hub.imaging.http_reading import ReadRoutes
 from asepsis.hub.imaging.index import ImageIndex
 from asepsis.hub.imaging.inspector import Inspection, Inspector
 from asepsis.hub.imaging.reading import ImageReading
+from asepsis.hub.imaging.releasing import Releases
 from asepsis.hub.imaging.retention import Retention
-from asepsis.hub.imaging.rules import Keeping
+from asepsis.hub.imaging.rules import Keeping, PrivateTags
 from asepsis.hub.imaging.service import ImageService, Threads
 from asepsis.hub.imaging.storage import Vault
 from asepsis.hub.imaging.telling import Teller
@@ -65,6 +66,7 @@ def open_imaging(core: Core, deliveries: DeliveryService, images: OpenImages) ->
     service = _service(core, inspector, images)
     reads = ReadRoutes(_reading(core, service, deliveries)).routes()
     task = _retention(core, service, deliveries)
+    releases = Releases(core.store, core.audit_log, service)
 
     async def close() -> None:
         threads.close()
@@ -72,7 +74,7 @@ def open_imaging(core: Core, deliveries: DeliveryService, images: OpenImages) ->
 
     return Feature(
         clinical=[*StoreRoutes(service).routes(), *reads],
-        people=[*reads, *OfficeRoutes(core.store).routes()],
+        people=[*reads, *OfficeRoutes(core.store, releases).routes()],
         restore=service.restore,
         work={"images told": service.teller.run, "image retention": task.run},
         close=close,
@@ -92,6 +94,7 @@ def _service(core: Core, inspector: Inspector, images: OpenImages) -> ImageServi
         wall=core.clocks.wall,
         sources=BookSources(core.book),
         bytes_max=settings.bytes_max,
+        private_tags=PrivateTags(settings.private_tags, settings.private_tags_of),
     )
 
 

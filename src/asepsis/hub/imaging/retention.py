@@ -137,7 +137,10 @@ class Retention:
     async def _discard_old(self) -> int:
         """Remove objects that stood in quarantine long enough; their senders were refused."""
         before_ns = self.wall() - self.keeping.quarantine_ns
-        query = select(quarantine).where(quarantine.c.at_ns < before_ns).limit(PURGED_MAX)
+        # A release that was cut short leaves a row here whose file is held by then.
+        held = select(instances.c.object)
+        old = (quarantine.c.at_ns < before_ns) & quarantine.c.object.not_in(held)
+        query = select(quarantine).where(old).limit(PURGED_MAX)
         rows = await self.store.read(lambda connection: connection.execute(query).all())
         for row in rows:
             await self.service.threads.call(lambda name=row.object: self.service.vault.remove(name))

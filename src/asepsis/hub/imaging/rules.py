@@ -3,9 +3,10 @@
 Source: DICOM PS3.18 section 10.5; REQ-IMG.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Final, Literal
 
 from asepsis.core.errors import InputError, NotPermitted, RateLimited
 from asepsis.core.model.identity import PrincipalKind
@@ -33,6 +34,24 @@ CALLING_HEADER: Final = "Asepsis-Calling-AE"
 USER_HEADER: Final = "Asepsis-User"
 PERSON_CHARS_MAX: Final = 120
 RETRY_BUSY_S: Final = 2
+PrivatePolicy = Literal["keep", "quarantine"]
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateTags:
+    """What becomes of an object with private elements; bytes are changed by neither.
+
+    Attributes:
+        default: Of a source that is not named.
+        by_source: Name of a device -> its policy.
+    """
+
+    default: PrivatePolicy = "keep"
+    by_source: Mapping[str, PrivatePolicy] = field(default_factory=dict[str, PrivatePolicy])
+
+    def ask(self, device: str) -> Literal["keep", "refuse"]:
+        """Return what the inspection is told of an object of a device."""
+        return "keep" if self.by_source.get(device, self.default) == "keep" else "refuse"
 
 
 class Repeat(Enum):

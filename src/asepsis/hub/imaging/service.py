@@ -27,7 +27,7 @@ from asepsis.hub.imaging import rules
 from asepsis.hub.imaging.index import Apart, Entry, ImageIndex
 from asepsis.hub.imaging.inspector import Inspector
 from asepsis.hub.imaging.ports import Sources
-from asepsis.hub.imaging.rules import FAILURES, Repeat
+from asepsis.hub.imaging.rules import FAILURES, PrivateTags, Repeat
 from asepsis.hub.imaging.storage import ObjectWriter, Vault
 from asepsis.hub.imaging.telling import Teller
 
@@ -94,6 +94,7 @@ class ImageService:
         wall: Wall clock, nanoseconds since 1970.
         sources: What people declared of gateways.
         bytes_max: Bytes of objects that the hub holds at most.
+        private_tags: What becomes of objects with private elements.
     """
 
     vault: Vault
@@ -104,6 +105,7 @@ class ImageService:
     wall: Callable[[], int]
     sources: Sources
     bytes_max: int
+    private_tags: PrivateTags = field(default_factory=PrivateTags)
     held: int = 0
     held_bytes: int = 0
     quarantined_bytes: int = 0
@@ -213,7 +215,7 @@ class ImageService:
     def _settle(self, writer: ObjectWriter, sender: Sender) -> tuple[bytes, Passed | Refused]:
         """Look at a whole object, and make it durable unless it is turned away; blocks."""
         sha256 = writer.settle()
-        answer = self._inspect(writer)
+        answer = self._inspect(writer, sender.device)
         if isinstance(answer, Refused) or sender.study in {"", answer.study}:
             writer.keep()
         return sha256, answer
@@ -229,10 +231,10 @@ class ImageService:
             return _failed(answer.sop_class, answer.instance, Failure.MISMATCH)
         return await self._enter(writer, sender, sha256, answer)
 
-    def _inspect(self, writer: ObjectWriter) -> Passed | Refused:
+    def _inspect(self, writer: ObjectWriter, device: str) -> Passed | Refused:
         reader = writer.reader()
         try:
-            return self.inspector.inspect(reader)
+            return self.inspector.inspect(reader, private_tags=self.private_tags.ask(device))
         finally:
             reader.close()
 
