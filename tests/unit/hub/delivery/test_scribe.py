@@ -32,7 +32,7 @@ from asepsis.core.wire.origin import NO_PREVIOUS, BatchHeader, attach_signature,
 from asepsis.hub.app.records_readers import make_readers
 from asepsis.hub.delivery.feeder import Feeder
 from asepsis.hub.delivery.ledger import Ledger, key_of, lane_of, position_of
-from asepsis.hub.delivery.model import Destination, Item, Kind, Options
+from asepsis.hub.delivery.model import Destination, Item, ItemKind, Kind, Options
 from asepsis.hub.delivery.scribe import LATE_NS, Scribe, Written
 from asepsis.hub.registry.associations.service import as_event
 
@@ -282,9 +282,16 @@ def test_other_events_are_nobodys_business(body: bytes) -> None:
     assert Desk().write(Record(1, append), "associations") == ()
 
 
-def fed(desk: Desk, text: str, options: Options, records: Sequence[Record]) -> list[Item]:
+def fed(
+    desk: Desk,
+    text: str,
+    options: Options,
+    records: Sequence[Record],
+    *,
+    kind: Kind = Kind.MLLP,
+) -> list[Item]:
     destination = Destination(
-        name="ehr", kind=Kind.MLLP, address="h:1", options=options, created_by="x", created_ns=1
+        name="ehr", kind=kind, address="h:1", options=options, created_by="x", created_ns=1
     )
     feeder = Feeder(destination, gate=None, scribe=desk.scribe(), monotonic=lambda: 0)
     routes: Sequence[Route] = routes_of(read_routes(text.encode(), read_table=lambda _: b""))
@@ -323,3 +330,14 @@ def test_keys_name_their_lane_where_a_line_has_several() -> None:
     for lane in lanes:
         key = key_of(12, lane, 3, 4)
         assert (position_of(key), lane_of(key, lanes)) == (12, lane)
+
+
+def test_a_fhir_server_gets_values_of_native_devices_as_observations() -> None:
+    text = '[[routes]]\nname = "v"\nfrom = "observations"\nto = ["ehr"]\n'
+    options = Options(carries="observations")
+    (item,) = fed(Desk([held(ADA, 1)]), text, options, [record(HEART_RATE)], kind=Kind.FHIR)
+    assert (item.kind, item.fault) == (ItemKind.FHIR, "")
+    (entry,) = msgspec.json.decode(item.body)["entry"]
+    assert entry["resource"]["subject"]["identifier"]["value"] == "1"
+    assert entry["resource"]["valueQuantity"]["value"] == 60
+    assert entry["resource"]["device"]["identifier"]["value"] == DEVICE
