@@ -22,6 +22,7 @@ NAMES = {
     "dicom": "dicom.py",
     "stow": "stow.py",
     "ring": "ring.py",
+    "sdc": "sdc.py",
     "reads": "reads.py",
     "ward": "ward.py",
 }

@@ -118,10 +118,6 @@ local_address = "127.0.0.1"
             if numeric["mdc_code"] == code
         ]
 
-    def refusals(self) -> int:
-        """Return how often the ventilator was lost before it was linked."""
-        return self.findings()["device-lost", "ventilator-1"]
-
     def alarms(self, *, cause: str | None = None) -> list[dict[str, Any]]:
         return [
             told for name, told in list(self.seen) if name == "alarm" and told["cause"] == cause

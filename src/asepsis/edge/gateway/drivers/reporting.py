@@ -107,6 +107,8 @@ class Reporter:
         unfit: Values that were left out, because their unit is none of their metric.
         flush_ns: Least time between two bundles.
         waves_ns: The same of waveform packets.
+        ahead: So many of each may go at once after a pause; the rate over time stays the same. With
+            more than one, what was told together goes together, at the next `tick`.
     """
 
     device: DeviceId
@@ -116,10 +118,11 @@ class Reporter:
     unfit: int = 0
     flush_ns: int = FLUSH_NS
     waves_ns: int = WAVES_NS
+    ahead: int = 1
     _values: dict[int, tuple[Value, int]] = field(default_factory=dict[int, tuple[Value, int]])
-    _flushed_ns: int = 0
+    _flush_due_ns: int = 0
     _waves: dict[int, _Stretch] = field(default_factory=dict[int, _Stretch])
-    _waved_ns: int = 0
+    _wave_due_ns: int = 0
     _packets: Counter = field(default_factory=Counter)
     _frames: dict[int, Counter] = field(default_factory=dict[int, Counter])
     _handles: dict[tuple[int, int], int] = field(default_factory=dict[tuple[int, int], int])
@@ -139,10 +142,10 @@ class Reporter:
             case Values(values):
                 for value in values:
                     self._add(value, at_ns)
-                yield from self.tick(at_ns=at_ns, now_ns=now_ns)
+                yield from self._at_once(at_ns, now_ns)
             case Samples():
                 self._extend(told, at_ns)
-                yield from self.tick(at_ns=at_ns, now_ns=now_ns)
+                yield from self._at_once(at_ns, now_ns)
             case Conditions(active):
                 self._lists = True
                 yield from self._compare(active, at_ns, now_ns)
@@ -156,14 +159,23 @@ class Reporter:
 
     def tick(self, *, at_ns: int, now_ns: int) -> Iterator[Made]:
         """Yield what is due; the times are as those of `take`."""
-        if self._values and now_ns - self._flushed_ns >= self.flush_ns:
-            self._flushed_ns = now_ns
+        slack = self.ahead - 1
+        if self._values and now_ns >= self._flush_due_ns - slack * self.flush_ns:
+            self._flush_due_ns = max(self._flush_due_ns, now_ns) + self.flush_ns
             yield self._bundle(at_ns)
-        if self._waves and now_ns - self._waved_ns >= self.waves_ns:
-            self._waved_ns = now_ns
+        if self._waves and now_ns >= self._wave_due_ns - slack * self.waves_ns:
+            self._wave_due_ns = max(self._wave_due_ns, now_ns) + self.waves_ns
             yield self._packet()
         if self._lists and now_ns - self._listed_ns >= LIST_NS:
             yield from self._list(at_ns, now_ns)
+
+    def _at_once(self, at_ns: int, now_ns: int) -> Iterator[Made]:
+        return self.tick(at_ns=at_ns, now_ns=now_ns) if self.ahead == 1 else iter(())
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether something waits for its turn."""
+        return bool(self._values or self._waves)
 
     def _add(self, value: Value, at_ns: int) -> None:
         try:

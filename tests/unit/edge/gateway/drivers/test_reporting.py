@@ -41,6 +41,18 @@ def value(code: int, unit: int, number: int, *, handle: int = 4, age_ms: int = 0
     return Value(handle=handle, code=code, unit=unit, value=number, age_ms=age_ms)
 
 
+def wave(*samples: int, handle: int = 9) -> Samples:
+    return Samples(
+        handle=handle,
+        code=131_330,
+        unit=266_418,
+        period_ns=4_000_000,
+        scale=1,
+        offset=0,
+        samples=samples,
+    )
+
+
 def condition(key: str, *, text: str = "LOW") -> Condition:
     return Condition(
         key=key,
@@ -73,6 +85,33 @@ def test_values_that_come_fast_share_a_bundle_and_the_newest_counts() -> None:
     assert numeric.value == 62
 
 
+def test_what_was_told_together_goes_together_and_jitter_makes_nothing_wait() -> None:
+    one = reporter()
+    one.waves_ns, one.ahead = 80_000_000, 2
+    sent: list[int] = []
+    for turn in range(20):
+        moment = 10 * SECOND + turn * 100_000_000 - turn % 2 * 30_000_000
+        for handle in (1, 2):
+            told = wave(turn, handle=handle)
+            assert not list(one.take(told, at_ns=START_NS + moment, now_ns=moment))
+        assert one.holds_back
+        made = list(one.tick(at_ns=START_NS + moment, now_ns=moment))
+        sent += [len(frames.decode_packet(packet.body).frames) for packet in made]
+    assert sent == [2] * 20
+    assert not one.holds_back
+
+
+def test_over_time_no_more_packets_than_allowed() -> None:
+    one = reporter()
+    one.waves_ns, one.ahead = 80_000_000, 2
+    sent = 0
+    for turn in range(100):
+        moment = 10 * SECOND + turn * 10_000_000
+        list(one.take(wave(turn), at_ns=START_NS + moment, now_ns=moment))
+        sent += len(list(one.tick(at_ns=START_NS + moment, now_ns=moment)))
+    assert sent <= 2 + 1_000 // 80
+
+
 def test_a_unit_that_fits_no_metric_is_left_out_and_the_others_go_on() -> None:
     one = reporter()
     told = Values((value(147_842, 266_016, 60), value(150_456, 262_688, 97)))
@@ -84,15 +123,7 @@ def test_a_unit_that_fits_no_metric_is_left_out_and_the_others_go_on() -> None:
 
 def test_samples_become_packets_without_a_hole_in_their_numbers() -> None:
     one = reporter()
-    stretch = Samples(
-        handle=9,
-        code=131_330,
-        unit=266_418,
-        period_ns=4_000_000,
-        scale=1,
-        offset=0,
-        samples=(1, 2, 3),
-    )
+    stretch = wave(1, 2, 3)
     (first,) = take(one, stretch)
     take(one, stretch, at_s=0.3)
     (second,) = take(one, stretch, at_s=0.9)
