@@ -96,8 +96,9 @@ def of_node(folder: Path, event: str) -> list[Message]:
     """Return what the npm server took of an event, once each; not what the hub itself found."""
     log = Sink(folder, tls=None).received()
     found = [Message.parse(text.encode()) for text in dict(log).values()]
-    own = "HUB: NO DATA FROM DEVICE"
-    return [m for m in found if m.get("MSH-9.2") == event and m.get("OBX-5") != own]
+    found = [m for m in found if m.get("MSH-9.2") == event]
+    code = str(condition(1, AlarmPhase.ONSET).mdc_code)
+    return [m for m in found if event != "R40" or m.get("OBX-3.1") == code]
 
 
 @pytest.mark.slow
