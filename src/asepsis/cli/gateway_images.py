@@ -12,13 +12,21 @@ from cyclopts import App, Parameter
 
 from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import NotFound, Unavailable
-from asepsis.edge.gateway.imaging import archives_app, bcp195, policy, proofs, requestor, vault
+from asepsis.edge.gateway.imaging import (
+    archives_app,
+    bcp195,
+    policy,
+    proofs,
+    questions_app,
+    requestor,
+    vault,
+)
 from asepsis.edge.gateway.imaging.dimse import VERIFICATION
 from asepsis.edge.gateway.imaging.keeper_process import imaging_of
 from asepsis.edge.gateway.imaging.requestor import IMPLICIT_LITTLE_ENDIAN, Remote
 from asepsis.edge.gateway.imaging.settings import ArchiveEntry
 from asepsis.edge.gateway.kek import open_kek
-from asepsis.edge.gateway.settings import read_settings
+from asepsis.edge.gateway.settings import Settings, read_settings
 
 app: Final = App(name="images", help="Look after the DICOM side of a gateway.")
 SETTINGS: Final = Path("/var/lib/asepsis-gateway/gateway.toml")
@@ -29,8 +37,9 @@ SettingsFile = Annotated[Path, Parameter(help="Its settings; docs/reference/imag
 def check(*, settings: SettingsFile = SETTINGS, json: bool = False) -> None:
     """Check the DICOM settings and show who may store what; nothing is started."""
     found = read_settings(settings)
-    if found.archives:
-        archives_app.check(found)
+    _check_archives(found)
+    imaging = imaging_of(found)
+    policy.check_destinations(imaging, segments=found.device_segments)
     rows = [
         (
             door.listener.name,
@@ -43,7 +52,7 @@ def check(*, settings: SettingsFile = SETTINGS, json: bool = False) -> None:
             " ".join(sorted(peer.forms)) or "-",
             peer.ack,
         )
-        for door in policy.doors(imaging_of(found), segments=found.device_segments)
+        for door in policy.doors(imaging, segments=found.device_segments)
         for peer in door.peers
     ]
     columns = (
@@ -55,17 +64,30 @@ def check(*, settings: SettingsFile = SETTINGS, json: bool = False) -> None:
     show_table("Modalities", columns, rows)
 
 
+def _check_archives(found: Settings) -> None:
+    """Check what is brought to archives, and what they and worklists are asked.
+
+    Raises:
+        ConfigError: An operator's mistake.
+    """
+    if any(entry.destination for entry in found.archives):
+        archives_app.check(found)
+    if any(entry.queries or entry.worklist for entry in found.archives):
+        questions_app.check(found, "")
+
+
 @app.command
 def echo(
-    destination: Annotated[str, Parameter(help="Of [[archives]].")],
+    destination: Annotated[str, Parameter(help="Destination or worklist of [[archives]].")],
     /,
     *,
     settings: SettingsFile = SETTINGS,
 ) -> None:
-    """Ask a PACS of the settings by C-ECHO, as the gateway would store to it."""
+    """Ask a PACS or worklist of the settings by C-ECHO, as the gateway would."""
     found = read_settings(settings)
-    entries = archives_app.check(found)
-    entry = next((one for one in entries if one.destination == destination), None)
+    archives_app.check_places(found.archives, found)
+    named = (one for one in found.archives if destination in (one.destination, one.worklist))
+    entry = next(named, None)
     if entry is None:
         raise NotFound(f"no [[archives]] for {destination}")
     status = asyncio.run(_echo(entry))

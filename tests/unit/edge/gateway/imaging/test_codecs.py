@@ -21,6 +21,7 @@ from asepsis.edge.gateway.imaging.pdu import (
     AssociateRequest,
     PduType,
     ProposedContext,
+    RoleSelection,
     UserIdentity,
 )
 
@@ -48,6 +49,9 @@ requests = st.builds(
     ),
     pdu_bytes_max=st.integers(0, 2**32 - 1),
     identity=st.none() | identities,
+    roles=st.lists(st.builds(RoleSelection, uids, st.booleans(), st.booleans()), max_size=3).map(
+        tuple
+    ),
 )
 
 
@@ -86,7 +90,8 @@ def test_a_damaged_request_is_refused_or_still_one(
 
 
 def test_pynetdicom_reads_our_request_and_we_read_its() -> None:
-    sent = request(identity=UserIdentity(2, True, b"nurse", b"secret"))
+    roles = (RoleSelection(CT, user=False, provider=True),)
+    sent = request(identity=UserIdentity(2, True, b"nurse", b"secret"), roles=roles)
     theirs = A_ASSOCIATE_RQ()
     theirs.decode(pdu.encode_request(sent))
     assert theirs.called_ae_title == "GATE"
@@ -98,6 +103,7 @@ def test_pynetdicom_reads_our_accept_and_we_read_its() -> None:
         contexts=(AnsweredContext(1, 0, EXPLICIT), AnsweredContext(3, 3, EXPLICIT)),
         pdu_bytes_max=4_096,
         identity_answer=b"ticket",
+        roles=(RoleSelection(CT, user=False, provider=True),),
     )
     theirs = A_ASSOCIATE_AC()
     theirs.decode(pdu.encode_accept(sent, request=request()))
