@@ -62,6 +62,9 @@ def build_(
         show_json(report)
         return
     show_facts("Image", _facts(report))
+    # In one line each: people compare them.
+    console.print(f"root hash {report['root']['verity']}", soft_wrap=True)
+    console.print(f"PCR 11    {report['uki']['pcr11']}", soft_wrap=True)
     if keys is None:
         console.print("Its keys lie beside it, for trials; a product's keys belong elsewhere.")
 
@@ -151,10 +154,8 @@ def audit_(
 def _facts(report: dict[str, Any]) -> dict[str, Any]:
     return {
         "root": f"{report['root']['bytes'] / MIB:.2f} MiB with its hash tree",
-        "root hash": report["root"]["verity"],
         "kernel image": f"{report['uki']['bytes'] / MIB:.2f} MiB, Linux {report['kernel']}",
         "device": f"{report['device_bytes'] / MIB:.2f} MiB",
-        "PCR 11 will be": report["uki"]["pcr11"],
         "programs": ", ".join(report["programs"]),
         "files": report["files"],
         "packages": report["packages"],

@@ -1,0 +1,142 @@
+"""The image runs: compartments in the guest, vital signs at a real hub; what was changed does not.
+
+Without KVM, on a processor that QEMU imitates.
+"""
+
+import datetime as dt
+import importlib.util
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asepsis.edge.uplink.connection import Endpoint
+from asepsis.edge.uplink.folder import Hospital
+from asepsis.tools.imagebuild.boot import Seen, Trial, boot
+from asepsis.tools.imagebuild.build import ROOT, UKI
+from asepsis.tools.imagebuild.secureboot import make_keys
+
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(420)]
+DEVICE = "urn:dev:mac:020000fffe0000a7"
+LIMIT_S = 200.0
+ALL_LAYERS = {
+    "Landlock",
+    "bubblewrap",
+    "no new privileges",
+    "resource limits",
+    "sealed ring",
+    "seccomp",
+    "separate users",
+}
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Any]:
+    """Run a real hub, which devices know by a name."""
+    path = Path(__file__).parents[1] / "device/hub.py"
+    spec = importlib.util.spec_from_file_location("asepsis_image_tests_hub", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    with tempfile.TemporaryDirectory(prefix="asepsis-image-hub-") as folder:
+        Path(folder).chmod(0o755)
+        with module.running(Path(folder)) as found:
+            ports = found.addresses.clinical.port, found.addresses.enrolment.port
+            found.addresses = Hospital(*(Endpoint("localhost", port) for port in ports))
+            yield found
+
+
+def run(trial: Trial, until: Any = lambda _: False) -> Seen:
+    return boot(trial, until=until, tell=lambda _: None)
+
+
+def settled(seen: Seen) -> bool:
+    """Return whether the ports were looked at after vital signs had reached the hub."""
+    return acknowledged(seen) and seen.events[-1]["event"] == "ports"
+
+
+def acknowledged(seen: Seen) -> bool:
+    return any(
+        event.get("what") == "fate" and event["details"].get("fate") == "acknowledged"
+        for event in seen.events
+    )
+
+
+def ports(seen: Seen) -> list[dict[str, Any]]:
+    return [event for event in seen.events if event["event"] == "ports"]
+
+
+def test_vital_signs_of_a_booted_image_reach_the_hub(
+    image: Path, report: dict[str, Any], hub: Any, record_property: Any
+) -> None:
+    """Goal: verified root, compartments as other users, no open port, and a hub that gets it."""
+    folder = hub.enrolled(DEVICE)
+    seen = run(Trial(image=image, device=folder.path, limit_s=LIMIT_S), settled)
+    assert acknowledged(seen), seen.console[-20:]
+    hub.pull()
+    assert hub.of(DEVICE, "vitals", "alert")
+    started = seen.first("started")
+    assert started
+    assert started["root"].startswith("/dev/dm-0 / squashfs ro,")
+    assert started["modules_must_be_signed"]
+    assert started["state"]
+    assert "landlock" in started["security_modules"]
+    layers = seen.first("layers")
+    assert layers
+    assert set(layers["holding"]) >= ALL_LAYERS
+    looked = ports(seen)[-1]
+    assert looked["listening"] == report["ports"] == []
+    compartments = [p for p in looked["processes"] if p["uid"] in range(62_201, 62_205)]
+    assert {p["uid"] for p in compartments} == {62_201, 62_202, 62_203, 62_204}
+    assert all(p["seccomp"] for p in compartments)
+    programs = {p["program"] for p in looked["processes"]}
+    assert programs == {"/usr/bin/python3.11", "/usr/bin/bwrap"}
+    record_property("first_vitals_uptime_s", float(seen.first_vitals_s or 0))
+    record_property("wall_to_started_s", seen.wall_s["started"])
+
+
+def test_a_changed_root_does_not_boot(image: Path, tmp_path: Path) -> None:
+    """Goal: one bit in the first block, and nothing of the device runs."""
+    changed = tmp_path / ROOT
+    shutil.copyfile(image / ROOT, changed)
+    with changed.open("r+b") as file:
+        file.seek(8)  # The time in the superblock: the file system would mount without verity.
+        file.write(b"\0\0\0\0")
+    seen = run(Trial(image=image, root=changed, limit_s=LIMIT_S), lambda found: found.refused)
+    assert seen.refused, seen.console[-20:]
+    assert not seen.events
+
+
+def test_firmware_starts_only_what_its_keys_signed_and_measures_it(
+    image: Path, report: dict[str, Any], tmp_path: Path, record_property: Any
+) -> None:
+    """Goal: PCR 11 is what the build predicted; unsigned and signed by another: refused."""
+    now = dt.datetime.fromtimestamp(time.time(), dt.UTC)
+    foreign = make_keys(tmp_path / "foreign", now=now)
+    trials = {
+        "unsigned": Trial(image=image, firmware=True, efi=image / UKI, limit_s=LIMIT_S),
+        "foreign": Trial(image=image, firmware=True, keys=foreign.folder, limit_s=LIMIT_S),
+        "ours": Trial(image=image, firmware=True, tpm=True, limit_s=LIMIT_S),
+    }
+
+    def end(seen: Seen) -> bool:
+        return seen.refused or seen.first("started") is not None
+
+    with ThreadPoolExecutor(2) as pool:
+        found = dict(zip(trials, pool.map(lambda t: run(t, end), trials.values()), strict=True))
+    for name in ("unsigned", "foreign"):
+        assert found[name].refused, found[name].console[-20:]
+        assert any("Access Denied" in line for line in found[name].console)
+    started = found["ours"].first("started")
+    assert started, found["ours"].console[-20:]
+    assert started["pcr11"] == report["uki"]["pcr11"]
+    assert "[integrity]" in started["lockdown"]
+    record_property("wall_by_firmware_s", found["ours"].wall_s["started"])
