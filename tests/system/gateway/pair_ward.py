@@ -13,12 +13,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import hl7
-from gateway_ward import DEVICE, FAST_HUB, free_port, oru, peer_text
+from gateway_ward import DEVICE, FAST_HUB, accounts, free_port, oru, peer_text
 from hl7.mllp import open_hl7_connection
 
 from asepsis.core.model.lanes import Lane
@@ -210,16 +211,19 @@ class Pair:
     def start_hub(self) -> None:
         self.hub = self.hospital.start_hub()
 
-    def active(self, *, other_than: Gateway | None = None, timeout_s: float = 40) -> Gateway:
-        """Wait until one gateway has the address, and return it."""
+    def until(self, found: Callable[[], object], *, timeout_s: float = 40) -> None:
+        """Wait until something is so."""
         deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            for gateway in self.gateways:
-                if gateway is not other_than and gateway.active() and self.listens():
-                    return gateway
+        while not found():
+            logs = "\n".join(g.log for g in self.gateways)
+            assert time.monotonic() < deadline, logs
             time.sleep(0.05)
-        logs = "\n".join(g.log for g in self.gateways)
-        raise AssertionError(f"no gateway took over:\n{logs}")
+
+    def active(self, *, other_than: Gateway | None = None) -> Gateway:
+        """Wait until one gateway has the address and listens, and return it."""
+        others = [gateway for gateway in self.gateways if gateway is not other_than]
+        self.until(lambda: any(gateway.active() for gateway in others) and self.listens())
+        return next(gateway for gateway in others if gateway.active())
 
     def listens(self) -> bool:
         with contextlib.suppress(OSError), socket.create_connection((ADDRESS, self.port), 1):
@@ -238,14 +242,10 @@ class Pair:
         self._thread = threading.Thread(target=lambda: asyncio.run(work()))
         self._thread.start()
 
-    def more(self, count: int, *, timeout_s: float = 40) -> None:
+    def more(self, count: int) -> None:
         """Wait until every sender has so many more acknowledgements."""
         wanted = [(sender, len(sender.acknowledged) + count) for sender in self.senders]
-        deadline = time.monotonic() + timeout_s
-        while any(len(sender.acknowledged) < goal for sender, goal in wanted):
-            logs = "\n".join(g.log for g in self.gateways if g.data.exists())
-            assert time.monotonic() < deadline, logs
-            time.sleep(0.05)
+        self.until(lambda: all(len(sender.acknowledged) >= goal for sender, goal in wanted))
 
     def end_sending(self) -> set[str]:
         """Stop the senders and return the control ids that were acknowledged."""
@@ -276,18 +276,36 @@ class Pair:
         journal.close()
         return found
 
-    def command(self, gateway: Gateway, *words: str) -> Any:
-        """Run `asepsis gateway WORDS --json` for one gateway."""
+    def command(self, gateway: Gateway, *words: str) -> str:
+        """Run `asepsis gateway WORDS` for one gateway; return what it printed."""
         command = [sys.executable, "-m", "asepsis.cli.main", "gateway", *words]
         done = subprocess.run(
-            [*command, "--settings", str(gateway.toml), "--json"],
+            [*command, "--settings", str(gateway.toml)],
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return done.stdout
+
+    def at_risk(self, gateway: Gateway) -> Any:
+        """Return what `asepsis gateway at-risk` says at one gateway."""
+        return json.loads(self.command(gateway, "at-risk", "--json"))
+
+    def wait_lease(self, gateway: Gateway) -> None:
+        """Wait until the hub has given a lease to a gateway that people promoted."""
+        self.until(lambda: not (gateway.data / "pair/promoted.json").exists())
+
+    def wait_drained(self, gateway: Gateway) -> None:
+        """Wait until the hub has every group of a gateway."""
+        hub = self.hospital.data / "hub/journal/signed.db"
+
+        def drained() -> bool:
+            made = accounts(gateway.data / "spool/journal/signed.db", "gateway")
+            return made.items() <= accounts(hub, gateway.name).items()
+
+        self.until(drained)
 
     def close(self) -> None:
         for sender in self.senders:
@@ -313,7 +331,6 @@ def make_pair(folder: Path, *, ack: str) -> Pair:
         Gateway(name, folder / f"g{number}", machine, Relay(hub_port), free_port())
         for number, (name, machine) in enumerate(zip(names, machines, strict=True))
     )
-    assert len(gateways) == 2
     for gateway in gateways:
         _identity(gateway, hospital)
     pair = Pair(folder, hospital, gateways, port)
@@ -347,11 +364,8 @@ def _identity(gateway: Gateway, hospital: Hospital) -> None:
     identity.create()
     shutil.copy(gateway.machine.files.chain_path, identity.path / "tls.pem")
     shutil.copy(gateway.machine.files.key_path, identity.path / "tls.key")
-    clinical, enrolment = (
-        Endpoint("localhost", gateway.relay.port),
-        Endpoint("localhost", free_port()),
-    )
-    identity.finish(gateway.name, Addresses(clinical, enrolment), hospital.root_der)
+    places = [Endpoint("localhost", port) for port in (gateway.relay.port, free_port())]
+    identity.finish(gateway.name, Addresses(*places), hospital.root_der)
     keymaking.make(gateway.data, now=dt.datetime.now(dt.UTC))
 
 

@@ -9,6 +9,7 @@ from pair_ward import Gateway, Pair, make_pair
 
 from asepsis.core.trust import tls
 
+PEOPLE = ("--person", "ana", "--second-person", "ben", "--reason", "fire")
 MEDIA = "application/vnd.asepsis.hl7v2-batch"
 
 
@@ -67,7 +68,10 @@ def test_nothing_is_lost_when_the_active_one_is_cut_off_and_when_one_is_destroye
 
 @pytest.mark.slow
 def test_the_list_of_messages_at_risk_is_what_is_missing(pairs: Callable[[str], Pair]) -> None:
-    """Goal: the hub is away and the active one is destroyed with its disk; people know the rest."""
+    """Goal: the hub is away, the active one destroyed with its disk: people decide, and know all.
+
+    Two people promote the standby; once the hub is back it has a lease and brings what it took.
+    """
     pair = pairs("spool")
     pair.start_hub()
     for gateway in pair.gateways:
@@ -83,12 +87,16 @@ def test_the_list_of_messages_at_risk_is_what_is_missing(pairs: Callable[[str], 
     pair.more(20)
     first.destroy()
     assert not second.active(), "without the hub it does not know that it is alone"
-    pair.start_hub()
-    second.relay.set_cut(False)
+    pair.command(second, "pair", "promote", *PEOPLE, "--destroyed")
     assert pair.active(other_than=first) is second
     pair.more(20)
+    pair.start_hub()
+    second.relay.set_cut(False)
+    pair.wait_lease(second)
+    pair.more(20)
     acknowledged = pair.end_sending()
-    listed = pair.command(second, "at-risk")
+    pair.wait_drained(second)
+    listed = pair.at_risk(second)
     assert listed["hub_asked"]
     missing = acknowledged - {control for _, control in pair.at_hub()}
     assert len(missing) > 10, "otherwise this shows nothing"

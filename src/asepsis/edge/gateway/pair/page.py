@@ -66,9 +66,7 @@ class LeasePage:
 
     def give(self, *, token: int, end_ns: int) -> None:
         """Say that the lease is held until a moment; the number first, then the end."""
-        if token != self.token:
-            self.end()
-            _NUMBER.pack_into(self._memory, _TOKEN, token)
+        _NUMBER.pack_into(self._memory, _TOKEN, token)
         _NUMBER.pack_into(self._memory, _END, end_ns)
 
     def end(self) -> None:
