@@ -66,13 +66,13 @@ def test_a_chart_gets_what_is_verified_and_a_person_releases_the_rest(
 
     engineer = delivery.people("clinical-engineer")
     wait_until(lambda: len(engineer.get("/api/dead-letters")["dead_letters"]) == 3)
-    for control, reason in (
-        ("2", "another patient"),
-        ("3", "above what the device declares"),
-        ("4", "not a unit"),
+    for control, rule, reason in (
+        ("2", "patient", "another patient"),
+        ("3", "range", "above what the device declares"),
+        ("4", "unit", "not a unit"),
     ):
         (letter,) = engineer.get("/api/dead-letters", control_id=control)["dead_letters"]
-        assert letter["state"] == "held"
+        assert (letter["state"], letter["code"]) == ("held", rule)
         assert reason in str(engineer.get(f"/api/dead-letters/{letter['id']}"))
 
     (third,) = engineer.get("/api/dead-letters", control_id="3")["dead_letters"]
