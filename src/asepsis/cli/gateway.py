@@ -93,7 +93,8 @@ def scope(*, settings: SettingsFile = SETTINGS, json: bool = False) -> None:
     read = read_settings(settings)
     name, hospital, _ = IdentityFolder(Path(read.data) / "identity").load()
     reaches = blast.hl7(read, name=name, hospital=hospital) if read.listeners else ()
-    others = [f.name for f in families.wanted(read) if f.name != "hl7"]
+    reaches = (*reaches, *blast.pair(read, name=name, hospital=hospital))
+    others = [f.name for f in families.wanted(read) if f.name not in ("hl7", "pair")]
     apart = Layer.LANDLOCK in confinement.holding()
     if json:
         rows = [msgspec.to_builtins(each) for each in reaches]

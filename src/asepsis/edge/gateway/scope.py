@@ -50,6 +50,8 @@ def hl7(settings: Settings, *, name: str, hospital: Hospital) -> Sequence[Reach]
     doors = tuple(f"{x.name} {x.host}:{x.port}" for x in settings.listeners)
     served = tuple(x.name for x in settings.listeners if x.tls is not None)
     hub = tuple(f"{each.host}:{each.port}" for each in (hospital.clinical, hospital.enrolment))
+    if settings.pair is not None:
+        hub = (*hub, f"{settings.pair.partner_host}:{settings.pair.partner_port}")
     files = {role: _folders(settings, role) for role in Role}
     return (
         Reach(
@@ -71,7 +73,7 @@ def hl7(settings: Settings, *, name: str, hospital: Hospital) -> Sequence[Reach]
         ),
         Reach(
             process="hl7 uplink",
-            parses="the hub's answers",
+            parses="the hub's answers" + (", the other gateway's" if settings.pair else ""),
             reads=files[Role.UPLINK],
             writes=files[Role.UPLINK],
             connects=hub,
@@ -79,6 +81,31 @@ def hl7(settings: Settings, *, name: str, hospital: Hospital) -> Sequence[Reach]
             speaks_for=("every device on this gateway's declared list",),
         ),
         Reach(process="hl7 broker", parses="one number of the uplink", connects=hub),
+    )
+
+
+def pair(settings: Settings, *, name: str, hospital: Hospital) -> Sequence[Reach]:
+    """Return the process that holds the lease of a pair; none for a gateway alone.
+
+    Args:
+        settings: Of the gateway.
+        name: The gateway's own name.
+        hospital: Where its hub is.
+    """
+    section = settings.pair
+    if section is None:
+        return ()
+    hub = tuple(f"{each.host}:{each.port}" for each in (hospital.clinical, hospital.enrolment))
+    return (
+        Reach(
+            process="pair",
+            parses="the hub's answers; frames of the other gateway, whose certificate is pinned",
+            reads=("identity/", "pair/", "spool/"),
+            writes=("identity/", "pair/"),
+            connects=(*hub, f"{section.partner_host}:{section.partner_port}"),
+            accepts=(f"{section.partner} {section.listen_host}:{section.listen_port}",),
+            signs=f"TLS as {name}; TLS of the link; starts and stops the families",
+        ),
     )
 
 

@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 
 from asepsis.core.errors import ConfigError, Unavailable
+from asepsis.edge.gateway import scope
 from asepsis.edge.gateway.pair import keymaking, keys, promotion
 from asepsis.edge.gateway.pair.address import announcement
 from asepsis.edge.gateway.pair.link import LinkClient, LinkServer, Promise, Reply, frames_of
 from asepsis.edge.gateway.pair.listing import Entry, RiskList, at_risk, digest_of, read_again
 from asepsis.edge.gateway.pair.others import entry_of
 from asepsis.edge.gateway.pair.page import VARIABLE, LeasePage, boottime_ns
+from asepsis.edge.gateway.pair.settings import PairSettings
+from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.uplink.connection import Endpoint
+from asepsis.edge.uplink.folder import Hospital
 
 NOW = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
 
@@ -130,3 +134,15 @@ def test_an_announcement_is_an_arp_request_for_the_address_itself() -> None:
     assert frame[:14] == b"\xff" * 6 + b"\x02\0\0\0\0\x01\x08\x06"
     assert frame[28:32] == frame[38:42] == bytes((10, 1, 2, 3))
     assert len(frame) == 42
+
+
+def test_the_scope_of_a_pair_names_the_other_gateway_and_no_place_besides() -> None:
+    other = "urn:uuid:00000000-0000-4000-8000-000000000002"
+    section = PairSettings(
+        partner=other, certificate_file="p.pem", listen_host="10.1.0.5", partner_host="10.1.0.6"
+    )
+    hospital = Hospital(Endpoint("hub", 8443), Endpoint("hub", 8444))
+    (reach,) = scope.pair(Settings(pair=section), name="urn:uuid:1", hospital=hospital)
+    assert reach.connects == ("hub:8443", "hub:8444", "10.1.0.6:7443")
+    assert reach.accepts == (f"{other} 10.1.0.5:7443",)
+    assert scope.pair(Settings(), name="urn:uuid:1", hospital=hospital) == ()
