@@ -16,8 +16,8 @@ with warnings.catch_warnings():
     from sdc_ward import SdcWard
 
 
-@pytest.fixture
-def ward(tmp_path: Path) -> Iterator[SdcWard]:
-    made = SdcWard(tmp_path)
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SdcWard]:
+    made = SdcWard(tmp_path_factory.mktemp("ward"))
     yield made
     made.close()

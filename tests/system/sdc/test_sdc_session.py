@@ -80,7 +80,9 @@ def heard(room: Room) -> Iterator[Heard]:
     made.end()
 
 
-def test_metrics_waveforms_and_alerts_are_told(room: Room, heard: Heard) -> None:
+def test_metrics_waveforms_and_alerts_are_told_and_nothing_invalid_has_a_number(
+    room: Room, heard: Heard
+) -> None:
     heard.until(lambda: {one.code for one in heard.of(Samples)} == {w.code for w in sdc_mdib.WAVES})
     for row in sdc_mdib.METRICS:
         assert heard.value(row.code).unit == row.unit
@@ -92,10 +94,6 @@ def test_metrics_waveforms_and_alerts_are_told(room: Room, heard: Heard) -> None
     heard.until(lambda: heard.active() == [sdc_mdib.APNOEA])
     room.tell("alarm off")
     heard.until(lambda: heard.active() == [])
-
-
-def test_values_that_the_device_calls_invalid_have_no_number(room: Room, heard: Heard) -> None:
-    room.tell("hold")
     room.tell("validity Inv")
     room.tell("change 34")
     heard.until(lambda: heard.value(PEEP).status is MeasurementStatus.INVALID)
@@ -119,7 +117,7 @@ def test_reports_that_stay_out_end_the_session_although_the_device_answers(
     assert heard.ended == "reports-missing"
 
 
-def test_the_consumer_of_the_library_reads_the_same_ventilator(room: Room, heard: Heard) -> None:
+def test_the_consumer_of_the_library_reads_the_same_ventilator(room: Room) -> None:
     """The peer is a provider for others too, not for this gateway only."""
     context = mk_ssl_contexts(room.own.key, room.own.chain, room.authority.file)
     library: Any = SdcConsumer
@@ -131,7 +129,6 @@ def test_the_consumer_of_the_library_reads_the_same_ventilator(room: Room, heard
         consumer.stop_all()
     handles = {state.DescriptorHandle for state in states}
     assert {row.handle for row in (*sdc_mdib.METRICS, *sdc_mdib.WAVES)} <= handles
-    assert not heard.ended
 
 
 def test_a_restarted_ventilator_is_a_new_session_with_everything_read_anew(
