@@ -55,11 +55,12 @@ class Office:
         self.engineer = people(data, token=token)
 
     def add(self, address: str, *, name: str = "pacs", **options: object) -> None:
+        kind = options.pop("kind", "stow")
         self.client.post(
             "/api/destinations",
             {
                 "name": name,
-                "kind": "stow",
+                "kind": kind,
                 "address": address,
                 "options": {"carries": "images", "local": True, **options},
             },
@@ -220,6 +221,7 @@ def _duplicate(uid: str) -> bytes:
         ("http://pacs.example/dicom-web", {"local": False}),
         ("https://pacs.example/dicom-web", {"carries": "messages"}),
         ("pacs.example:443", {}),
+        ("gateway:104", {"kind": "gateway", "gateway": IMAGER, "commit": True}),
         ("https://user@pacs.example/dicom-web", {}),
     ],
 )

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from dicom_ward import CT, ENVIRONMENT, DicomWard, free_port, make_ward, peer_text
+from dicom_ward import CT, ENVIRONMENT, GATEWAY, DicomWard, free_port, make_ward, peer_text
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
@@ -94,7 +95,11 @@ class Chain:
     programs: list["subprocess.Popen[bytes]"] = field(default_factory=list)
 
     def start_reports(self) -> None:
-        command = [sys.executable, "-m", "asepsis.edge.gateway.imaging.reports_app"]
+        self.start("reports_app")
+
+    def start(self, family: str) -> None:
+        """Start a family of the gateway."""
+        command = [sys.executable, "-m", f"asepsis.edge.gateway.imaging.{family}"]
         with (self.ward.folder / "reports.log").open("ab") as log:
             self.programs.append(
                 subprocess.Popen(
@@ -122,11 +127,14 @@ class Chain:
             token_path=data / "hub" / "admin.token",
         )
 
-    def declare(self) -> None:
+    def declare(self, *, dimse: bool) -> None:
         """Enter the archive as an administrator does."""
         client = self.people()
         body = {"name": "pacs", "kind": "stow", "address": self.orthanc.url + "/dicom-web"}
         options = {"carries": "images", "local": True, "tries": 1, "title": "ARCHIVE"}
+        if dimse:
+            body |= {"kind": "gateway", "address": ""}
+            options |= {"gateway": GATEWAY}
         client.post("/api/destinations", {**body, "options": options})
         client.close()
 
@@ -151,17 +159,37 @@ class Chain:
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    """Return a hub with a gateway before it, and an archive that is not there yet."""
-    folder = tmp_path_factory.mktemp("commitment")
-    modality, orthanc = Modality(free_port()), Orthanc()
+    """Return a hub with a gateway before it, and an archive with DICOMweb that is not there yet."""
+    yield from make_chain(tmp_path_factory.mktemp("commitment"))
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[Chain]:
+    """Return the same with an archive that speaks DIMSE only, behind the gateway."""
+    yield from make_chain(tmp_path, dimse=True)
+
+
+def make_chain(folder: Path, *, dimse: bool = False) -> Iterator[Chain]:
+    """Start everything but the archive."""
+    ear = free_port()
+    modality = Modality(free_port())
+    orthanc = Orthanc(DicomModalities={"far": ["FAR", "127.0.0.1", ear]})
+    archives = (
+        f'[[archives]]\ndestination = "pacs"\nhost = "127.0.0.1"\nport = {orthanc.dicom_port}\n'
+        'called = "ORTHANC"\ncalling = "FAR"\ncleartext = true\ncommits = true\nanswer_s = 5\n'
+        f'reports_host = "127.0.0.1"\nreports_port = {ear}\n'
+    )
     listeners = (
         '[[imaging.listeners]]\nname = "rad"\nhost = "127.0.0.1"\nport = 0\n'
         'ae_titles = ["GATE"]\n[[imaging.destinations]]\ntitle = "CT1"\nhost = "127.0.0.1"\n'
         f'port = {modality.port}\ncalling = "GATE"\ncleartext = true\nanswer_s = 5\n'
     )
+    hub = HUB.replace("[images]", f'[images]\nreaders = ["{GATEWAY}"]')
+    hub = hub.replace("keep_s = 0", "keep_s = 3600") if dimse else hub
     ward = make_ward(
-        folder / "ward", peers=peer_text(more=COMMITS), listeners=listeners, hub=HUB,
-        registered=True,
+        folder / "ward", peers=peer_text(more=COMMITS), listeners=listeners,
+        hub=hub,
+        registered=True, more=archives if dimse else "",
     )  # fmt: skip
     (ward.hospital.data / "routes.toml").write_text(ROUTES)
     found = Chain(ward, modality, orthanc)
@@ -169,8 +197,11 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     try:
         ward.hub = ward.hospital.start_hub()
         ward.start_gateway()
-        found.declare()
+        found.declare(dimse=dimse)
         found.start_reports()
+        if dimse:
+            found.start("archives_app")
+            found.start("questions_app")
         yield found
     finally:
         found.close()
@@ -231,3 +262,29 @@ def test_the_modality_hears_the_archives_word_about_each_instance(chain: Chain) 
 def test_an_action_that_is_none_is_refused(chain: Chain) -> None:
     _, status = chain.modality.work(chain.ward.port(), [made()], instance="1.2.3")
     assert status == 0x0110
+
+
+@pytest.mark.slow
+def test_an_archive_that_speaks_dimse_gives_its_word_by_an_event_report(plain: Chain) -> None:
+    """Goal: the same where the archive has the service itself; its word comes when it comes."""
+    uids = [generate_uid() for _ in range(20)]
+    objects = [made(instance=uid) for uid in uids]
+    objects[3] = made(instance=uids[3], PatientID=REFUSED)
+    transaction, status = plain.modality.work(plain.ward.port(), objects)
+    assert status == 0
+    time.sleep(2)
+    assert not plain.modality.heard
+    plain.orthanc.start()
+    wait_until(lambda: bool(plain.modality.heard), plain, within_s=40)
+    kind, word = plain.modality.heard[-1]
+    assert (kind, word.TransactionUID, word.RetrieveAETitle) == (2, transaction, "ORTHANC")
+    kept = {each.ReferencedSOPInstanceUID for each in word.ReferencedSOPSequence}
+    assert kept == set(uids) - {uids[3]} == plain.orthanc.held()
+    (failed,) = word.FailedSOPSequence
+    assert (failed.ReferencedSOPInstanceUID, failed.FailureReason) == (uids[3], 0x0112)
+    # Whatever the answer to its C-STORE was: what the archive does not keep is not accepted.
+    with sqlite3.connect(plain.ward.hospital.data / "hub/state.db", timeout=10) as state:
+        rows = state.execute("SELECT instance FROM delivered_instances").fetchall()
+    state.close()
+    assert {uid for (uid,) in rows} == kept
+    assert plain.held() == set(uids)

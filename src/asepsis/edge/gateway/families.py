@@ -73,7 +73,9 @@ FAMILIES: Final = (
     Family(
         name="questions",
         module="asepsis.edge.gateway.imaging.questions_app",
-        wanted=lambda settings: any(entry.queries or entry.worklist for entry in settings.archives),
+        wanted=lambda settings: any(
+            entry.queries or entry.commits or entry.worklist for entry in settings.archives
+        ),
         standby=Standby.RUNS,
     ),
     Family(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from asepsis.core.errors import NotPermitted
 from asepsis.core.wire import relay
-from asepsis.core.wire.relay import Asked
+from asepsis.core.wire.relay import Asked, Page
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.delivery import Delivery
 from asepsis.hub.app.feature import Feature
@@ -65,8 +65,12 @@ class DeclaredCommitments:
 
     def check_commit(self, archive: str) -> None:
         """Let an archive be asked to commit; errors as the port."""
-        if self.deliveries.line(archive).destination.kind is not Kind.STOW:
-            raise NotPermitted(f"{archive} gives no word about commitments: it is not of kind stow")
+        if self.deliveries.line(archive).destination.options.carries != "images":
+            raise NotPermitted(f"{archive} takes no images, so it commits none")
+
+    async def revoke(self, asked: Asked, page: Page) -> None:
+        """Take back what the archive does not keep; errors as the port."""
+        await self.progress.revoke(asked, page)
 
     async def settled(self, asked: Asked) -> bool:
         """Say whether nothing of it is on its way any more; errors as the port."""

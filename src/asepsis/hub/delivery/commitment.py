@@ -10,7 +10,7 @@ import asyncio
 from typing import Final, Protocol
 
 import structlog
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from asepsis.core.errors import AsepsisError, NotFound
 from asepsis.core.wire import commitment
@@ -79,6 +79,33 @@ class Progress:
                 continue
             return False
         return True
+
+    async def revoke(self, asked: Asked, page: Page) -> None:
+        """Let nothing count as accepted that an archive says it does not keep.
+
+        Raises:
+            InputError: Its word cannot be read.
+            Unavailable: The state does not answer.
+        """
+        if not page.matches:
+            return
+        references = commitment.references_of(asked.dataset)
+        word = commitment.word_of(page.matches[0].dataset, references)
+        lost = [each.sop_instance for each, _ in word.failed]
+        if not lost:
+            return
+        log.warning("an archive does not keep images", destination=asked.archive, count=len(lost))
+
+        def work(connection: Connection) -> None:
+            for at in range(0, len(lost), PAGE):
+                connection.execute(
+                    delete(delivered).where(
+                        delivered.c.destination == asked.archive,
+                        delivered.c.instance.in_(lost[at : at + PAGE]),
+                    )
+                )
+
+        await self._store.write(work)
 
     async def was_committed(self, name: str, instance: str) -> bool:
         """Say whether a destination that commits has taken an instance."""
@@ -166,6 +193,8 @@ class WebCommitter:
                 # No word of the archive: nobody is told anything, and it is asked again.
                 log.warning("a commitment waits", destination=name, code=error.code)
                 page = Page(last=True, retry=True)
+            if not page.retry:
+                await self._progress.revoke(asked, page)
             await self._questions.answer(name, asked.id, page)
         except AsepsisError as error:
             log.warning("commitments cannot be read or noted", destination=name, code=error.code)

@@ -51,6 +51,15 @@ class Commitments(Protocol):
         """
         ...
 
+    async def revoke(self, asked: Asked, page: Page) -> None:
+        """Let nothing count as accepted that the archive says it does not keep.
+
+        Raises:
+            InputError: Its word cannot be read.
+            Unavailable: The state does not answer.
+        """
+        ...
+
     async def settled(self, asked: Asked) -> bool:
         """Say whether no instance of a commitment is on its way to the archive any more.
 
@@ -234,6 +243,8 @@ class Relay:
         if asked.kind in DURABLE:
             if page is None:
                 raise InputError("a kept question is answered by a page")
+            if asked.kind is Kind.COMMIT and page.last and not page.retry:
+                await self.commitments.revoke(asked, page)
             await self.durable.answer(archive, question, page)
         else:
             last = page is not None and page.last

@@ -157,12 +157,17 @@ def _serve(
         destination.ended.set()
 
 
-def order(*, readable: tuple[Path, ...] = (), writable: tuple[Path, ...] = ()) -> Confinement:
+def order(
+    *,
+    readable: tuple[Path, ...] = (),
+    writable: tuple[Path, ...] = (),
+    listening: bool = False,
+) -> Confinement:
     """Return what a process of the family takes away from itself."""
     code = bubblewrap.code()
     return Confinement(
         layers=confinement.holding(),
-        kind=SyscallClass.NETWORK,
+        kind=SyscallClass.LISTENING if listening else SyscallClass.NETWORK,
         readable=(*code.libraries, code.package, *readable),
         writable=writable,
         limits=Limits(memory_mib=MEMORY_MIB, files=FILES, file_mib=FILE_MIB),

@@ -35,6 +35,22 @@ def judge(command: Command, document: DataSet) -> str:
     return commitment.transaction_of(document)
 
 
+def action_request(message: int) -> bytes:
+    """Return the N-ACTION-RQ that asks an archive."""
+    return dimse.command(
+        {
+            Tag.FIELD: int(Field.N_ACTION_RQ),
+            Tag.MESSAGE_ID: message,
+            Tag.DATA_SET_TYPE: dimse.HAS_DATA_SET,
+            Tag.ACTION_TYPE: ACTION,
+        },
+        uids={
+            Tag.REQUESTED_SOP_CLASS: COMMITMENT,
+            Tag.REQUESTED_SOP_INSTANCE: COMMITMENT_INSTANCE,
+        },
+    )
+
+
 def event_request(message: int, document: DataSet) -> bytes:
     """Return the N-EVENT-REPORT-RQ that tells a modality the archive's word."""
     return dimse.command(

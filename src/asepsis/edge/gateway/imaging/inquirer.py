@@ -21,6 +21,7 @@ from asepsis.core.wire import relay
 from asepsis.core.wire.relay import Asked, Begun, Kind, Match, Page
 from asepsis.edge.gateway.imaging import datasets, dimse, pdu
 from asepsis.edge.gateway.imaging.answering import FRAME_BYTES_MAX, HEAD, Frame
+from asepsis.edge.gateway.imaging.archive_commitment import ArchiveCommitments
 from asepsis.edge.gateway.imaging.dimse import Command, Field, Status, Tag
 from asepsis.edge.gateway.imaging.pdu import PduType, Pdv
 from asepsis.edge.gateway.imaging.requestor import Pair, Remote, Requestor, associate
@@ -50,6 +51,8 @@ class Inquirer:
         writer: Where pages go.
         remote: The archive or worklist.
         matches_max: Most matches of one query.
+        queries: Whether anything but commitments is asked of it.
+        commitments: Asks it to commit; None where it is not asked to.
 
     Resource handling: `run` returns when the other half is gone.
     """
@@ -61,7 +64,11 @@ class Inquirer:
         remote: Remote,
         *,
         matches_max: int,
+        queries: bool = True,
+        commitments: ArchiveCommitments | None = None,
     ) -> None:
+        self._queries = queries
+        self._commitments = commitments
         self._reader = reader
         self._writer = writer
         self._remote = remote
@@ -110,8 +117,12 @@ class Inquirer:
             return Page(last=True, status=failed, comment=str(error)[:200])
 
     async def _ask(self, asked: Asked) -> Page:
+        if asked.kind is Kind.COMMIT:
+            if self._commitments is None:
+                raise NotPermitted("this archive is not asked to commit")
+            return await self._commitments.ask(asked)
         asks = CLASSES.get(asked.kind)
-        if asks is None:
+        if asks is None or not self._queries:
             raise InputError("this is not asked of an archive here")
         retrieves = asked.kind in {Kind.MOVE, Kind.GET}
         wanted = GET_STUDY if retrieves else asks

@@ -9,6 +9,7 @@ on SIGTERM; exits with 5 for an operator's mistake.
 import asyncio
 import contextlib
 import encodings.idna
+import ipaddress
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -28,14 +29,17 @@ from asepsis.core.wire.relay import ENTRY_MARK
 from asepsis.edge.gateway import confinement
 from asepsis.edge.gateway.families import EXIT_CONFIG
 from asepsis.edge.gateway.findings import Findings
-from asepsis.edge.gateway.imaging import datasets
+from asepsis.edge.gateway.imaging import datasets, hearing
 from asepsis.edge.gateway.imaging.answering import FRAME_BYTES_MAX, Lane
+from asepsis.edge.gateway.imaging.archive_commitment import ArchiveCommitments
 from asepsis.edge.gateway.imaging.archives_app import check_places, order, remote
+from asepsis.edge.gateway.imaging.bcp195 import provider_context
+from asepsis.edge.gateway.imaging.hearing import Ear, EarServer
 from asepsis.edge.gateway.imaging.hub_way import HubWay
 from asepsis.edge.gateway.imaging.inquirer import Inquirer
 from asepsis.edge.gateway.imaging.relay_connection import RelayConnection
 from asepsis.edge.gateway.imaging.requestor import Remote
-from asepsis.edge.gateway.imaging.settings import ArchiveEntry
+from asepsis.edge.gateway.imaging.settings import ArchiveEntry, ImagingTls
 from asepsis.edge.gateway.settings import Settings, read_settings
 from asepsis.edge.sandbox.confine import confine
 from asepsis.edge.uplink.backoff import Backoff
@@ -74,9 +78,10 @@ def check(settings: Settings, gateway: str) -> Sequence[Answerer]:
     """
     found: list[Answerer] = []
     for entry in settings.archives:
-        if entry.queries and not entry.destination:
-            raise ConfigError(f"{entry.host}: queries are asked of a destination; name it")
-        if entry.queries:
+        if (entry.queries or entry.commits) and not entry.destination:
+            raise ConfigError(f"{entry.host}: it is asked as a destination; name it")
+        _check_reports(entry, settings)
+        if entry.queries or entry.commits:
             found.append(Answerer(entry.destination, entry))
         if entry.worklist:
             found.append(Answerer(f"{gateway}{ENTRY_MARK}{entry.worklist}", entry))
@@ -85,6 +90,52 @@ def check(settings: Settings, gateway: str) -> Sequence[Answerer]:
         raise ConfigError("[[archives]] gives each name that is asked once, and at least one")
     check_places([each.entry for each in found], settings)
     return found
+
+
+def _check_reports(entry: ArchiveEntry, settings: Settings) -> None:
+    """Check where an archive reports to.
+
+    Raises:
+        ConfigError: Clear text outside the device segments, or nothing to tell the archive by.
+    """
+    if not entry.reports_port:
+        return
+    segments = [ipaddress.ip_network(text) for text in settings.device_segments]
+    try:
+        ours, theirs = ipaddress.ip_address(entry.reports_host), ipaddress.ip_address(entry.host)
+    except ValueError as error:
+        raise ConfigError(
+            f"{entry.host}: reports need host and reports_host as addresses"
+        ) from error
+    if entry.ca_file and not entry.chain_file:
+        raise ConfigError(f"{entry.host}: reports over TLS need chain_file and key_file")
+    clear = not entry.ca_file
+    if clear and not all(any(each in one for one in segments) for each in (ours, theirs)):
+        raise ConfigError(f"{entry.host}: reports would cross clear text outside device_segments")
+
+
+def _ear(entry: ArchiveEntry) -> Ear | None:
+    """Return where an archive reports to, bound; None where it needs no such place.
+
+    Raises:
+        ConfigError: A certificate does not load.
+        Unavailable: The address cannot be had.
+    """
+    if not (entry.commits and entry.reports_port):
+        return None
+    context = None
+    if entry.ca_file:
+        files = ImagingTls(
+            chain_file=entry.chain_file, key_file=entry.key_file, client_ca_file=entry.ca_file
+        )
+        context = provider_context(files)
+    return Ear(
+        socket=hearing.bind(entry.reports_host, entry.reports_port),
+        context=context,
+        address=str(ipaddress.ip_address(entry.host)),
+        calling=entry.called,
+        called=entry.calling,
+    )
 
 
 def start(settings: Settings) -> None:
@@ -155,12 +206,13 @@ def _run_inquirers(lanes: Sequence[Answerer], ends: Sequence[socket.socket]) -> 
         places = list(dict.fromkeys(Endpoint(entry.host, entry.port) for entry in entries))
         dial = confinement.fork_broker(None, connections=len(lanes), peers=places)
         remotes = [remote(entry, dial) for entry in entries]
+        ears = {each.archive: _ear(each.entry) for each in {e.archive: e for e in lanes}.values()}
         loop = asyncio.new_event_loop()  # It makes a pair of sockets, forbidden after this.
         datasets.preload()
         confinement.preload()
-        confine(order())
+        confine(order(listening=any(ears.values())))
         with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(_inquire(entries, remotes, ends))
+            runner.run(_inquire(lanes, remotes, ends, ears))
         code = 0
     except AsepsisError as error:
         sys.stderr.write(f"{error.code}: {error}\n")
@@ -171,14 +223,34 @@ def _run_inquirers(lanes: Sequence[Answerer], ends: Sequence[socket.socket]) -> 
 
 
 async def _inquire(
-    entries: Sequence[ArchiveEntry], remotes: Sequence[Remote], ends: Sequence[socket.socket]
+    lanes: Sequence[Answerer],
+    remotes: Sequence[Remote],
+    ends: Sequence[socket.socket],
+    ears: Mapping[str, Ear | None],
 ) -> None:
-    async def one(entry: ArchiveEntry, place: Remote, end: socket.socket) -> None:
+    committing: dict[str, ArchiveCommitments] = {}
+    for each, place in zip(lanes, remotes, strict=True):
+        if each.entry.commits and each.archive == each.entry.destination:
+            committing.setdefault(each.archive, ArchiveCommitments(place))
+    for archive, commitments in committing.items():
+        ear = ears[archive]
+        if ear is not None:
+            await EarServer(ear, commitments.hear).open()
+
+    async def one(each: Answerer, place: Remote, end: socket.socket) -> None:
         end.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=end, limit=FRAME_BYTES_MAX)
-        await Inquirer(reader, writer, place, matches_max=entry.matches_max).run()
+        inquirer = Inquirer(
+            reader,
+            writer,
+            place,
+            matches_max=each.entry.matches_max,
+            queries=each.entry.queries or bool(each.entry.worklist),
+            commitments=committing.get(each.archive),
+        )
+        await inquirer.run()
 
-    await asyncio.gather(*(one(*each) for each in zip(entries, remotes, ends, strict=True)))
+    await asyncio.gather(*(one(*each) for each in zip(lanes, remotes, ends, strict=True)))
 
 
 def main(arguments: list[str]) -> int:

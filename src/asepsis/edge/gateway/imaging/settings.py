@@ -172,6 +172,10 @@ class ArchiveEntry(_Section, frozen=True):
         destination: Its name at the hub, where an administrator entered this gateway for it; empty
             where no images are brought to it.
         queries: Whether it answers queries and retrievals of modalities behind other gateways.
+        commits: Whether it is asked to commit what modalities behind other gateways stored.
+        reports_host: Our address at which it reports what it committed; on a device segment without
+            `ca_file`.
+        reports_port: Our port there; 0 if it always reports on the association that asked.
         worklist: Its name as a worklist, of which this gateway is a named source; empty for none.
         matches_max: Most matches of one query.
         host: Address of the PACS.
@@ -192,6 +196,9 @@ class ArchiveEntry(_Section, frozen=True):
     called: AeTitle
     destination: NoName = ""
     queries: bool = False
+    commits: bool = False
+    reports_host: str = ""
+    reports_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
     worklist: NoName = ""
     matches_max: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 5_000
     calling: AeTitle = "ASEPSIS"
