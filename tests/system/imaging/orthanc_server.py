@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -66,10 +67,12 @@ class Orthanc:
         raise RuntimeError((self.folder / "log").read_text())
 
     def stop(self) -> None:
+        """End it for good; asked politely it takes seconds."""
         if self._process is not None:
-            self._process.terminate()
-            self._process.wait(20)
+            self._process.kill()
+            self._process.wait()
             self._process = None
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def held(self) -> set[str]:
         """Return the SOP Instance UIDs that it holds."""

@@ -97,6 +97,7 @@ def wait_until(condition: Callable[[], bool], *, within_s: float = 15) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_silent_archive_says_nothing_and_then_nineteen_of_twenty(
     ward: Ward, orthanc: Orthanc
 ) -> None:
