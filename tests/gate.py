@@ -17,12 +17,17 @@ STATIC = (
     ("types", (BIN / "pyright",)),
     ("import contracts", (BIN / "lint-imports", "--no-cache")),
 )
+BY_FILE = ("--dist", "loadfile", "--no-loadscope-reorder")
 QUICK = (
     ("unit tests", (BIN / "pytest", "tests/unit", "-q", "-n", "2", "-m", "not slow and not root")),
 )
 FULL = (
-    # What measures time or memory runs alone; everything else shares the cores.
-    ("tests", (BIN / "pytest", "-q", "-n", "2", "-m", "not alone")),
+    # What measures time or memory runs alone; everything else shares the cores, a file at a time,
+    # so that what a file's tests share (a hub, a ward, a browser) is started once.
+    (
+        "tests",
+        (BIN / "pytest", "-q", "-n", "2", *BY_FILE, "-m", "not alone", "--durations", "40"),
+    ),
     ("tests that measure", (BIN / "pytest", "-q", "-m", "alone")),
 )
 
