@@ -8,7 +8,8 @@ from imaging_ward import IMAGER, READER
 from objects import made, multipart_of, store
 from pydicom.uid import generate_uid
 
-STUDY, SERIES = generate_uid(), [generate_uid(), generate_uid()]
+STUDY, SERIES = "2.25.7101", ["2.25.7102", "2.25.7103"]
+"""Fixed: they stand in the names of tests, which two processes collect."""
 WEB = "/dicom-web"
 
 
