@@ -1,5 +1,6 @@
 """A hub that asks for time, refuses a message for good, or refuses the gateway itself."""
 
+import re
 import socket
 import ssl
 import threading
@@ -15,6 +16,8 @@ from asepsis.core.wire.message_record import decode_batch, decode_group
 from asepsis.core.wire.mllp import frame
 
 ALIVE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
+NOTED = b"HTTP/1.1 204 No Content\r\n\r\n"
+"""What a report of evidence is answered with; no message is in it."""
 TOO_LARGE = b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\n{}"
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 20\r\n\r\n" + b'{"code": "ASP-202"}\n'
 GARBAGE = b"SSH-2.0-hello\r\n\r\n"
@@ -68,7 +71,12 @@ class ScriptedHub:
                         link.sendall(ALIVE)
                         data = b""
                         continue
-                    if end and len(body) == int(head.rsplit(b"Content-Length: ", 1)[1]):
+                    length = re.search(rb"(?i)\r\nContent-Length: (\d+)", head)
+                    if end and length and len(body) == int(length[1]):
+                        if not head.startswith(b"POST /hl7v2 "):
+                            link.sendall(NOTED)
+                            data = b""
+                            continue
                         answer = self.answer(body)
                         if answer == taken(body):
                             self.taken += messages(body)
