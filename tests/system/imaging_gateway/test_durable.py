@@ -117,7 +117,8 @@ def test_a_full_disk_is_out_of_resources(prepared: Callable[..., DicomWard]) -> 
         assert set(statuses[kept:]) == {0xA700}
         ward.start_server()
         wait_for(lambda: ward.spooled() == 0)
-        assert arrived(ward) == [data for _, data in instances[:kept]]
+        # In which of two connections one comes first is nobody's promise.
+        assert sorted(arrived(ward)) == sorted(data for _, data in instances[:kept])
     finally:
         ward.kill_gateway()
         wait_for(lambda: not subprocess.run(["umount", str(ward.images)], check=False).returncode)
