@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from asepsis.core.errors import Conflict, InputError, NotAuthenticated, NotFound, RateLimited
 from asepsis.hub.access.access import Access, build_access
 from asepsis.hub.access.accounts import SignIn
+from asepsis.hub.access.passwords import stretch
 from asepsis.hub.access.principal import Role
 from asepsis.hub.access.sessions import PER_PERSON_MAX, SessionLimits
 from asepsis.hub.access.tables import passwords, sessions
@@ -39,6 +40,8 @@ class Line:
 def access(store: Store, monkeypatch: pytest.MonkeyPatch) -> Access:
     """Return everything about people; passwords are stretched less, which is tested elsewhere."""
     monkeypatch.setattr("asepsis.hub.access.passwords.MEMORY_KIB", 64)
+    nobody = stretch("nobody knows", salt=bytes(16))
+    monkeypatch.setattr("asepsis.hub.access.passwords._nobody", lambda: nobody)
     made = build_access(store, AuditLog(store.clock), limits=LIMITS, monotonic=store.clock)
     made.people.add_person("root", [Role.ADMINISTRATOR], actor="test")
     made.people.add_person("ana", [Role.CLINICIAN], actor="test")
