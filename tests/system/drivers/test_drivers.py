@@ -2,8 +2,8 @@
 
 import os
 import signal
-import time
 import socket
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
