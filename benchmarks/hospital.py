@@ -30,7 +30,7 @@ from asepsis.core.trust import tls
 from asepsis.core.trust.authority import Issuer, issue_leaf, issuing_certificate, root_certificate
 from asepsis.core.trust.identity import Profile, peer_from_der
 from asepsis.core.trust.libcrypto import PrivateKey, generate_key
-from asepsis.core.trust.requests import Expectation
+from asepsis.core.trust.signer_values import Expectation
 from asepsis.hub.opening import open_kek, open_store
 from asepsis.hub.registry import records
 from asepsis.hub.registry.delegations import rows

@@ -26,7 +26,7 @@ from asepsis.core.model.alarm import (
     Inactivation,
 )
 from asepsis.core.model.lanes import Lane
-from asepsis.core.trust.requests import SignedTime
+from asepsis.core.trust.answers import SignedTime
 from asepsis.core.wire.fhir_alarm import AlarmDocument, decode_alarms, encode_alarms
 from asepsis.hub.registry.http import EnrolmentRoutes
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from asepsis.core.errors import AsepsisError, ChainBroken, InputError, NotFound
 from asepsis.core.trust import merkle
-from asepsis.core.trust.requests import TreeHead
+from asepsis.core.trust.signer_values import TreeHead
 from asepsis.hub.audit import log
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.rules import Act, leaf

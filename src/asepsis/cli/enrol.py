@@ -11,7 +11,7 @@ from asepsis.cli.profile import Certificate, certificate_text, client
 from asepsis.cli.signer import ask
 from asepsis.core.errors import InputError
 from asepsis.core.model.identity import DeviceId, parse_system_name
-from asepsis.core.trust.requests import Expectation
+from asepsis.core.trust.signer_values import Expectation
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.enrolment import EnrolmentOrder, enrol
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder

@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 
 from asepsis.core.errors import ConfigError
 from asepsis.core.trust.authority import Issuer, issuing_certificate, root_certificate
-from asepsis.core.trust.requests import SERVER_NAMES_MAX
+from asepsis.core.trust.signer_values import SERVER_NAMES_MAX
 from asepsis.hub.keyholder import HUB_USER, SIGNER_USER, Separation, separation, signer_command
 
 PASSPHRASE_BYTES_MIN: Final = 12

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from asepsis.core import errors
+from asepsis.core.trust import answers, signer_values
 from asepsis.core.trust import requests as typed
 from asepsis.core.trust.statements import NONCE_BYTES_MAX, NONCE_BYTES_MIN
 
 ANSWER_TIMEOUT_S: Final = 10.0
 """Time for one answer, in seconds; the signer needs about a millisecond and one fsync."""
-_Expected = TypeVar("_Expected", bound=typed.Message)
+_Expected = TypeVar("_Expected", bound=signer_values.Message)
 _ERRORS: Final[Mapping[str, type[errors.AsepsisError]]] = {
     kind.code: kind
     for kind in (
@@ -51,7 +52,7 @@ class _Connection:
         self._turn = asyncio.Lock()
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def ask(self, request: typed.Message, kind: type[_Expected]) -> _Expected:
+    async def ask(self, request: signer_values.Message, kind: type[_Expected]) -> _Expected:
         """Send one request and return its answer.
 
         Raises:
@@ -62,7 +63,7 @@ class _Connection:
         frame = typed.encode_message(request)
         async with self._turn:
             answer = await self._exchange(frame)
-        if isinstance(answer, typed.Refused):
+        if isinstance(answer, answers.Refused):
             raise _error_of(answer)
         if not isinstance(answer, kind):
             raise errors.Unavailable("the signer gave an answer of another kind")
@@ -74,7 +75,7 @@ class _Connection:
         if streams is not None:
             streams[1].close()
 
-    async def _exchange(self, frame: bytes) -> typed.Answer:
+    async def _exchange(self, frame: bytes) -> answers.Answer:
         kept = self._streams is not None
         try:
             return await self._attempt(frame)
@@ -83,15 +84,17 @@ class _Connection:
                 raise
         return await self._attempt(frame)
 
-    async def _attempt(self, frame: bytes) -> typed.Answer:
+    async def _attempt(self, frame: bytes) -> answers.Answer:
         answered = False
         try:
             async with asyncio.timeout(self._timeout_s):
                 reader, writer = await self._open()
                 writer.write(frame)
                 await writer.drain()
-                prefix = await reader.readexactly(typed.LENGTH.size)
-                answer = typed.decode_answer(await reader.readexactly(typed.message_length(prefix)))
+                prefix = await reader.readexactly(signer_values.LENGTH.size)
+                answer = answers.decode_answer(
+                    await reader.readexactly(typed.message_length(prefix))
+                )
                 answered = True
                 return answer
         except (OSError, EOFError, TimeoutError) as error:  # IncompleteReadError is an EOFError
@@ -105,7 +108,7 @@ class _Connection:
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._streams is None:
             self._streams = await asyncio.open_unix_connection(
-                self._path, limit=typed.MESSAGE_BYTES_MAX
+                self._path, limit=signer_values.MESSAGE_BYTES_MAX
             )
         return self._streams
 
@@ -124,7 +127,7 @@ class SignerClient:
     def __init__(self, socket_path: Path, *, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         self._connection = _Connection(socket_path, timeout_s=timeout_s)
 
-    async def issue(self, request: typed.IssueRequest) -> typed.Issued:
+    async def issue(self, request: typed.IssueRequest) -> answers.Issued:
         """Have a certificate issued; the same request again gets the same certificate.
 
         Raises:
@@ -138,9 +141,9 @@ class SignerClient:
 
         Source: RFC 7030 sections 4.2.1, 4.2.2; REQ-ID-009 to REQ-ID-016.
         """
-        return await self._connection.ask(request, typed.Issued)
+        return await self._connection.ask(request, answers.Issued)
 
-    async def server_certificate(self, csr_der: bytes, names: Sequence[str]) -> typed.Issued:
+    async def server_certificate(self, csr_der: bytes, names: Sequence[str]) -> answers.Issued:
         """Have the hub's own certificate issued for names fixed at init.
 
         Raises:
@@ -151,9 +154,9 @@ class SignerClient:
         Source: RFC 9525 section 6.3.
         """
         request = typed.ServerCertificateRequest(csr_der=csr_der, names=tuple(names))
-        return await self._connection.ask(request, typed.Issued)
+        return await self._connection.ask(request, answers.Issued)
 
-    async def sign_time(self, nonce: bytes) -> typed.SignedTime:
+    async def sign_time(self, nonce: bytes) -> answers.SignedTime:
         """Have the present time signed together with a nonce of 8 to 32 bytes.
 
         Raises:
@@ -162,9 +165,9 @@ class SignerClient:
 
         Source: REQ-ID-020.
         """
-        return await self._connection.ask(_time_request(nonce), typed.SignedTime)
+        return await self._connection.ask(_time_request(nonce), answers.SignedTime)
 
-    async def sign_tree_head(self, head: typed.TreeHead) -> bytes:
+    async def sign_tree_head(self, head: signer_values.TreeHead) -> bytes:
         """Have a tree head of the audit log signed; returns raw ES256, 64 bytes.
 
         Raises:
@@ -174,38 +177,40 @@ class SignerClient:
         Source: RFC 9162 section 4.10.
         """
         request = typed.TreeHeadRequest(head=head)
-        return (await self._connection.ask(request, typed.Signature)).signature
+        return (await self._connection.ask(request, answers.Signature)).signature
 
     async def sign_crl(self) -> bytes:
         """Have a CRL (DER) signed for consumers outside; the hub itself never reads it.
 
         Source: RFC 5280 section 5; REQ-ID-017.
         """
-        return (await self._connection.ask(typed.CrlRequest(), typed.Crl)).crl_der
+        return (await self._connection.ask(typed.CrlRequest(), answers.Crl)).crl_der
 
     async def revoke(self, name: str, reason: str) -> tuple[int, ...]:
         """End an identity; returns the serial numbers that ended. Again is no error.
 
         Source: REQ-ID-016; RFC 5280 section 5.3.1.
         """
-        done = await self._connection.ask(typed.RevokeRequest(name=name, reason=reason), typed.Done)
+        done = await self._connection.ask(
+            typed.RevokeRequest(name=name, reason=reason), answers.Done
+        )
         return tuple(int.from_bytes(serial, "big") for serial in done.serials)
 
     async def ca_chain(self) -> tuple[bytes, ...]:
         """Return the issuing certificate and the root, DER."""
         return (await self.authorities()).chain_der
 
-    async def authorities(self) -> typed.Authorities:
+    async def authorities(self) -> answers.Authorities:
         """Return CA chain, makers trusted for IDevIDs, and the time and audit certificates."""
-        return await self._connection.ask(typed.AuthoritiesRequest(), typed.Authorities)
+        return await self._connection.ask(typed.AuthoritiesRequest(), answers.Authorities)
 
-    async def status(self) -> typed.Status:
+    async def status(self) -> answers.Status:
         """Return how the keys are kept and what was done."""
-        return await self._connection.ask(typed.StatusRequest(), typed.Status)
+        return await self._connection.ask(typed.StatusRequest(), answers.Status)
 
-    async def alarms(self, *, after: int = 0) -> tuple[typed.Alarm, ...]:
+    async def alarms(self, *, after: int = 0) -> tuple[answers.Alarm, ...]:
         """Return alarms numbered above `after`, oldest first, at most 100."""
-        answer = await self._connection.ask(typed.AlarmsRequest(after=after), typed.Alarms)
+        answer = await self._connection.ask(typed.AlarmsRequest(after=after), answers.Alarms)
         return answer.alarms
 
     async def close(self) -> None:
@@ -224,7 +229,9 @@ class AdminClient:
     def __init__(self, socket_path: Path, *, timeout_s: float = ANSWER_TIMEOUT_S) -> None:
         self._connection = _Connection(socket_path, timeout_s=timeout_s)
 
-    async def expect(self, expectation: typed.Expectation, *, valid_s: int = 86_400) -> typed.Token:
+    async def expect(
+        self, expectation: signer_values.Expectation, *, valid_s: int = 86_400
+    ) -> answers.Token:
         """List a device, gateway or consumer; returns its one-time token, shown only here.
 
         Args:
@@ -239,7 +246,7 @@ class AdminClient:
         Source: REQ-ID-007, REQ-ID-009, REQ-ID-010.
         """
         request = typed.ExpectRequest(expectation=expectation, valid_s=valid_s)
-        return await self._connection.ask(request, typed.Token)
+        return await self._connection.ask(request, answers.Token)
 
     async def withdraw(self, expectation_id: str) -> None:
         """Close an open expectation.
@@ -247,11 +254,11 @@ class AdminClient:
         Raises:
             NotFound: No open expectation has that id.
         """
-        await self._connection.ask(typed.WithdrawRequest(id=expectation_id), typed.Done)
+        await self._connection.ask(typed.WithdrawRequest(id=expectation_id), answers.Done)
 
-    async def list(self) -> tuple[typed.Expectation, ...]:
+    async def list(self) -> tuple[signer_values.Expectation, ...]:
         """Return the open expectations, oldest first."""
-        answer = await self._connection.ask(typed.ListRequest(), typed.Expected)
+        answer = await self._connection.ask(typed.ListRequest(), answers.Expected)
         return answer.expectations
 
     async def release(self, name: str) -> None:
@@ -260,11 +267,11 @@ class AdminClient:
         Raises:
             NotFound: The name is not revoked.
         """
-        await self._connection.ask(typed.ReleaseRequest(name=name), typed.Done)
+        await self._connection.ask(typed.ReleaseRequest(name=name), answers.Done)
 
     async def revoke(self, name: str, reason: str) -> None:
         """End an identity when no hub runs; see `SignerClient.revoke`."""
-        await self._connection.ask(typed.RevokeRequest(name=name, reason=reason), typed.Done)
+        await self._connection.ask(typed.RevokeRequest(name=name, reason=reason), answers.Done)
 
     async def trust_maker(self, certificate_der: bytes) -> None:
         """Trust a maker's CA certificate for IDevIDs (IEEE 802.1AR-2018 clause 6.3).
@@ -273,7 +280,7 @@ class AdminClient:
             IdentityInvalid: Not a CA certificate.
         """
         await self._connection.ask(
-            typed.TrustMakerRequest(certificate_der=certificate_der), typed.Done
+            typed.TrustMakerRequest(certificate_der=certificate_der), answers.Done
         )
 
     async def distrust_maker(self, fingerprint: bytes) -> None:
@@ -283,27 +290,27 @@ class AdminClient:
             NotFound: It is not trusted.
         """
         request = typed.DistrustMakerRequest(fingerprint=fingerprint)
-        await self._connection.ask(request, typed.Done)
+        await self._connection.ask(request, answers.Done)
 
-    async def set_limits(self, limits: typed.Limits) -> None:
+    async def set_limits(self, limits: signer_values.Limits) -> None:
         """Change how many certificates may leave in a minute and an hour."""
-        await self._connection.ask(typed.LimitsRequest(limits=limits), typed.Done)
+        await self._connection.ask(typed.LimitsRequest(limits=limits), answers.Done)
 
     async def forget_tree_head(self, reason: str) -> None:
         """Accept an older audit log again after a restore from backup; is logged and alarmed."""
-        await self._connection.ask(typed.ForgetTreeHeadRequest(reason=reason), typed.Done)
+        await self._connection.ask(typed.ForgetTreeHeadRequest(reason=reason), answers.Done)
 
-    async def status(self) -> typed.Status:
+    async def status(self) -> answers.Status:
         """Return how the keys are kept and what was done."""
-        return await self._connection.ask(typed.StatusRequest(), typed.Status)
+        return await self._connection.ask(typed.StatusRequest(), answers.Status)
 
-    async def authorities(self) -> typed.Authorities:
+    async def authorities(self) -> answers.Authorities:
         """Return CA chain, makers trusted for IDevIDs, and the time and audit certificates."""
-        return await self._connection.ask(typed.AuthoritiesRequest(), typed.Authorities)
+        return await self._connection.ask(typed.AuthoritiesRequest(), answers.Authorities)
 
-    async def alarms(self, *, after: int = 0) -> tuple[typed.Alarm, ...]:
+    async def alarms(self, *, after: int = 0) -> tuple[answers.Alarm, ...]:
         """Return alarms numbered above `after`, oldest first, at most 100."""
-        answer = await self._connection.ask(typed.AlarmsRequest(after=after), typed.Alarms)
+        answer = await self._connection.ask(typed.AlarmsRequest(after=after), answers.Alarms)
         return answer.alarms
 
     async def close(self) -> None:
@@ -317,7 +324,7 @@ def _time_request(nonce: bytes) -> typed.TimeRequest:
     return typed.TimeRequest(nonce=nonce)
 
 
-def _error_of(refused: typed.Refused) -> errors.AsepsisError:
+def _error_of(refused: answers.Refused) -> errors.AsepsisError:
     if refused.retry_after_s:
         return errors.RateLimited(
             refused.message, hint=refused.hint, retry_after_s=refused.retry_after_s

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from asepsis.core.errors import Unavailable
+from asepsis.core.trust import answers, signer_values
 from asepsis.core.trust import requests as typed
 from asepsis.core.trust.authority import Issuer, issuing_certificate, root_certificate
 from asepsis.core.trust.identity import PeerCertificate, Profile, peer_from_der
@@ -38,7 +39,7 @@ class SignerHere:
     def __init__(self, signer: Signer) -> None:
         self._signer = signer
         self.down = False
-        self.asked: list[typed.Message] = []
+        self.asked: list[signer_values.Message] = []
 
     def ask(self, request: Any) -> Any:
         """Ask as the hub."""
@@ -51,7 +52,7 @@ class SignerHere:
         """Ask as the operator."""
         return self._checked(self._signer.admin_request(request))
 
-    async def issue(self, request: typed.IssueRequest) -> typed.Issued:
+    async def issue(self, request: typed.IssueRequest) -> answers.Issued:
         """Have a certificate issued."""
         return self.ask(request)
 
@@ -60,15 +61,15 @@ class SignerHere:
         self.ask(typed.RevokeRequest(name=name, reason=reason))
         return ()
 
-    async def sign_time(self, nonce: bytes) -> typed.SignedTime:
+    async def sign_time(self, nonce: bytes) -> answers.SignedTime:
         """Have the time signed."""
         return self.ask(typed.TimeRequest(nonce=nonce))
 
-    async def sign_tree_head(self, head: typed.TreeHead) -> bytes:
+    async def sign_tree_head(self, head: signer_values.TreeHead) -> bytes:
         """Have a tree head signed."""
         return self.ask(typed.TreeHeadRequest(head=head)).signature
 
-    async def authorities(self) -> typed.Authorities:
+    async def authorities(self) -> answers.Authorities:
         """Return public certificates."""
         return self.ask(typed.AuthoritiesRequest())
 
@@ -76,16 +77,16 @@ class SignerHere:
         """Return issuing certificate and root."""
         return (await self.authorities()).chain_der
 
-    async def alarms(self, *, after: int = 0) -> tuple[typed.Alarm, ...]:
+    async def alarms(self, *, after: int = 0) -> tuple[answers.Alarm, ...]:
         """Return alarms."""
         return self.ask(typed.AlarmsRequest(after=after)).alarms
 
-    async def status(self) -> typed.Status:
+    async def status(self) -> answers.Status:
         """Return the status."""
         return self.ask(typed.StatusRequest())
 
     def _checked(self, answer: Any) -> Any:
-        if isinstance(answer, typed.Refused):
+        if isinstance(answer, answers.Refused):
             raise _error_of(answer)
         return answer
 
@@ -159,7 +160,7 @@ class Hospital:
         """List a machine as a person does; return the proof that its token makes."""
         listed = {"id": "", "name": name, "profile": "device", "model": "M1"} | listed
         token = self.signer.admin(
-            typed.ExpectRequest(expectation=typed.Expectation(**listed))
+            typed.ExpectRequest(expectation=signer_values.Expectation(**listed))
         ).token
         token_id, secret, _ = token.split(".")
         return typed.TokenProof(id=token_id, secret=secret)

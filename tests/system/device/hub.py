@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from asepsis.core.trust import tls
-from asepsis.core.trust.requests import Expectation
+from asepsis.core.trust.signer_values import Expectation
 from asepsis.edge.uplink.connection import Endpoint, HubConnection
 from asepsis.edge.uplink.enrolment import EnrolmentOrder, enrol
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from asepsis.core.trust import tls
-from asepsis.core.trust.requests import Expectation
 from asepsis.core.trust.sealing import ColumnSealer, throw_away_kek
 from asepsis.core.trust.sealing_cryptography import CryptographyAead
+from asepsis.core.trust.signer_values import Expectation
 from asepsis.hub.access.access import build_access
 from asepsis.hub.access.rules import Action, decide
 from asepsis.hub.access.sessions import SessionLimits

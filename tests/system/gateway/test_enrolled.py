@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from gateway_ward import Sender, Ward, free_port, oru, peer_text
 
-from asepsis.core.trust.requests import Expectation
+from asepsis.core.trust.signer_values import Expectation
 from asepsis.hub.keys import AdminClient
 from asepsis.tools.simulator import hospital
 from asepsis.tools.simulator.processes import HubProcess

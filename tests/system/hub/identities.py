@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 from asepsis.core.trust import tls
 from asepsis.core.trust.authority import Issuer, issue_leaf, issuing_certificate, root_certificate
 from asepsis.core.trust.identity import Profile, peer_from_der
-from asepsis.core.trust.requests import Expectation
+from asepsis.core.trust.signer_values import Expectation
 from asepsis.hub.initialise import InitOptions, initialise
 from asepsis.hub.keyholder import Separation
 from asepsis.hub.opening import open_kek, open_store

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from dicom_ward import DEVICE, PLAIN, DicomWard, instance, peer_text, send
 
-from asepsis.core.trust.requests import Expectation
+from asepsis.core.trust.signer_values import Expectation
 from asepsis.hub.keys import AdminClient
 from asepsis.tools.simulator import hospital
 from asepsis.tools.simulator.processes import HubProcess

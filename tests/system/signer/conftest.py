@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from asepsis.core.trust import requests as typed
+from asepsis.core.trust import signer_values
 from asepsis.hub.initialise import InitOptions, InitOutcome, initialise, numbered_users
 from asepsis.hub.keyholder import SignerProcess, SignerSettings, start_signer
 from asepsis.hub.keys import AdminClient, SignerClient
@@ -76,7 +77,7 @@ class Hospital:
         return asyncio.run(asked())
 
     def expect(self, name: str, **more: Any) -> typed.TokenProof:
-        wanted = typed.Expectation(id="", name=name, profile="device", **more)
+        wanted = signer_values.Expectation(id="", name=name, profile="device", **more)
         token = self.order(lambda admin: admin.expect(wanted)).token
         id_, secret, _ = token.split(".")
         return typed.TokenProof(id=id_, secret=secret)

@@ -16,6 +16,7 @@ import pytest
 from cryptography import x509
 
 from asepsis.core.errors import ConfigError, IssuanceRefused, RateLimited, Unavailable
+from asepsis.core.trust import answers, signer_values
 from asepsis.core.trust import requests as typed
 from asepsis.core.trust.identity import peer_from_der
 from asepsis.hub import initialise as init
@@ -189,17 +190,17 @@ def test_1000_certificates_at_once_are_refused_and_alarmed(hospital: Any, makers
 def test_only_typed_requests_of_its_own_socket_are_taken(hospital: Any) -> None:
     """Goal: the hub's socket knows no request that lists a device."""
     hospital.start()
-    wanted = typed.Expectation(id="", name=DEVICE, profile="device")
+    wanted = signer_values.Expectation(id="", name=DEVICE, profile="device")
     smuggled = typed.encode_message(typed.ExpectRequest(expectation=wanted))
-    oversized = typed.LENGTH.pack(typed.MESSAGE_BYTES_MAX + 1)
+    oversized = signer_values.LENGTH.pack(signer_values.MESSAGE_BYTES_MAX + 1)
     for frame, code in ((smuggled, "ASP-100"), (oversized, "ASP-102"), (b"\0" * 4, "ASP-101")):
         with socket.socket(socket.AF_UNIX) as raw:
             raw.settimeout(10)
             raw.connect(str(hospital.data / "run" / "signer.sock"))
             raw.sendall(frame)
             length = typed.message_length(raw.recv(4, socket.MSG_WAITALL))
-            answer = typed.decode_answer(raw.recv(length, socket.MSG_WAITALL))
-        assert isinstance(answer, typed.Refused)
+            answer = answers.decode_answer(raw.recv(length, socket.MSG_WAITALL))
+        assert isinstance(answer, answers.Refused)
         assert answer.code == code
     assert hospital.order(lambda admin: admin.list()) == ()
     assert hospital.ask(lambda hub: hub.status()).refusals == 3

@@ -124,13 +124,14 @@ def test_the_kernels_word_on_the_peer_counts_even_if_modes_were_opened(
     (hospital.data / "run" / "signer-admin.sock").chmod(0o666)
     asks = """
 import contextlib
+from asepsis.core.trust import answers
 peer = socket.socket(socket.AF_UNIX)
 peer.settimeout(10)
 peer.connect(str(data / "run" / "signer-admin.sock"))
 with contextlib.suppress(BrokenPipeError):  # It may have answered and hung up already.
     peer.sendall(typed.encode_message(typed.ListRequest()))
 length = typed.message_length(peer.recv(4, socket.MSG_WAITALL))
-answer = typed.decode_answer(peer.recv(length, socket.MSG_WAITALL))
+answer = answers.decode_answer(peer.recv(length, socket.MSG_WAITALL))
 code = 0 if getattr(answer, "code", "") == "ASP-206" else 1
 """
     assert as_hub(asks) == REFUSED

@@ -14,6 +14,7 @@ from cryptography import x509
 
 from asepsis.core.errors import ConfigError
 from asepsis.core.trust import requests as typed
+from asepsis.core.trust import signer_values
 from asepsis.core.trust.identity import peer_from_der
 from asepsis.core.trust.statements import read_time_statement
 from asepsis.hub import initialise as init
@@ -88,7 +89,7 @@ def test_certificates_time_and_lists_are_signed_in_the_token(data: Path, makers:
 async def _ask(data: Path, csr: bytes) -> Any:
     hub, admin = SignerClient(data / "run/signer.sock"), AdminClient(data / "run/signer-admin.sock")
     try:
-        wanted = typed.Expectation(id="", name=DEVICE, profile="device")
+        wanted = signer_values.Expectation(id="", name=DEVICE, profile="device")
         id_, secret, _ = (await admin.expect(wanted)).token.split(".")
         proof = typed.TokenProof(id=id_, secret=secret)
         request = typed.IssueRequest(csr_der=csr, profile="device", proof=proof)

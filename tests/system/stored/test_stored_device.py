@@ -13,7 +13,7 @@ import pytest
 
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.trust.libcrypto_x509 import read_certificate
-from asepsis.core.trust.requests import Expectation
+from asepsis.core.trust.signer_values import Expectation
 from asepsis.edge.uplink.folder import IdentityFolder
 from asepsis.hub.keys import AdminClient
 from asepsis.tools.simulator import hospital, ledger

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from asepsis.core.trust.requests import TreeHead
+from asepsis.core.trust.signer_values import TreeHead
 
 
 class HeadSigner(Protocol):

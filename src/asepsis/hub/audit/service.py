@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import Connection, insert
 
 from asepsis.core.errors import NotFound
-from asepsis.core.trust.requests import TreeHead
+from asepsis.core.trust.signer_values import TreeHead
 from asepsis.hub.audit import log
 from asepsis.hub.audit.ports import HeadSigner
 from asepsis.hub.audit.rules import SignedHead

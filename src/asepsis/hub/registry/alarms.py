@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
-from asepsis.core.trust.requests import Alarm
+from asepsis.core.trust.answers import Alarm
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.rules import Act
 from asepsis.hub.registry.ports import Signer

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from asepsis.core.trust.requests import Alarm, Issued, IssueRequest, SignedTime, Status
+from asepsis.core.trust.answers import Alarm, Issued, SignedTime, Status
+from asepsis.core.trust.requests import IssueRequest
 
 OnRevoked = Callable[[str], int]
 """Called on the event loop with a revoked name; ends its streams and returns how many."""

@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 
 from asepsis.core.errors import Conflict, NotFound
 from asepsis.core.model.identity import PrincipalKind
+from asepsis.core.trust.answers import Issued
 from asepsis.core.trust.identity import OriginCertificate, PeerCertificate
-from asepsis.core.trust.requests import Issued
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.rules import Act
 from asepsis.hub.registry import records

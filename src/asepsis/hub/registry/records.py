@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, delete, func, insert, select, update
 
 from asepsis.core.model.identity import PrincipalKind
 from asepsis.core.trust.identity import OriginCertificate, PeerCertificate, Profile
-from asepsis.core.trust.requests import Expectation
+from asepsis.core.trust.signer_values import Expectation
 from asepsis.hub.registry.book import (
     BookState,
     CertificateEntry,

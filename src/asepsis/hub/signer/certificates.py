@@ -3,6 +3,7 @@
 from typing import cast
 
 from asepsis.core import errors
+from asepsis.core.trust import answers
 from asepsis.core.trust import requests as typed
 from asepsis.core.trust.authority import read_csr
 from asepsis.core.trust.identity import Profile
@@ -12,7 +13,7 @@ from asepsis.hub.signer.issuing import Case, WrongSecret, decide
 from asepsis.hub.signer.state import OWN_PROOF, Certificate
 
 
-def issue(desk: Desk, request: typed.IssueRequest, case: Case) -> typed.Issued:
+def issue(desk: Desk, request: typed.IssueRequest, case: Case) -> answers.Issued:
     """Issue a certificate to whom a person listed, or renew one."""
     now_ns = desk.now_ns
     try:
@@ -37,7 +38,7 @@ def issue(desk: Desk, request: typed.IssueRequest, case: Case) -> typed.Issued:
     )
 
 
-def issue_server(desk: Desk, request: typed.ServerCertificateRequest, case: Case) -> typed.Issued:
+def issue_server(desk: Desk, request: typed.ServerCertificateRequest, case: Case) -> answers.Issued:
     """Issue the hub's own certificate for host names fixed at init."""
     state = desk.state
     case.name = state.server_uri
@@ -68,8 +69,8 @@ def _issued(
     name: str,
     again: Certificate | None,
     superseded: tuple[bytes, ...] = (),
-) -> typed.Issued:
-    return typed.Issued(
+) -> answers.Issued:
+    return answers.Issued(
         chain_der=(certificate_der, desk.state.issuing_der, desk.state.root_der),
         expectation=desk.state.expectation_of(name),
         superseded=again.superseded if again else superseded,

@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from asepsis.core.trust.requests import Expectation, Limits
+from asepsis.core.trust.signer_values import Expectation, Limits
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,14 +8,13 @@ import msgspec
 from asepsis.core.errors import Conflict, IdentityRevoked, InputError, LimitExceeded
 from asepsis.core.trust.authority import check_anchor
 from asepsis.core.trust.identity import Profile, check_name
-from asepsis.core.trust.requests import (
+from asepsis.core.trust.requests import ExpectRequest, TrustMakerRequest
+from asepsis.core.trust.signer_values import (
     EXPECTED_MAX,
     LEASE_MS_MAX,
     MAKERS_MAX,
     RENEWAL_WINDOW_DAYS_MAX,
     Expectation,
-    ExpectRequest,
-    TrustMakerRequest,
 )
 from asepsis.hub.signer import entries
 from asepsis.hub.signer.state import State

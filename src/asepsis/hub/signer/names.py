@@ -4,6 +4,7 @@ import base64
 import hashlib
 
 from asepsis.core import errors
+from asepsis.core.trust import answers
 from asepsis.core.trust import requests as typed
 from asepsis.hub.signer import entries
 from asepsis.hub.signer.desk import Desk
@@ -11,7 +12,7 @@ from asepsis.hub.signer.issuing import Case
 from asepsis.hub.signer.listing import list_expected, list_maker
 
 
-def revoke(desk: Desk, request: typed.RevokeRequest, case: Case) -> typed.Done:
+def revoke(desk: Desk, request: typed.RevokeRequest, case: Case) -> answers.Done:
     """End an identity; asking again is no error."""
     case.name = request.name
     state = desk.state
@@ -21,19 +22,19 @@ def revoke(desk: Desk, request: typed.RevokeRequest, case: Case) -> typed.Done:
         raise errors.NotFound("no such identity")
     if request.name not in state.revoked_names:
         desk.append(entries.Ended(name=request.name, reason=request.reason))
-    return typed.Done(serials=tuple(serial.to_bytes(20, "big") for serial in serials))
+    return answers.Done(serials=tuple(serial.to_bytes(20, "big") for serial in serials))
 
 
-def release(desk: Desk, request: typed.ReleaseRequest, case: Case) -> typed.Done:
+def release(desk: Desk, request: typed.ReleaseRequest, case: Case) -> answers.Done:
     """Let a revoked name be listed again."""
     case.name = request.name
     if request.name not in desk.state.revoked_names:
         raise errors.NotFound("this identity is not revoked")
     desk.append(entries.Released(name=request.name))
-    return typed.Done()
+    return answers.Done()
 
 
-def expect(desk: Desk, request: typed.ExpectRequest, case: Case) -> typed.Token:
+def expect(desk: Desk, request: typed.ExpectRequest, case: Case) -> answers.Token:
     """List somebody and hand the token out, once."""
     case.name = request.expectation.name
     secret = base64.urlsafe_b64encode(desk.random_bytes(32)).rstrip(b"=").decode()
@@ -42,54 +43,54 @@ def expect(desk: Desk, request: typed.ExpectRequest, case: Case) -> typed.Token:
     )
     desk.append(*batch)
     pin = hashlib.sha256(desk.state.root_der).hexdigest()
-    return typed.Token(token=f"{expectation.id}.{secret}.{pin}", expectation=expectation)
+    return answers.Token(token=f"{expectation.id}.{secret}.{pin}", expectation=expectation)
 
 
-def withdraw(desk: Desk, request: typed.WithdrawRequest, case: Case) -> typed.Done:
+def withdraw(desk: Desk, request: typed.WithdrawRequest, case: Case) -> answers.Done:
     """Close an open listing."""
     del case
     listing = desk.state.listings.get(request.id)
     if listing is None or listing.closed:
         raise errors.NotFound("no open expectation has this id")
     desk.append(entries.Withdrawn(id=request.id, why="by a person"))
-    return typed.Done()
+    return answers.Done()
 
 
-def list_open(desk: Desk, request: typed.ListRequest, case: Case) -> typed.Expected:
+def list_open(desk: Desk, request: typed.ListRequest, case: Case) -> answers.Expected:
     """Say who is expected."""
     del request, case
     open_now = desk.state.open_listings(desk.now_ns)
-    return typed.Expected(expectations=tuple(one.expectation for one in open_now))
+    return answers.Expected(expectations=tuple(one.expectation for one in open_now))
 
 
-def trust_maker(desk: Desk, request: typed.TrustMakerRequest, case: Case) -> typed.Done:
+def trust_maker(desk: Desk, request: typed.TrustMakerRequest, case: Case) -> answers.Done:
     """Trust a maker's CA for IDevIDs."""
     del case
     desk.append(list_maker(request, state=desk.state))
-    return typed.Done()
+    return answers.Done()
 
 
-def distrust_maker(desk: Desk, request: typed.DistrustMakerRequest, case: Case) -> typed.Done:
+def distrust_maker(desk: Desk, request: typed.DistrustMakerRequest, case: Case) -> answers.Done:
     """Stop trusting a maker's CA."""
     del case
     if request.fingerprint not in desk.state.makers:
         raise errors.NotFound("this maker is not trusted")
     desk.append(entries.MakerDistrusted(fingerprint=request.fingerprint))
-    return typed.Done()
+    return answers.Done()
 
 
-def set_limits(desk: Desk, request: typed.LimitsRequest, case: Case) -> typed.Done:
+def set_limits(desk: Desk, request: typed.LimitsRequest, case: Case) -> answers.Done:
     """Change the rates."""
     del case
     desk.append(entries.LimitsSet(limits=request.limits))
-    return typed.Done()
+    return answers.Done()
 
 
-def forget_head(desk: Desk, request: typed.ForgetTreeHeadRequest, case: Case) -> typed.Done:
+def forget_head(desk: Desk, request: typed.ForgetTreeHeadRequest, case: Case) -> answers.Done:
     """Accept an older audit log again."""
     del case
     desk.append(
         entries.HeadForgotten(reason=request.reason),
         entries.Alarmed(code="audit-log-restored", text="a person accepted an older audit log"),
     )
-    return typed.Done()
+    return answers.Done()

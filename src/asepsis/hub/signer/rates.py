@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from asepsis.core.errors import RateLimited
-from asepsis.core.trust.requests import Limits
+from asepsis.core.trust.signer_values import Limits
 
 MINUTE_NS: Final = 60_000_000_000
 HOUR_NS: Final = 60 * MINUTE_NS

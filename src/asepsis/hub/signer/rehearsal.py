@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from asepsis.core.errors import ConfigError, IdentityInvalid
 from asepsis.core.trust import requests as typed
+from asepsis.core.trust import signer_values
 from asepsis.core.trust.authority import (
     Issuer,
     Revoked,
@@ -98,4 +99,4 @@ def _rehearse_seal() -> None:
     if sealed.unseal(sealed.seal({"k": b"v"}, secret=secret), secret=secret) != {"k": b"v"}:
         raise ConfigError("self-test: a seal does not open")
     frame = typed.encode_message(typed.StatusRequest())
-    typed.decode_hub_request(frame[typed.LENGTH.size :])
+    typed.decode_hub_request(frame[signer_values.LENGTH.size :])

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from asepsis.core.trust import answers
 from asepsis.core.trust import requests as typed
 from asepsis.core.trust.identity import Profile, load_certificate, not_after_ns
 from asepsis.hub.signer.desk import Desk
@@ -11,10 +12,10 @@ from asepsis.hub.signer.keystore import Role
 ALARMS_PER_ANSWER: Final = 100
 
 
-def authorities(desk: Desk, request: typed.AuthoritiesRequest, case: Case) -> typed.Authorities:
+def authorities(desk: Desk, request: typed.AuthoritiesRequest, case: Case) -> answers.Authorities:
     """Return the public certificates."""
     del request, case
-    return typed.Authorities(
+    return answers.Authorities(
         chain_der=(desk.state.issuing_der, desk.state.root_der),
         makers_der=tuple(desk.state.makers.values()),
         audit_der=desk.own_certificate(Profile.AUDIT, Role.AUDIT),
@@ -22,18 +23,18 @@ def authorities(desk: Desk, request: typed.AuthoritiesRequest, case: Case) -> ty
     )
 
 
-def alarms(desk: Desk, request: typed.AlarmsRequest, case: Case) -> typed.Alarms:
+def alarms(desk: Desk, request: typed.AlarmsRequest, case: Case) -> answers.Alarms:
     """Return newer alarms."""
     del case
     newer = [one for one in desk.state.alarms if one.number > request.after]
-    return typed.Alarms(alarms=tuple(newer[:ALARMS_PER_ANSWER]))
+    return answers.Alarms(alarms=tuple(newer[:ALARMS_PER_ANSWER]))
 
 
-def status(desk: Desk, request: typed.StatusRequest, case: Case) -> typed.Status:
+def status(desk: Desk, request: typed.StatusRequest, case: Case) -> answers.Status:
     """Say how the keys are kept and what was done."""
     del request, case
     state = desk.state
-    return typed.Status(
+    return answers.Status(
         separation=desk.setting.separation,
         separated=desk.setting.separated,
         key_storage=desk.keys.describe(),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from asepsis.core.errors import AsepsisError, ConfigError, InputError, LimitExceeded, NotPermitted
+from asepsis.core.trust import answers, signer_values
 from asepsis.core.trust import requests as typed
 from asepsis.hub.signer.confine import User
 from asepsis.hub.signer.service import Signer
@@ -35,7 +36,7 @@ class Door:
 
     listener: socket.socket
     uids: frozenset[int]
-    answer: Callable[[bytes], typed.Answer]
+    answer: Callable[[bytes], answers.Answer]
 
 
 def bind(path: Path, *, owner: User) -> socket.socket:
@@ -89,7 +90,7 @@ class Server:
             await asyncio.start_unix_server(
                 lambda reader, writer, door=door: self._serve(reader, writer, door),
                 sock=door.listener,
-                limit=typed.MESSAGE_BYTES_MAX,
+                limit=signer_values.MESSAGE_BYTES_MAX,
             )
             for door in doors
         ]
@@ -133,7 +134,7 @@ class Server:
         if not prefix:
             return False
         async with asyncio.timeout(BODY_TIMEOUT_S):
-            prefix += await reader.readexactly(typed.LENGTH.size - 1)
+            prefix += await reader.readexactly(signer_values.LENGTH.size - 1)
             body = await reader.readexactly(typed.message_length(prefix))
         try:
             answer = door.answer(body)

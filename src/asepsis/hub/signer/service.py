@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias, cast
 
 from asepsis.core import errors
+from asepsis.core.trust import answers, signer_values
 from asepsis.core.trust import requests as typed
 from asepsis.core.trust.authority import verify_issued_by
 from asepsis.core.trust.identity import load_certificate
@@ -16,7 +17,7 @@ from asepsis.hub.signer.desk import Desk
 from asepsis.hub.signer.issuing import Case
 
 _Table: TypeAlias = Mapping[
-    type[typed.Message], Callable[[Desk, typed.Message, Case], typed.Answer]
+    type[signer_values.Message], Callable[[Desk, signer_values.Message, Case], answers.Answer]
 ]
 _SHARED: Final = {
     typed.RevokeRequest: names.revoke,
@@ -80,15 +81,17 @@ class Signer:
             raise errors.ConfigError("the issuing certificate is not of this root") from error
         desk.append(entry)
 
-    def hub_request(self, request: typed.HubRequest) -> typed.Answer:
+    def hub_request(self, request: typed.HubRequest) -> answers.Answer:
         """Answer a request of the hub's socket; a refusal is an answer."""
         return self._answer(request, HUB_REQUESTS)
 
-    def admin_request(self, request: typed.AdminRequest) -> typed.Answer:
+    def admin_request(self, request: typed.AdminRequest) -> answers.Answer:
         """Answer a request of the operator's socket; a refusal is an answer."""
         return self._answer(request, ADMIN_REQUESTS)
 
-    def refuse(self, error: errors.AsepsisError, *, request: str, name: str = "") -> typed.Refused:
+    def refuse(
+        self, error: errors.AsepsisError, *, request: str, name: str = ""
+    ) -> answers.Refused:
         """Log a refusal, raise its alarm and return the answer."""
         desk = self._desk
         try:
@@ -96,7 +99,7 @@ class Signer:
         except errors.Unavailable as full:
             error = full  # What cannot be logged is not answered for either.
         retry_after_s = error.retry_after_s if isinstance(error, errors.RateLimited) else 0
-        return typed.Refused(
+        return answers.Refused(
             code=error.code, message=str(error), hint=error.hint, retry_after_s=retry_after_s
         )
 
@@ -104,7 +107,7 @@ class Signer:
         """Release the log."""
         self._desk.log.close()
 
-    def _answer(self, request: typed.Message, table: _Table) -> typed.Answer:
+    def _answer(self, request: signer_values.Message, table: _Table) -> answers.Answer:
         case = Case()
         try:
             if not self._desk.state.issuing_der:

@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, cast
 
+from asepsis.core.trust.answers import Alarm
 from asepsis.core.trust.identity import load_certificate, not_after_ns, not_before_ns
-from asepsis.core.trust.requests import Alarm, Expectation, Limits
+from asepsis.core.trust.signer_values import Expectation, Limits
 from asepsis.hub.signer import entries
 from asepsis.hub.signer.log import Record
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from asepsis.core import errors
+from asepsis.core.trust import answers
 from asepsis.core.trust import requests as typed
 from asepsis.core.trust.authority import Revoked, sign_crl
 from asepsis.core.trust.identity import Profile
@@ -17,7 +18,7 @@ TIME_LEASE: Final = 6_000
 """Time statements that one log entry allows; a ward of 1,000 devices asks a few times an hour."""
 
 
-def sign_time(desk: Desk, request: typed.TimeRequest, case: Case) -> typed.SignedTime:
+def sign_time(desk: Desk, request: typed.TimeRequest, case: Case) -> answers.SignedTime:
     """Sign the present time; a log entry allows a minute's worth ahead."""
     del case
     certificate_der = desk.own_certificate(Profile.TIME, Role.TIME)
@@ -30,14 +31,14 @@ def sign_time(desk: Desk, request: typed.TimeRequest, case: Case) -> typed.Signe
         wall_ns=now_ns,
         uncertainty_ms=desk.setting.time_uncertainty_ms,
     )
-    return typed.SignedTime(
+    return answers.SignedTime(
         statement=statement,
         signature=desk.sign(Role.TIME, statement),
         chain_der=(certificate_der, state.issuing_der, state.root_der),
     )
 
 
-def sign_tree_head(desk: Desk, request: typed.TreeHeadRequest, case: Case) -> typed.Signature:
+def sign_tree_head(desk: Desk, request: typed.TreeHeadRequest, case: Case) -> answers.Signature:
     """Sign a tree head; the audit log may grow and never shrink or change."""
     del case
     head = request.head
@@ -50,10 +51,10 @@ def sign_tree_head(desk: Desk, request: typed.TreeHeadRequest, case: Case) -> ty
     if desk.state.head != (head.size, head.root):
         desk.append(entries.HeadSigned(size=head.size, root=head.root))
     statement = tree_head_statement(size=head.size, root=head.root, timestamp_ns=head.timestamp_ns)
-    return typed.Signature(signature=desk.sign(Role.AUDIT, statement))
+    return answers.Signature(signature=desk.sign(Role.AUDIT, statement))
 
 
-def sign_list(desk: Desk, request: typed.CrlRequest, case: Case) -> typed.Crl:
+def sign_list(desk: Desk, request: typed.CrlRequest, case: Case) -> answers.Crl:
     """Sign a revocation list for consumers outside."""
     del request, case
     state, now_ns = desk.state, desk.now_ns
@@ -64,4 +65,4 @@ def sign_list(desk: Desk, request: typed.CrlRequest, case: Case) -> typed.Crl:
         if ends_ns > now_ns - HOUR_NS  # RFC 5280 section 3.3: expired ones may leave the list
     ]
     crl = sign_crl(listed, issuer=desk.issuer(), number=state.crl_number, now_ns=now_ns)
-    return typed.Crl(crl_der=crl)
+    return answers.Crl(crl_der=crl)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from asepsis.core.errors import InputError
-from asepsis.core.trust.requests import Expectation, Limits
+from asepsis.core.trust.signer_values import Expectation, Limits
 from asepsis.hub.keys import AdminClient
 from asepsis.tools.conformance.plan import ROLES, HubPlan, Identity, Role
 from asepsis.tools.simulator import hospital

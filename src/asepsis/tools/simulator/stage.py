@@ -16,7 +16,7 @@ from typing import Final
 
 from asepsis.core.errors import AsepsisError
 from asepsis.core.trust import tls
-from asepsis.core.trust.requests import Expectation, Limits
+from asepsis.core.trust.signer_values import Expectation, Limits
 from asepsis.edge.uplink.folder import IdentityFolder
 from asepsis.hub.keys import AdminClient
 from asepsis.tools.people import PeopleClient

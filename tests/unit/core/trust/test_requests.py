@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asepsis.core.errors import FramingError, InputError, LimitExceeded
+from asepsis.core.trust import answers, signer_values
 from asepsis.core.trust import requests as typed
 from asepsis.core.trust.statements import (
     read_time_statement,
@@ -33,7 +34,7 @@ def test_a_request_round_trips(csr: bytes, profile: str, proof: typed.Proof) -> 
 
 @given(st.binary(max_size=200))
 def test_noise_is_an_input_error_only(noise: bytes) -> None:
-    for decode in (typed.decode_hub_request, typed.decode_admin_request, typed.decode_answer):
+    for decode in (typed.decode_hub_request, typed.decode_admin_request, answers.decode_answer):
         with pytest.raises(InputError):
             decode(noise)
 
@@ -75,19 +76,19 @@ def test_a_field_too_many_too_few_or_too_long_is_refused(wrong: dict[str, object
 
 def test_lengths_are_limited() -> None:
     with pytest.raises(LimitExceeded):
-        typed.message_length(typed.LENGTH.pack(typed.MESSAGE_BYTES_MAX + 1))
+        typed.message_length(signer_values.LENGTH.pack(signer_values.MESSAGE_BYTES_MAX + 1))
     for prefix in (b"", b"\0\0\0", b"\0" * 4):
         with pytest.raises(FramingError):
             typed.message_length(prefix)
     with pytest.raises(LimitExceeded):
-        typed.encode_message(typed.Crl(crl_der=bytes(typed.MESSAGE_BYTES_MAX)))
+        typed.encode_message(answers.Crl(crl_der=bytes(signer_values.MESSAGE_BYTES_MAX)))
 
 
 def test_serials_survive_messagepack() -> None:
     serial = (1 << 159) + 7
-    issued = typed.Issued(chain_der=(b"x",), superseded=(serial.to_bytes(20, "big"),))
-    read = typed.decode_answer(typed.encode_message(issued)[4:])
-    assert isinstance(read, typed.Issued)
+    issued = answers.Issued(chain_der=(b"x",), superseded=(serial.to_bytes(20, "big"),))
+    read = answers.decode_answer(typed.encode_message(issued)[4:])
+    assert isinstance(read, answers.Issued)
     assert read.superseded_serials() == (serial,)
 
 

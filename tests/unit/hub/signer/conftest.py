@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from asepsis.core.trust import answers, signer_values
 from asepsis.core.trust import requests as typed
 from asepsis.core.trust.authority import Issuer, issuing_certificate, root_certificate
 from asepsis.hub.signer import entries
@@ -94,9 +95,9 @@ class Bench:
         self.now_ns += int(days * DAY_NS)
 
     def expect(self, name: str, profile: str = "device", **more: object) -> typed.TokenProof:
-        wanted = typed.Expectation(id="", name=name, profile=profile, **more)  # type: ignore[arg-type]
+        wanted = signer_values.Expectation(id="", name=name, profile=profile, **more)  # type: ignore[arg-type]
         answer = self.signer.admin_request(typed.ExpectRequest(expectation=wanted))
-        assert isinstance(answer, typed.Token), answer
+        assert isinstance(answer, answers.Token), answer
         id_, secret, pin = answer.token.split(".")
         assert pin == hashlib.sha256(self.root_der).hexdigest()
         return typed.TokenProof(id=id_, secret=secret)
@@ -108,7 +109,7 @@ class Bench:
         *,
         profile: str = "device",
         csr_der: bytes | None = None,
-    ) -> typed.Answer:
+    ) -> answers.Answer:
         csr_der = csr_der or request_for(key)
         return self.signer.hub_request(
             typed.IssueRequest(csr_der=csr_der, profile=profile, proof=proof)
@@ -117,17 +118,17 @@ class Bench:
     def enrol(self, name: str, profile: str = "device", **more: object) -> "Enrolled":
         key = new_key()
         answer = self.ask(key, self.expect(name, profile, **more), profile=profile)
-        assert isinstance(answer, typed.Issued), answer
+        assert isinstance(answer, answers.Issued), answer
         return Enrolled(key, answer.chain_der[0])
 
-    def status(self) -> typed.Status:
+    def status(self) -> answers.Status:
         answer = self.signer.hub_request(typed.StatusRequest())
-        assert isinstance(answer, typed.Status)
+        assert isinstance(answer, answers.Status)
         return answer
 
     def alarms(self) -> list[str]:
         answer = self.signer.hub_request(typed.AlarmsRequest())
-        assert isinstance(answer, typed.Alarms)
+        assert isinstance(answer, answers.Alarms)
         return [one.code for one in answer.alarms]
 
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asepsis.core.errors import ChainBroken, ConfigError, RateLimited
+from asepsis.core.trust import answers, signer_values
 from asepsis.core.trust import requests as typed
 from asepsis.hub.signer import sealed
 from asepsis.hub.signer.entries import Alarmed
@@ -95,11 +96,11 @@ def test_a_full_disk_refuses_and_leaves_the_log_whole(
 
     monkeypatch.setattr(os, "pwrite", full)
     answer = bench.ask(key, proof)
-    assert isinstance(answer, typed.Refused)
+    assert isinstance(answer, answers.Refused)
     assert answer.code == "ASP-403"
     monkeypatch.setattr(os, "pwrite", real)
     assert bench.status().certificates == 0
-    assert isinstance(bench.ask(key, proof), typed.Issued)
+    assert isinstance(bench.ask(key, proof), answers.Issued)
     bench.restart()
     assert bench.status().certificates == 1
 
@@ -120,20 +121,20 @@ def test_a_failed_sync_ends_the_process(
 
 def test_renewals_have_a_rate_of_their_own_and_survive_restart(bench: Any) -> None:
     device = bench.enrol(DEVICE)
-    limits = typed.Limits(renewals_per_minute=2)
+    limits = signer_values.Limits(renewals_per_minute=2)
     bench.signer.admin_request(typed.LimitsRequest(limits=limits))
     current = device.renewal
     for _ in range(2):
         bench.pass_days(0.0001)
         answer = bench.ask(device.key, current)
-        assert isinstance(answer, typed.Issued)
+        assert isinstance(answer, answers.Issued)
         current = typed.RenewalProof(current_cert_der=answer.chain_der[0])
     bench.restart()
     answer = bench.ask(device.key, current)
-    assert isinstance(answer, typed.Refused)
+    assert isinstance(answer, answers.Refused)
     assert (answer.code, answer.retry_after_s >= 1) == ("ASP-402", True)
     bench.now_ns += answer.retry_after_s * 10**9
-    assert isinstance(bench.ask(device.key, current), typed.Issued)
+    assert isinstance(bench.ask(device.key, current), answers.Issued)
 
 
 @given(
@@ -144,7 +145,7 @@ def test_renewals_have_a_rate_of_their_own_and_survive_restart(bench: Any) -> No
 def test_waiting_as_long_as_told_is_enough(at: list[int], now_ns: int, *, new: bool) -> None:
     """Goal: Retry-After is true: after it, that window has room."""
     issued = sorted((moment, "n", new) for moment in at if moment <= now_ns)
-    limits = typed.Limits(
+    limits = signer_values.Limits(
         new_per_minute=3, new_per_hour=9, renewals_per_minute=4, renewals_per_hour=12
     )
     for _ in range(4):
@@ -188,9 +189,9 @@ def test_a_flood_of_refusals_is_counted_and_does_not_fill_the_disk(
     ],
 )
 def test_a_listing_out_of_range_is_refused(bench: Any, wrong: dict[str, Any]) -> None:
-    wanted = typed.Expectation(**({"id": "", "name": DEVICE, "profile": "device"} | wrong))
+    wanted = signer_values.Expectation(**({"id": "", "name": DEVICE, "profile": "device"} | wrong))
     answer = bench.signer.admin_request(typed.ExpectRequest(expectation=wanted))
-    assert isinstance(answer, typed.Refused)
+    assert isinstance(answer, answers.Refused)
     assert answer.code == "ASP-100"
 
 
@@ -198,10 +199,12 @@ def test_listings_are_shown_and_withdrawn(bench: Any, key_maker: Keys) -> None:
     proof = bench.expect(DEVICE)
     listed = bench.signer.admin_request(typed.ListRequest())
     assert [one.name for one in listed.expectations] == [DEVICE]
-    assert bench.signer.admin_request(typed.WithdrawRequest(id=proof.id)) == typed.Done()
-    assert isinstance(bench.signer.admin_request(typed.WithdrawRequest(id=proof.id)), typed.Refused)
+    assert bench.signer.admin_request(typed.WithdrawRequest(id=proof.id)) == answers.Done()
+    assert isinstance(
+        bench.signer.admin_request(typed.WithdrawRequest(id=proof.id)), answers.Refused
+    )
     answer = bench.ask(key_maker(), proof)
-    assert isinstance(answer, typed.Refused)
+    assert isinstance(answer, answers.Refused)
     assert answer.code == "ASP-208"
 
 

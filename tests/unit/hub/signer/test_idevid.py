@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from asepsis.core.trust import answers
 from asepsis.core.trust import requests as typed
 from asepsis.core.trust.authority import root_certificate
 
@@ -44,12 +45,12 @@ class Maker:
 def maker(bench: Any, key_maker: Keys) -> Maker:
     made = Maker(key_maker(), bench.now_ns)
     trusted = typed.TrustMakerRequest(certificate_der=made.root.public_bytes(DER))
-    assert bench.signer.admin_request(trusted) == typed.Done()
+    assert bench.signer.admin_request(trusted) == answers.Done()
     return made
 
 
-def refused(answer: typed.Answer, code: str) -> None:
-    assert isinstance(answer, typed.Refused), answer
+def refused(answer: answers.Answer, code: str) -> None:
+    assert isinstance(answer, answers.Refused), answer
     assert answer.code == code
 
 
@@ -61,7 +62,7 @@ def test_the_listed_device_enrols_and_its_sibling_does_not(
     refused(bench.ask(key_maker(), sibling), "ASP-207")
     own = maker.idevid("PM-1", key_maker())
     answer = bench.ask(key_maker(), own)
-    assert isinstance(answer, typed.Issued)
+    assert isinstance(answer, answers.Issued)
     assert bench.alarms() == ["issuance-refused"]
 
 
@@ -70,11 +71,11 @@ def test_the_idevid_renews_the_same_key_later_and_no_other(
 ) -> None:
     bench.expect(DEVICE, idevid_issuer=maker.name, idevid_serial="PM-1")
     key, proof = key_maker(), maker.idevid("PM-1", key_maker())
-    assert isinstance(bench.ask(key, proof), typed.Issued)
+    assert isinstance(bench.ask(key, proof), answers.Issued)
     bench.pass_days(400)
     bench.restart()
     renewed = bench.ask(key, proof)
-    assert isinstance(renewed, typed.Issued)
+    assert isinstance(renewed, answers.Issued)
     assert not renewed.again
     refused(bench.ask(key_maker(), proof), "ASP-207")
     bench.pass_days(90 + 731)
@@ -107,7 +108,7 @@ def test_an_untrusted_or_distrusted_maker_is_refused(
     refused(bench.ask(key_maker(), impostor.idevid("PM-1", key_maker())), "ASP-201")
     fingerprint = maker.root.fingerprint(hashes.SHA256())
     request = typed.DistrustMakerRequest(fingerprint=fingerprint)
-    assert bench.signer.admin_request(request) == typed.Done()
+    assert bench.signer.admin_request(request) == answers.Done()
     refused(bench.signer.admin_request(request), "ASP-105")
     refused(bench.ask(key_maker(), maker.idevid("PM-1", key_maker())), "ASP-201")
     assert "foreign-certificate" in bench.alarms()

@@ -8,6 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from asepsis.core.trust import answers, signer_values
 from asepsis.core.trust import requests as typed
 from asepsis.core.trust.identity import origin_from_der, peer_from_der, server_from_der
 
@@ -17,14 +18,14 @@ GATEWAY = "urn:uuid:11111111-2222-4333-8444-555555555555"
 Keys = Callable[[], ec.EllipticCurvePrivateKey]
 
 
-def refused(answer: typed.Answer, code: str) -> str:
-    assert isinstance(answer, typed.Refused), answer
+def refused(answer: answers.Answer, code: str) -> str:
+    assert isinstance(answer, answers.Refused), answer
     assert answer.code == code, answer
     return answer.message
 
 
-def issued(answer: typed.Answer) -> typed.Issued:
-    assert isinstance(answer, typed.Issued), answer
+def issued(answer: answers.Answer) -> answers.Issued:
+    assert isinstance(answer, answers.Issued), answer
     return answer
 
 
@@ -166,12 +167,12 @@ def test_a_revoked_name_is_dead_in_every_way(bench: Any, key_maker: Keys) -> Non
     device = bench.enrol(DEVICE)
     open_token = bench.expect(DEVICE)
     done = bench.signer.hub_request(typed.RevokeRequest(name=DEVICE, reason="stolen"))
-    assert isinstance(done, typed.Done)
+    assert isinstance(done, answers.Done)
     assert len(done.serials) == 1
     bench.restart()
     refused(bench.ask(device.key, device.renewal), "ASP-202")
     refused(bench.ask(key_maker(), open_token), "ASP-202")
-    wanted = typed.Expectation(id="", name=DEVICE, profile="device")
+    wanted = signer_values.Expectation(id="", name=DEVICE, profile="device")
     refused(bench.signer.admin_request(typed.ExpectRequest(expectation=wanted)), "ASP-202")
 
 

@@ -7,6 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
+from asepsis.core.trust import answers, signer_values
 from asepsis.core.trust import requests as typed
 from asepsis.core.trust.identity import Profile, profile_of
 from asepsis.core.trust.statements import read_time_statement, tree_head_statement
@@ -24,9 +25,9 @@ def verify(certificate_der: bytes, signature: bytes, statement: bytes) -> Profil
     return profile_of(certificate)
 
 
-def sign_time(bench: Any) -> typed.SignedTime:
+def sign_time(bench: Any) -> answers.SignedTime:
     answer = bench.signer.hub_request(typed.TimeRequest(nonce=NONCE))
-    assert isinstance(answer, typed.SignedTime), answer
+    assert isinstance(answer, answers.SignedTime), answer
     return answer
 
 
@@ -65,7 +66,9 @@ def test_the_time_certificate_renews_itself(bench: Any) -> None:
 
 
 def head(size: int, fill: bytes = b"\x01") -> typed.TreeHeadRequest:
-    return typed.TreeHeadRequest(head=typed.TreeHead(size=size, root=fill * 32, timestamp_ns=9))
+    return typed.TreeHeadRequest(
+        head=signer_values.TreeHead(size=size, root=fill * 32, timestamp_ns=9)
+    )
 
 
 def test_a_tree_head_is_signed_by_the_audit_key(bench: Any) -> None:
@@ -78,15 +81,15 @@ def test_a_tree_head_is_signed_by_the_audit_key(bench: Any) -> None:
 @pytest.mark.parametrize("later", [(2, b"\x01"), (3, b"\x02"), (0, b"\x01")])
 def test_the_audit_log_never_shrinks_or_changes(bench: Any, later: tuple[int, bytes]) -> None:
     """Goal: a broken-into hub cannot have a shorter history signed; restart changes nothing."""
-    assert isinstance(bench.signer.hub_request(head(3)), typed.Signature)
+    assert isinstance(bench.signer.hub_request(head(3)), answers.Signature)
     bench.restart()
     answer = bench.signer.hub_request(head(*later))
-    assert isinstance(answer, typed.Refused)
+    assert isinstance(answer, answers.Refused)
     assert answer.code == "ASP-106"
     assert bench.alarms() == ["audit-log-rewound"]
-    assert isinstance(bench.signer.hub_request(head(3)), typed.Signature)
+    assert isinstance(bench.signer.hub_request(head(3)), answers.Signature)
     bench.signer.admin_request(typed.ForgetTreeHeadRequest(reason="restored the backup of Monday"))
-    assert isinstance(bench.signer.hub_request(head(*later)), typed.Signature)
+    assert isinstance(bench.signer.hub_request(head(*later)), answers.Signature)
 
 
 def test_the_list_holds_what_was_revoked(bench: Any) -> None:

@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtensionOID
 
 from asepsis.core.errors import IdentityInvalid
 from asepsis.core.trust.identity import IDevId, idevid_from_der, load_certificate
-from asepsis.core.trust.requests import CERTIFICATES_PER_CHAIN_MAX
+from asepsis.core.trust.signer_values import CERTIFICATES_PER_CHAIN_MAX
 
 RSA_BITS_MIN: Final = 2_048
 CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)

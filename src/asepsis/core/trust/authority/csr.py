@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from asepsis.core.errors import InputError, IssuanceRefused, LimitExceeded
 from asepsis.core.trust.identity import USAGES, Profile
-from asepsis.core.trust.requests import CSR_BYTES_MAX
+from asepsis.core.trust.signer_values import CSR_BYTES_MAX
 
 ESCALATION_HINT: Final = "ask for nothing but the device's own name; see docs/explanation/keys.md"
 _MALFORMED: Final = (
