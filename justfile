@@ -15,7 +15,7 @@ fix:
     {{bin}}/ruff check --fix-only --quiet src tests benchmarks
     {{bin}}/ruff format src tests benchmarks
 
-# under a minute: format, lint, types, import contracts, unit tests
+# under a minute: format, lint, import contracts; types and unit tests of what changed
 quick:
     {{bin}}/python tests/gate.py --quick
 
