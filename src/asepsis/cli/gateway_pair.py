@@ -13,7 +13,7 @@ from asepsis.cli.devices import moment
 from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import AsepsisError, ConfigError
 from asepsis.edge.gateway.pair import keymaking, places, promotion
-from asepsis.edge.gateway.pair.hub_way import HubWay, Received
+from asepsis.edge.gateway.pair.hub_questions import HubQuestions, Received
 from asepsis.edge.gateway.pair.listing import Entry, RiskList, at_risk, read_again
 from asepsis.edge.gateway.settings import Settings, read_settings
 
@@ -120,7 +120,7 @@ def _received(read: Settings, entries: list[Entry]) -> Received | None:
     pair = read.pair
     if pair is None:
         return None
-    with contextlib.closing(HubWay(read, partner=pair.partner)) as way:
+    with contextlib.closing(HubQuestions(read, partner=pair.partner)) as way:
         way.start()
         for _ in range(_TRIES):
             try:

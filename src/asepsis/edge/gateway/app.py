@@ -8,7 +8,6 @@ connects to the hub. Ends on SIGTERM; exits with 5 for an operator's mistake.
 import asyncio
 import encodings.idna
 import gc
-import logging
 import random
 import socket
 import sys
@@ -17,11 +16,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from asepsis.core.errors import AsepsisError, ConfigError
+from asepsis.core.errors import ConfigError
 from asepsis.edge.gateway import confinement, policy, processes
 from asepsis.edge.gateway.clocks import Clocks
 from asepsis.edge.gateway.confinement import BrokerProcess, Role
-from asepsis.edge.gateway.families import EXIT_CONFIG
 from asepsis.edge.gateway.front import Front
 from asepsis.edge.gateway.keeper import Keeper
 from asepsis.edge.gateway.kek import open_kek
@@ -29,8 +27,9 @@ from asepsis.edge.gateway.listener import bind
 from asepsis.edge.gateway.memory import make_folder
 from asepsis.edge.gateway.pair import keys, places
 from asepsis.edge.gateway.pair.page import LeasePage
-from asepsis.edge.gateway.processes import EXIT_FAILED, Child
-from asepsis.edge.gateway.settings import Settings, read_settings
+from asepsis.edge.gateway.processes import Child
+from asepsis.edge.gateway.program import run_program
+from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.gateway.uplinkside import Uplink
 from asepsis.edge.sandbox.confine import confine
 from asepsis.edge.uplink.folder import IdentityFolder
@@ -126,15 +125,7 @@ def _serve(settings: Settings, role: Role, serve: Callable[[], Coroutine[Any, An
 
 def main(arguments: list[str]) -> int:
     """Run the gateway of one settings file; return the exit code."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m asepsis.edge.gateway.app <gateway.toml>\n")
-        return EXIT_CONFIG
-    try:
-        return start(read_settings(Path(arguments[0])))
-    except AsepsisError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
+    return run_program("asepsis.edge.gateway.app", arguments, start)
 
 
 if __name__ == "__main__":

@@ -110,3 +110,12 @@ def wanted(settings: Settings, families: tuple[Family, ...] = FAMILIES) -> tuple
             "the settings ask for no protocol family", hint="name [[listeners]] and [[peers]]"
         )
     return found
+
+
+def renews(settings: Settings, name: str) -> bool:
+    """Return whether a family renews the gateway's certificate: the first of those that run does.
+
+    The first of the table also runs while the other gateway of a pair takes messages. `hl7` and
+    `drivers` renew in any case, for they keep connections that must learn of it at once.
+    """
+    return wanted(settings)[0].name == name

@@ -15,11 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from asepsis.core.errors import AsepsisError, ConfigError
-from asepsis.edge.gateway.families import EXIT_CONFIG
+from asepsis.core.errors import AsepsisError
+from asepsis.edge.gateway.program import EXIT_FAILED, exit_code
 from asepsis.edge.sandbox import kernel
 
-EXIT_FAILED: Final = 1
 STOP_S: Final = 12.0
 """Longest time that the children have to end once the first was told to."""
 _PR_SET_PDEATHSIG: Final = 1
@@ -113,8 +112,7 @@ def _fork(child: Child) -> int:
         child.run()
         code = 0
     except AsepsisError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        code = EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
+        code = exit_code(error)
     finally:
         sys.stderr.flush()
         os._exit(code)

@@ -7,7 +7,6 @@ open a cable that was plugged in again. Ends on SIGTERM; exits with 5 for an ope
 """
 
 import contextlib
-import logging
 import os
 import random
 import signal
@@ -23,13 +22,12 @@ from asepsis.core.errors import AsepsisError, ConfigError
 from asepsis.edge.gateway.drivers import channel, keeper, line
 from asepsis.edge.gateway.drivers.catalogue import AnyPlan, Plan, plans
 from asepsis.edge.gateway.findings import Finding, Findings
+from asepsis.edge.gateway.program import EXIT_FAILED, exit_code, run_program, say_ready
 from asepsis.edge.gateway.sdc.plans import sdc_plans
-from asepsis.edge.gateway.settings import Settings, read_settings
+from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.sandbox import kernel
 from asepsis.edge.uplink.backoff import Backoff
 
-EXIT_FAILED: Final = 1
-EXIT_CONFIG: Final = 5
 SETTLED_S: Final = 30.0
 CAP_S: Final = 5.0
 STOP_S: Final = 5.0
@@ -119,7 +117,7 @@ class Starter:
 
     def _say(self) -> None:
         lines = {run.plan.entry.name: {"pid": run.pid, "starts": run.starts} for run in self._runs}
-        keeper.say_ready(self._ready, {"pid": os.getpid(), "keeper": self._keeper, "lines": lines})
+        say_ready(self._ready, {"pid": os.getpid(), "keeper": self._keeper, "lines": lines})
 
     def _wait_s(self) -> float:
         now_s = time.monotonic()
@@ -187,8 +185,7 @@ def _fork(work: Callable[[], int]) -> int:
         if os.getppid() == parent:
             code = work()
     except AsepsisError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        code = EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
+        code = exit_code(error)
     except Exception as error:  # noqa: BLE001 - whatever an operator's driver does: said, started anew
         sys.excepthook(type(error), error, error.__traceback__)
     finally:
@@ -214,16 +211,11 @@ def start(settings: Settings, *, folder: Path) -> int:
 
 def main(arguments: list[str]) -> int:
     """Run the drivers of one settings file; return the exit code."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m asepsis.edge.gateway.drivers.app <gateway.toml>\n")
-        return EXIT_CONFIG
-    path = Path(arguments[0])
-    try:
-        return start(read_settings(path), folder=path.parent)
-    except AsepsisError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
+    return run_program(
+        "asepsis.edge.gateway.drivers.app",
+        arguments,
+        lambda settings: start(settings, folder=Path(arguments[0]).parent),
+    )
 
 
 if __name__ == "__main__":

@@ -5,13 +5,12 @@ is checked by type and range, and which device it is about is decided by the cha
 """
 
 import encodings.idna
-import json
 import secrets
 import select
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -197,11 +196,3 @@ def serve(settings: Settings, plans: Sequence[AnyPlan], ends: Sequence[socket.so
     if code:
         raise Unavailable("the process that connects to the hub has ended")
     return code
-
-
-def say_ready(path: Path, document: Mapping[str, object]) -> None:
-    """Write what runs, whole or not at all."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    aside = path.with_suffix(".new")
-    aside.write_text(json.dumps(document), "utf-8")
-    aside.replace(path)

@@ -11,8 +11,6 @@ import asyncio
 import contextlib
 import encodings.idna
 import gc
-import json
-import logging
 import os
 import resource
 import signal
@@ -22,9 +20,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
-from asepsis.core.errors import AsepsisError, ConfigError, Unavailable
+from asepsis.core.errors import ConfigError, Unavailable
 from asepsis.core.wire.relay import CONTEXTS_MAX
 from asepsis.edge.gateway import confinement
 from asepsis.edge.gateway.families import EXIT_CONFIG
@@ -49,13 +47,13 @@ from asepsis.edge.gateway.imaging.prover import RemoteProver
 from asepsis.edge.gateway.imaging.provider import Port, Provider, bind
 from asepsis.edge.gateway.imaging.requestor import Remote
 from asepsis.edge.gateway.imaging.settings import ImagingSettings
-from asepsis.edge.gateway.settings import Settings, read_settings
+from asepsis.edge.gateway.program import be_helper, run_program, say_ready
+from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.sandbox import bubblewrap
 from asepsis.edge.sandbox.confine import Confinement, Limits, confine
 from asepsis.edge.sandbox.seccomp import SyscallClass
 from asepsis.edge.uplink.connection import Endpoint
 
-EXIT_FAILED: Final = 1
 CONNECT_S: Final = 10.0
 MEMORY_MIB: Final = 2_048
 FILES: Final = 4_096
@@ -137,7 +135,7 @@ def start(settings: Settings) -> None:
     doors = policy.doors(imaging, segments=settings.device_segments)
     policy.check_destinations(imaging, segments=settings.device_segments)
     ours, theirs = channel.pair()
-    keeper = _fork(lambda: keeper_process.serve(settings, theirs), keep=theirs, close=[ours])
+    keeper = _fork(lambda: keeper_process.serve(settings, theirs), close=[ours])
     theirs.close()
     judge: socket.socket | None = None
     if any(peer.forms for door in doors for peer in door.peers):
@@ -146,7 +144,6 @@ def start(settings: Settings) -> None:
             lambda: identity_process.serve(
                 imaging.identity, other, folder=Path(settings.data) / "run" / "imaging-users"
             ),
-            keep=other,
             close=[ours, judge],
         )
         other.close()
@@ -186,7 +183,6 @@ def _begin_asking(
     ready, theirs = channel.pair()
     child = _fork(
         lambda: asking_process.serve(settings, others, theirs),
-        keep=theirs,
         close=[*close, ready, *slots],
     )
     for other in (*others, theirs):
@@ -237,28 +233,14 @@ def order() -> Confinement:
     )
 
 
-def _fork(work: Callable[[], None], *, keep: socket.socket, close: list[socket.socket]) -> int:
+def _fork(work: Callable[[], None], *, close: list[socket.socket]) -> int:
     """Run a function in a child process that has only its own end of a conversation."""
     child = os.fork()
     if not child:
         for other in close:
             other.close()
-        _end(work, keep)
+        be_helper(work)
     return child
-
-
-def _end(work: Callable[[], None], keep: socket.socket) -> NoReturn:
-    code = EXIT_FAILED
-    try:
-        work()
-        code = 0
-    except AsepsisError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        code = EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
-    finally:
-        sys.stderr.flush()
-        keep.close()
-        os._exit(code)
 
 
 def _await(child: int, end: socket.socket) -> None:
@@ -287,8 +269,6 @@ def _let_finish(keeper: socket.socket) -> None:
 
 
 def _say_ready(data: Path, ports: list[Port], limits: Confinement) -> None:
-    run = data / "run"
-    run.mkdir(mode=0o700, exist_ok=True)
     document = {
         "pid": os.getpid(),
         "listeners": {
@@ -300,23 +280,12 @@ def _say_ready(data: Path, ports: list[Port], limits: Confinement) -> None:
         },
         "layers": sorted(layer.value for layer in limits.layers),
     }
-    aside = run / "imaging.json.new"
-    aside.write_text(json.dumps(document), "utf-8")
-    aside.replace(run / "imaging.json")
+    say_ready(data / "run" / "imaging.json", document)
 
 
 def main(arguments: list[str]) -> int:
     """Run the DICOM family of one settings file; return the exit code."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m asepsis.edge.gateway.imaging.app <gateway.toml>\n")
-        return EXIT_CONFIG
-    try:
-        start(read_settings(Path(arguments[0])))
-    except AsepsisError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
-    return 0
+    return run_program("asepsis.edge.gateway.imaging.app", arguments, start)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,6 @@ import asyncio
 import contextlib
 import encodings.idna
 import ipaddress
-import json
-import logging
 import os
 import random
 import signal
@@ -20,21 +18,22 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
-from asepsis.core.errors import AsepsisError, ConfigError
+from asepsis.core.errors import ConfigError
 from asepsis.edge.gateway import confinement
-from asepsis.edge.gateway.families import EXIT_CONFIG
+from asepsis.edge.gateway.families import renews
 from asepsis.edge.gateway.findings import Findings
+from asepsis.edge.gateway.hub_way import HubWay
 from asepsis.edge.gateway.imaging import fetcher
 from asepsis.edge.gateway.imaging.bcp195 import user_context
 from asepsis.edge.gateway.imaging.delivery import FRAME_BYTES_MAX, DimseSender
 from asepsis.edge.gateway.imaging.fetcher import Destination, Lane
-from asepsis.edge.gateway.imaging.hub_way import HubWay
 from asepsis.edge.gateway.imaging.requestor import Remote
 from asepsis.edge.gateway.imaging.settings import ArchiveEntry
 from asepsis.edge.gateway.imaging.wado import RetrieveConnection
-from asepsis.edge.gateway.settings import Settings, read_settings
+from asepsis.edge.gateway.program import be_helper, run_program, say_ready
+from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.sandbox import bubblewrap
 from asepsis.edge.sandbox.confine import Confinement, Limits, confine
 from asepsis.edge.sandbox.seccomp import SyscallClass
@@ -42,7 +41,6 @@ from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.connection import Dial, Endpoint
 from asepsis.edge.uplink.folder import IdentityFolder
 
-EXIT_FAILED: Final = 1
 ANSWER_S: Final = 30.0
 BACKOFF_CAP_S: Final = 5.0
 CONNECT_S: Final = 10.0
@@ -103,18 +101,16 @@ def start(settings: Settings) -> None:
     if not os.fork():
         for own, _ in pairs:
             own.close()
-        _run_sender(settings, lanes, [far for _, far in pairs])
+        be_helper(lambda: _run_sender(settings, lanes, [far for _, far in pairs]))
     for _, far in pairs:
         far.close()
     folder = IdentityFolder(Path(settings.data) / "identity")
     _, hospital, _ = folder.load()
     dial = confinement.fork_broker(hospital, connections=len(lanes) + len(entries))
-    alone = not settings.listeners and settings.imaging is None
-    way = HubWay(settings, folder, dial, name="archives", renews=alone)
+    way = HubWay(settings, folder, dial, name="archives", renews=renews(settings, "archives"))
     findings = Findings(time.monotonic_ns)
-    run = Path(settings.data) / "run"
-    run.mkdir(mode=0o700, exist_ok=True)
-    (run / "archives.json").write_text(json.dumps({"pid": os.getpid(), "lanes": len(lanes)}))
+    ready = Path(settings.data) / "run" / "archives.json"
+    say_ready(ready, {"pid": os.getpid(), "lanes": len(lanes)})
     confinement.preload()
     confine(order(readable=(folder.path,), writable=(folder.path,)))
     ends = [own for own, _ in pairs]
@@ -176,28 +172,17 @@ def order(
 
 def _run_sender(
     settings: Settings, lanes: Sequence[ArchiveEntry], ends: Sequence[socket.socket]
-) -> NoReturn:
-    """Be the half that speaks DICOM, and end with it."""
-    code = EXIT_FAILED
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):  # It ends when the other half does.
-            signal.signal(number, signal.SIG_IGN)
-        _, hospital, _ = IdentityFolder(Path(settings.data) / "identity").load()
-        places = list(dict.fromkeys(Endpoint(entry.host, entry.port) for entry in lanes))
-        dial = confinement.fork_broker(hospital, connections=len(lanes), peers=places)
-        remotes = [remote(entry, dial) for entry in lanes]
-        loop = asyncio.new_event_loop()  # It makes a pair of sockets, forbidden after this.
-        confinement.preload()
-        confine(order())
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(_send_all(remotes, ends))
-        code = 0
-    except AsepsisError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        code = EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
+) -> None:
+    """Be the half that speaks DICOM."""
+    _, hospital, _ = IdentityFolder(Path(settings.data) / "identity").load()
+    places = list(dict.fromkeys(Endpoint(entry.host, entry.port) for entry in lanes))
+    dial = confinement.fork_broker(hospital, connections=len(lanes), peers=places)
+    remotes = [remote(entry, dial) for entry in lanes]
+    loop = asyncio.new_event_loop()  # It makes a pair of sockets, forbidden after this.
+    confinement.preload()
+    confine(order())
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(_send_all(remotes, ends))
 
 
 async def _send_all(remotes: Sequence[Remote], ends: Sequence[socket.socket]) -> None:
@@ -235,16 +220,7 @@ def _backoff() -> Backoff:
 
 def main(arguments: list[str]) -> int:
     """Run the archives family of one settings file; return the exit code."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m asepsis.edge.gateway.imaging.archives_app FILE\n")
-        return EXIT_CONFIG
-    try:
-        start(read_settings(Path(arguments[0])))
-    except AsepsisError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
-    return 0
+    return run_program("asepsis.edge.gateway.imaging.archives_app", arguments, start)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from typing import Final
 from asepsis.core.errors import AsepsisError, InputError, TransientError, TrustError
 from asepsis.core.wire import relay
 from asepsis.edge.gateway import confinement
+from asepsis.edge.gateway.hub_way import HubWay
 from asepsis.edge.gateway.imaging import channel
-from asepsis.edge.gateway.imaging.hub_way import HubWay
 from asepsis.edge.gateway.imaging.relay_connection import RelayConnection
 from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.sandbox import bubblewrap

@@ -15,10 +15,11 @@ from typing import Final
 from asepsis.core.errors import ConfigError, FramingError
 from asepsis.edge.gateway import confinement
 from asepsis.edge.gateway.evidence import EvidenceReporter
+from asepsis.edge.gateway.families import renews
 from asepsis.edge.gateway.findings import Findings
+from asepsis.edge.gateway.hub_way import HubWay
 from asepsis.edge.gateway.imaging import channel
 from asepsis.edge.gateway.imaging.channel import Seen
-from asepsis.edge.gateway.imaging.hub_way import HubWay
 from asepsis.edge.gateway.imaging.keeper import Keeper
 from asepsis.edge.gateway.imaging.settings import ImagingSettings
 from asepsis.edge.gateway.imaging.stow import StowConnection
@@ -70,7 +71,7 @@ def serve(settings: Settings, parser: socket.socket) -> None:
     images.mkdir(mode=0o700, parents=True, exist_ok=True)
     kek = open_kek(settings.sealing, folder=images)
     vault = Vault(images, kek, bytes_max=imaging.spool_bytes_max, wall=time.time_ns)
-    way = HubWay(settings, folder, dial, name="imaging", renews=not settings.listeners)
+    way = HubWay(settings, folder, dial, name="imaging", renews=renews(settings, "imaging"))
     rng = random.Random()  # noqa: S311 - jitter
     findings = Findings(time.monotonic_ns)
     evidence = EvidenceReporter(

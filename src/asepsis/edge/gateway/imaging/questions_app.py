@@ -11,7 +11,6 @@ import contextlib
 import encodings.idna
 import ipaddress
 import json
-import logging
 import os
 import random
 import signal
@@ -22,31 +21,31 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
-from asepsis.core.errors import AsepsisError, ConfigError, Unavailable
+from asepsis.core.errors import ConfigError, Unavailable
 from asepsis.core.wire.relay import ENTRY_MARK
 from asepsis.edge.gateway import confinement
-from asepsis.edge.gateway.families import EXIT_CONFIG
+from asepsis.edge.gateway.families import renews
 from asepsis.edge.gateway.findings import Findings
+from asepsis.edge.gateway.hub_way import HubWay
 from asepsis.edge.gateway.imaging import datasets, hearing
 from asepsis.edge.gateway.imaging.answering import FRAME_BYTES_MAX, Lane
 from asepsis.edge.gateway.imaging.archive_commitment import ArchiveCommitments
 from asepsis.edge.gateway.imaging.archives_app import check_places, order, remote
 from asepsis.edge.gateway.imaging.bcp195 import provider_context
 from asepsis.edge.gateway.imaging.hearing import Ear, EarServer
-from asepsis.edge.gateway.imaging.hub_way import HubWay
 from asepsis.edge.gateway.imaging.inquirer import Inquirer
 from asepsis.edge.gateway.imaging.relay_connection import RelayConnection
 from asepsis.edge.gateway.imaging.requestor import Remote
 from asepsis.edge.gateway.imaging.settings import ArchiveEntry, ImagingTls
-from asepsis.edge.gateway.settings import Settings, read_settings
+from asepsis.edge.gateway.program import be_helper, run_program
+from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.sandbox.confine import confine
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import IdentityFolder
 
-EXIT_FAILED: Final = 1
 ANSWER_S: Final = 30.0
 BACKOFF_CAP_S: Final = 5.0
 _PRELOADED: Final = (encodings.idna,)
@@ -152,13 +151,11 @@ def start(settings: Settings) -> None:
     if not os.fork():
         for own, _ in pairs:
             own.close()
-        _run_inquirers(lanes, [far for _, far in pairs])
+        be_helper(lambda: _run_inquirers(lanes, [far for _, far in pairs]))
     for _, far in pairs:
         far.close()
     dial = confinement.fork_broker(hospital, connections=len(lanes))
-    others = settings.listeners or settings.imaging is not None
-    brings = any(entry.destination for entry in settings.archives)
-    way = HubWay(settings, folder, dial, name="questions", renews=not (others or brings))
+    way = HubWay(settings, folder, dial, name="questions", renews=renews(settings, "questions"))
     run = Path(settings.data) / "run"
     run.mkdir(mode=0o700, exist_ok=True)
     ready = {"pid": os.getpid(), "answers": [each.archive for each in lanes]}
@@ -196,30 +193,19 @@ def _serve(
         lane.ended.set()
 
 
-def _run_inquirers(lanes: Sequence[Answerer], ends: Sequence[socket.socket]) -> NoReturn:
-    """Be the half that speaks DICOM, and end with it."""
-    code = EXIT_FAILED
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):  # It ends when the other half does.
-            signal.signal(number, signal.SIG_IGN)
-        entries = [each.entry for each in lanes]
-        places = list(dict.fromkeys(Endpoint(entry.host, entry.port) for entry in entries))
-        dial = confinement.fork_broker(None, connections=len(lanes), peers=places)
-        remotes = [remote(entry, dial) for entry in entries]
-        ears = {each.archive: _ear(each.entry) for each in {e.archive: e for e in lanes}.values()}
-        loop = asyncio.new_event_loop()  # It makes a pair of sockets, forbidden after this.
-        datasets.preload()
-        confinement.preload()
-        confine(order(listening=any(ears.values())))
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(_inquire(lanes, remotes, ends, ears))
-        code = 0
-    except AsepsisError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        code = EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
+def _run_inquirers(lanes: Sequence[Answerer], ends: Sequence[socket.socket]) -> None:
+    """Be the half that speaks DICOM."""
+    entries = [each.entry for each in lanes]
+    places = list(dict.fromkeys(Endpoint(entry.host, entry.port) for entry in entries))
+    dial = confinement.fork_broker(None, connections=len(lanes), peers=places)
+    remotes = [remote(entry, dial) for entry in entries]
+    ears = {each.archive: _ear(each.entry) for each in {e.archive: e for e in lanes}.values()}
+    loop = asyncio.new_event_loop()  # It makes a pair of sockets, forbidden after this.
+    datasets.preload()
+    confinement.preload()
+    confine(order(listening=any(ears.values())))
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(_inquire(lanes, remotes, ends, ears))
 
 
 async def _inquire(
@@ -255,16 +241,7 @@ async def _inquire(
 
 def main(arguments: list[str]) -> int:
     """Run the questions family of one settings file; return the exit code."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m asepsis.edge.gateway.imaging.questions_app FILE\n")
-        return EXIT_CONFIG
-    try:
-        start(read_settings(Path(arguments[0])))
-    except AsepsisError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
-    return 0
+    return run_program("asepsis.edge.gateway.imaging.questions_app", arguments, start)
 
 
 if __name__ == "__main__":

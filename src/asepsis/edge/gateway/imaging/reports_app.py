@@ -9,7 +9,6 @@ SIGTERM; exits with 5 for an operator's mistake.
 import asyncio
 import contextlib
 import encodings.idna
-import logging
 import os
 import random
 import signal
@@ -19,31 +18,31 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from asepsis.core.errors import AsepsisError, ConfigError, Unavailable
 from asepsis.core.wire.commitment import Reason
 from asepsis.core.wire.relay import Asked, Page
 from asepsis.edge.gateway import confinement
-from asepsis.edge.gateway.families import EXIT_CONFIG
+from asepsis.edge.gateway.families import renews
 from asepsis.edge.gateway.findings import Findings
+from asepsis.edge.gateway.hub_way import HubWay
 from asepsis.edge.gateway.imaging import commitments, datasets, policy, reporter
 from asepsis.edge.gateway.imaging.answering import FRAME_BYTES_MAX, HEAD
 from asepsis.edge.gateway.imaging.archives_app import order
 from asepsis.edge.gateway.imaging.bcp195 import user_context
-from asepsis.edge.gateway.imaging.hub_way import HubWay
 from asepsis.edge.gateway.imaging.imaging_findings import ImagingFinding
 from asepsis.edge.gateway.imaging.relay_connection import RelayConnection
 from asepsis.edge.gateway.imaging.reporter import TOLD, Reporter, Telling
 from asepsis.edge.gateway.imaging.requestor import Remote
 from asepsis.edge.gateway.imaging.settings import ImagingSettings, MoveEntry
-from asepsis.edge.gateway.settings import Settings, read_settings
+from asepsis.edge.gateway.program import be_helper, run_program
+from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.sandbox.confine import confine
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.connection import Dial, Endpoint
 from asepsis.edge.uplink.folder import IdentityFolder
 
-EXIT_FAILED: Final = 1
 ANSWER_S: Final = 30.0
 WAIT_S: Final = 10
 AGAIN_S: Final = 5.0
@@ -77,12 +76,12 @@ def start(settings: Settings) -> None:
     own, far = socket.socketpair()
     if not os.fork():
         own.close()
-        _run_reporter(imaging, far)
+        be_helper(lambda: _run_reporter(imaging, far))
     far.close()
     folder = IdentityFolder(Path(settings.data) / "identity")
     _, hospital, _ = folder.load()
     dial = confinement.fork_broker(hospital, connections=1)
-    way = HubWay(settings, folder, dial, name="reports", renews=False)
+    way = HubWay(settings, folder, dial, name="reports", renews=renews(settings, "reports"))
     confinement.preload()
     confine(order(readable=(folder.path,), writable=(folder.path,)))
     told = threading.Event()
@@ -182,29 +181,18 @@ class Messenger:
         return outcome == TOLD
 
 
-def _run_reporter(imaging: ImagingSettings, end: socket.socket) -> NoReturn:
-    """Be the half that speaks DICOM, and end with it."""
-    code = EXIT_FAILED
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):  # It ends when the other half does.
-            signal.signal(number, signal.SIG_IGN)
-        entries = imaging.destinations
-        places = list(dict.fromkeys(Endpoint(entry.host, entry.port) for entry in entries))
-        dial = confinement.fork_broker(None, connections=1, peers=places)
-        modalities = {entry.title: _remote(entry, dial) for entry in entries}
-        loop = asyncio.new_event_loop()  # It makes a pair of sockets, forbidden after this.
-        datasets.preload()
-        confinement.preload()
-        confine(order())
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(_report_all(end, modalities))
-        code = 0
-    except AsepsisError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        code = EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
+def _run_reporter(imaging: ImagingSettings, end: socket.socket) -> None:
+    """Be the half that speaks DICOM."""
+    entries = imaging.destinations
+    places = list(dict.fromkeys(Endpoint(entry.host, entry.port) for entry in entries))
+    dial = confinement.fork_broker(None, connections=1, peers=places)
+    modalities = {entry.title: _remote(entry, dial) for entry in entries}
+    loop = asyncio.new_event_loop()  # It makes a pair of sockets, forbidden after this.
+    datasets.preload()
+    confinement.preload()
+    confine(order())
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(_report_all(end, modalities))
 
 
 async def _report_all(end: socket.socket, modalities: Mapping[str, Remote]) -> None:
@@ -229,16 +217,7 @@ def _remote(entry: MoveEntry, dial: Dial) -> Remote:
 
 def main(arguments: list[str]) -> int:
     """Run the reports family of one settings file; return the exit code."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m asepsis.edge.gateway.imaging.reports_app FILE\n")
-        return EXIT_CONFIG
-    try:
-        start(read_settings(Path(arguments[0])))
-    except AsepsisError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
-    return 0
+    return run_program("asepsis.edge.gateway.imaging.reports_app", arguments, start)
 
 
 if __name__ == "__main__":

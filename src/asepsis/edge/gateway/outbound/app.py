@@ -8,42 +8,37 @@ exits with 5 for an operator's mistake.
 import asyncio
 import contextlib
 import encodings.idna
+import functools
 import ipaddress
-import json
-import logging
 import os
 import random
-import secrets
 import signal
 import socket
 import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from asepsis.core.errors import AsepsisError, ConfigError, Unavailable
-from asepsis.core.trust import tls
+from asepsis.core.errors import ConfigError
 from asepsis.edge.gateway import confinement
-from asepsis.edge.gateway.families import EXIT_CONFIG
+from asepsis.edge.gateway.families import renews
 from asepsis.edge.gateway.findings import Finding, Findings
+from asepsis.edge.gateway.hub_way import HubWay
 from asepsis.edge.gateway.outbound import sender
 from asepsis.edge.gateway.outbound.courier import Courier, lost_error
 from asepsis.edge.gateway.outbound.settings import OutboundEntry
-from asepsis.edge.gateway.settings import Settings, read_settings
+from asepsis.edge.gateway.program import be_helper, run_program, say_ready
+from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.sandbox import bubblewrap
 from asepsis.edge.sandbox.confine import Confinement, Limits, confine
 from asepsis.edge.sandbox.seccomp import SyscallClass
 from asepsis.edge.uplink.backoff import Backoff
-from asepsis.edge.uplink.caretaker import Caretaker
-from asepsis.edge.uplink.clock import TrustedClock
 from asepsis.edge.uplink.connection import Dial, Endpoint, HubConnection
 from asepsis.edge.uplink.folder import IdentityFolder
 
-EXIT_FAILED: Final = 1
-BUILD_NS: Final = 1_767_225_600 * 10**9
 MEMORY_MIB: Final = 1_024
 FILES: Final = 512
 FILE_MIB: Final = 16
@@ -53,14 +48,8 @@ ANSWER_S: Final = 20.0
 ANSWER_BYTES_MAX: Final = 4_194_304
 """What the hub gives at once, with Base64 and room to spare."""
 CONNECTIONS_EACH: Final = 2
+CONNECTION: Final = functools.partial(HubConnection, answer_bytes_max=ANSWER_BYTES_MAX)
 _PRELOADED: Final = (encodings.idna,)
-
-
-class _Timekeeper(Caretaker):
-    """Only asks for signed time: another family of this gateway renews the certificate."""
-
-    def _renewal_due(self, name: str) -> bool:  # noqa: ARG002 - whatever its name
-        return False
 
 
 def check(settings: Settings) -> Sequence[OutboundEntry]:
@@ -99,11 +88,11 @@ def start(settings: Settings) -> None:
     if not child:
         for own, _ in pairs:
             own.close()
-        _run_sender(settings, entries, [far for _, far in pairs])
+        be_helper(lambda: _run_sender(settings, entries, [far for _, far in pairs]))
     for _, far in pairs:
         far.close()
     dial = confinement.fork_broker(hospital, connections=CONNECTIONS_EACH * len(entries))
-    way = _Way(settings, folder, dial)
+    way = HubWay(settings, folder, dial, name="outbound", renews=renews(settings, "outbound"))
     told = threading.Event()
     (Path(settings.data) / "run").mkdir(mode=0o700, exist_ok=True)
     findings = Findings(time.monotonic_ns)
@@ -111,7 +100,7 @@ def start(settings: Settings) -> None:
         Courier(
             entry.destination,
             own,
-            connect=way.connection,
+            connect=lambda: way.connect(CONNECTION, answer_s=ANSWER_S),
             backoff=lambda: Backoff(rng=random.Random(), cap_s=BACKOFF_CAP_S),  # noqa: S311 - jitter
             failed=lambda error: findings.note(Finding.HUB_AWAY, code=error.code),
         )
@@ -122,7 +111,7 @@ def start(settings: Settings) -> None:
     serve(couriers, way, told, Path(settings.data))
 
 
-def serve(couriers: Sequence[Courier], way: "_Way", told: threading.Event, data: Path) -> None:
+def serve(couriers: Sequence[Courier], way: HubWay, told: threading.Event, data: Path) -> None:
     """Fetch and report until SIGTERM or SIGINT.
 
     Raises:
@@ -137,7 +126,7 @@ def serve(couriers: Sequence[Courier], way: "_Way", told: threading.Event, data:
     way.start()
     for courier in couriers:
         courier.start()
-    _say_ready(data, len(couriers))
+    say_ready(data / "run" / "outbound.json", {"pid": os.getpid(), "destinations": len(couriers)})
     with contextlib.closing(way):
         while not told.wait(0.1):
             if any(courier.lost.is_set() for courier in couriers):
@@ -172,27 +161,16 @@ def sender_order() -> Confinement:
 def _run_sender(
     settings: Settings, entries: Sequence[OutboundEntry], ends: Sequence[socket.socket]
 ) -> None:
-    """Be the sender, and end with it."""
-    code = EXIT_FAILED
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):  # It ends when the courier does.
-            signal.signal(number, signal.SIG_IGN)
-        _, hospital, _ = IdentityFolder(Path(settings.data) / "identity").load()
-        places = [Endpoint(entry.host, entry.port) for entry in entries]
-        dial = confinement.fork_broker(hospital, connections=len(entries), peers=places)
-        loop = asyncio.new_event_loop()  # It makes a pair of sockets, forbidden after this.
-        contexts = [sender.tls_context(entry) for entry in entries]
-        confinement.preload()
-        confine(sender_order())
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(_send_all(entries, ends, dial, contexts))
-        code = 0
-    except AsepsisError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        code = EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
+    """Be the sender."""
+    _, hospital, _ = IdentityFolder(Path(settings.data) / "identity").load()
+    places = [Endpoint(entry.host, entry.port) for entry in entries]
+    dial = confinement.fork_broker(hospital, connections=len(entries), peers=places)
+    loop = asyncio.new_event_loop()  # It makes a pair of sockets, forbidden after this.
+    contexts = [sender.tls_context(entry) for entry in entries]
+    confinement.preload()
+    confine(sender_order())
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(_send_all(entries, ends, dial, contexts))
 
 
 async def _send_all(
@@ -217,94 +195,9 @@ async def _send_all(
         task.result()
 
 
-class _Way:
-    """The connections to the hub, and the time that judges them."""
-
-    def __init__(self, settings: Settings, folder: IdentityFolder, dial: Dial) -> None:
-        self._folder = folder
-        self._dial = dial
-        name, self._hospital, self._root_der = folder.load()
-        self._clock: TrustedClock | None = None
-        self._caretaker: Caretaker | None = None
-        if settings.hub.clock == "system":
-            return
-        self._clock = TrustedClock(
-            folder.path / "time-outbound.json",
-            boot_id=secrets.token_bytes(16),
-            monotonic=time.monotonic_ns,
-            build_ns=BUILD_NS,
-        )
-        alone = not settings.listeners and settings.imaging is None and not settings.drivers
-        kind = Caretaker if alone else _Timekeeper
-        self._caretaker = kind(
-            folder,
-            name=name,
-            hospital=self._hospital,
-            root_der=self._root_der,
-            clock=self._clock,
-            monotonic=time.monotonic_ns,
-            backoff=Backoff(rng=random.Random()),  # noqa: S311 - jitter
-            on_renewed=lambda: None,  # Every connection asks the folder anew.
-            dial=dial,
-        )
-
-    def start(self) -> None:
-        if self._caretaker is not None:
-            self._caretaker.start()
-
-    def close(self) -> None:
-        if self._caretaker is not None:
-            self._caretaker.close()
-
-    def connection(self) -> HubConnection:
-        """Return a connection with the certificates of now."""
-        identity, clock = self._folder.identity, self._clock
-        if clock is None:
-            context = tls.client_context(root_der=self._root_der, identity=identity)
-            now_ns: Callable[[], int] | None = None
-        else:
-            context = tls.client_context_without_time_check(
-                root_der=self._root_der, identity=identity
-            )
-            now_ns = _trusted(clock)
-        return HubConnection(
-            self._hospital.clinical,
-            context,
-            now_ns=now_ns,
-            timeout_s=ANSWER_S,
-            dial=self._dial,
-            answer_bytes_max=ANSWER_BYTES_MAX,
-        )
-
-
-def _trusted(clock: TrustedClock) -> Callable[[], int]:
-    def now_ns() -> int:
-        if not clock.synchronised:
-            raise Unavailable("no trusted time yet")
-        return clock.now_ns()
-
-    return now_ns
-
-
-def _say_ready(data: Path, count: int) -> None:
-    run = data / "run"
-    aside = run / "outbound.json.new"
-    aside.write_text(json.dumps({"pid": os.getpid(), "destinations": count}), "utf-8")
-    aside.replace(run / "outbound.json")
-
-
 def main(arguments: list[str]) -> int:
     """Run the family of one settings file; return the exit code."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m asepsis.edge.gateway.outbound.app <gateway.toml>\n")
-        return EXIT_CONFIG
-    try:
-        start(read_settings(Path(arguments[0])))
-    except AsepsisError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
-    return 0
+    return run_program("asepsis.edge.gateway.outbound.app", arguments, start)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ stops the families. Ends on SIGTERM; exits with 5 for an operator's mistake.
 
 import encodings.idna
 import json
-import logging
 import os
 import signal
 import socket
@@ -21,22 +20,21 @@ from typing import Final
 
 from asepsis.core.errors import AsepsisError, ConfigError, TransientError, Unavailable
 from asepsis.edge.gateway import confinement
-from asepsis.edge.gateway.families import EXIT_CONFIG
 from asepsis.edge.gateway.findings import Finding, Findings
 from asepsis.edge.gateway.memory import make_folder
 from asepsis.edge.gateway.pair import keys, places, promotion
-from asepsis.edge.gateway.pair.hub_way import HubWay
+from asepsis.edge.gateway.pair.hub_questions import HubQuestions
 from asepsis.edge.gateway.pair.link import Asked, LinkClient, LinkServer, Promise, Reply
 from asepsis.edge.gateway.pair.listing import RiskList, at_risk, read_again
 from asepsis.edge.gateway.pair.member import Member, Part
 from asepsis.edge.gateway.pair.page import LeasePage, boottime_ns
 from asepsis.edge.gateway.pair.settings import PairSettings
-from asepsis.edge.gateway.settings import Settings, read_settings
+from asepsis.edge.gateway.program import run_program
+from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.sandbox.confine import confine
 from asepsis.edge.sandbox.seccomp import SyscallClass
 from asepsis.edge.uplink.folder import IdentityFolder
 
-EXIT_FAILED: Final = 1
 EVERY_S: Final = 0.6
 """Pause between two questions to the hub, and to the other gateway while the hub is away."""
 UNHEARD_NS: Final = 1_500_000_000
@@ -67,7 +65,7 @@ class PairProcess:
         pair: PairSettings,
         *,
         page: LeasePage,
-        way: HubWay,
+        way: HubQuestions,
         link: LinkClient,
         findings: Findings,
     ) -> None:
@@ -241,7 +239,7 @@ def start(settings: Settings) -> None:
     place = pair.place
     _, hospital, _ = IdentityFolder(data / "identity").load()
     dial = confinement.fork_broker(hospital, connections=CONNECTIONS, peers=(place,))
-    way = HubWay(settings, partner=pair.partner, dial=dial)
+    way = HubQuestions(settings, partner=pair.partner, dial=dial)
     listening = _listen(pair)
     process = PairProcess(
         settings,
@@ -275,16 +273,7 @@ def _listen(pair: PairSettings) -> socket.socket:
 
 def main(arguments: list[str]) -> int:
     """Run the process of one settings file; return the exit code."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m asepsis.edge.gateway.pair.app <gateway.toml>\n")
-        return EXIT_CONFIG
-    try:
-        start(read_settings(Path(arguments[0])))
-    except AsepsisError as error:
-        sys.stderr.write(f"{error.code}: {error}\n")
-        return EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED
-    return 0
+    return run_program("asepsis.edge.gateway.pair.app", arguments, start)
 
 
 if __name__ == "__main__":

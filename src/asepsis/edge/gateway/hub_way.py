@@ -33,23 +33,26 @@ class HubWay:
     Args:
         settings: Of the gateway.
         folder: Its identity.
-        dial: Connects to the hub.
+        dial: Connects to the hub; None connects itself.
         name: Of the family, for its file of trusted time.
-        renews: Whether this family renews the certificate; one of a gateway does.
+        renews: Whether this family renews the certificate: see `families.renews`.
 
     Resource handling: `start` starts a thread that keeps time, `close` ends it.
     """
 
     def __init__(
-        self, settings: Settings, folder: IdentityFolder, dial: Dial, *, name: str, renews: bool
+        self,
+        settings: Settings,
+        folder: IdentityFolder,
+        dial: Dial | None,
+        *,
+        name: str,
+        renews: bool,
     ) -> None:
         self._folder = folder
         self._dial = dial
         identity, self._hospital, self._root_der = folder.load()
-        self._caretaker: Caretaker | None = None
-        self._clock: TrustedClock | None = None
-        if settings.hub.clock == "system":
-            return
+        self._system = settings.hub.clock == "system"
         self._clock = TrustedClock(
             folder.path / f"time-{name}.json",
             boot_id=secrets.token_bytes(16),
@@ -70,34 +73,32 @@ class HubWay:
         )
 
     def start(self) -> None:
-        """Begin to keep time."""
-        if self._caretaker is not None:
-            self._caretaker.start()
+        """Begin to keep time, and the certificate fresh if this family renews it."""
+        self._caretaker.start()
 
     def close(self) -> None:
         """End the thread that keeps time."""
-        if self._caretaker is not None:
-            self._caretaker.close()
+        self._caretaker.close()
 
-    def connect(self, kind: type[Connection], *, answer_s: float) -> Connection:
+    def connect(self, kind: Callable[..., Connection], *, answer_s: float) -> Connection:
         """Return a connection that was not opened yet.
 
         Args:
-            kind: Its class.
+            kind: Makes it; called as `HubConnection` is.
             answer_s: Longest wait for an answer, seconds.
 
         Raises:
             ConfigError: Key or chain do not load.
         """
-        identity, clock = self._folder.identity, self._clock
+        identity = self._folder.identity
         now_ns: Callable[[], int] | None = None
-        if clock is None:
+        if self._system:
             context = tls.client_context(root_der=self._root_der, identity=identity)
         else:
             context = tls.client_context_without_time_check(
                 root_der=self._root_der, identity=identity
             )
-            now_ns = _trusted(clock)
+            now_ns = _trusted(self._clock)
         return kind(
             self._hospital.clinical, context, now_ns=now_ns, timeout_s=answer_s, dial=self._dial
         )
