@@ -64,9 +64,27 @@ def verify_idevid_chain(chain_der: Sequence[bytes], *, anchors: Sequence[bytes])
 
     Source: RFC 5280 section 6.1; IEEE 802.1AR-2018 clause 8.
     """
-    if not 1 <= len(chain_der) <= CERTIFICATES_PER_CHAIN_MAX:
-        raise IdentityInvalid("IDevID chain is empty or too long")
+    if not chain_der:
+        raise IdentityInvalid("IDevID chain is empty")
     identity = idevid_from_der(chain_der[0])
+    verify_maker_chain(chain_der, anchors=anchors)
+    return identity
+
+
+def verify_maker_chain(chain_der: Sequence[bytes], *, anchors: Sequence[bytes]) -> x509.Certificate:
+    """Verify a maker's chain up to a trusted maker CA and return the first certificate.
+
+    Args:
+        chain_der: Leaf, then intermediates in order, at most 5; the anchor may be left out.
+        anchors: Trusted maker CA certificates, DER; roots or intermediates.
+
+    Raises:
+        IdentityInvalid: The chain does not hold, or ends at no anchor.
+
+    Source: RFC 5280 section 6.1, without time.
+    """
+    if not 1 <= len(chain_der) <= CERTIFICATES_PER_CHAIN_MAX:
+        raise IdentityInvalid("the maker's chain is empty or too long")
     chain = [load_certificate(der) for der in chain_der]
     trusted = [load_certificate(der) for der in anchors]
     _require_strong_key(chain[0])
@@ -75,12 +93,12 @@ def verify_idevid_chain(chain_der: Sequence[bytes], *, anchors: Sequence[bytes])
         anchor = _anchor_of(certificate, trusted)
         if anchor is not None:
             _require_authority(anchor, below=depth)
-            return identity
+            return chain[0]
         if issuer is None:
             break
         _require_authority(issuer, below=depth)
         verify_issued_by(certificate, issuer=issuer)
-    raise IdentityInvalid("IDevID chain ends at no trusted maker")
+    raise IdentityInvalid("the chain ends at no trusted maker")
 
 
 def check_anchor(der: bytes) -> x509.Certificate:
