@@ -22,7 +22,7 @@ from asepsis.core.trust.sealing import throw_away_kek
 from asepsis.core.trust.sealing_days import DayKeys
 from asepsis.core.trust.sealing_libcrypto import LibcryptoAead
 from asepsis.edge.uplink.connection import Endpoint, HubConnection
-from asepsis.edge.uplink.lanes import Fate, Outgoing
+from asepsis.edge.uplink.outgoing import Fate, Outgoing
 from asepsis.edge.uplink.spool import Spool
 from asepsis.hub.web.problems import problem
 from hospital import Hospital

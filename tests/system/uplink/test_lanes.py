@@ -10,7 +10,9 @@ import pytest
 from asepsis.core import errors
 from asepsis.edge.uplink import lanes
 from asepsis.edge.uplink.backoff import Backoff
-from asepsis.edge.uplink.lanes import Drain, Fate, InFlight, LaneRule, LiveLane, Outgoing
+from asepsis.edge.uplink.drain import Drain
+from asepsis.edge.uplink.lanes import LaneRule, LiveLane
+from asepsis.edge.uplink.outgoing import Fate, InFlight, Outgoing
 from asepsis.edge.uplink.spool import Spool
 
 BATCH = "application/vnd.asepsis.origin-batch"

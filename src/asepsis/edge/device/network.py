@@ -34,7 +34,7 @@ from asepsis.edge.uplink.clock import TrustedClock
 from asepsis.edge.uplink.connection import Dial, Endpoint
 from asepsis.edge.uplink.files import read_state, write_durably
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
-from asepsis.edge.uplink.lanes import Fate, Outgoing
+from asepsis.edge.uplink.outgoing import Fate, Outgoing
 from asepsis.edge.uplink.spool import Spool
 from asepsis.edge.uplink.uplink import ORIGIN_BATCH, WAVEFORM, Uplink
 

@@ -1,4 +1,4 @@
-"""Lanes of a device: a live sender per lane, and one that drains the spool as late data.
+"""Lanes of a device: a live sender per lane. What it spools, `drain` sends as late data.
 
 A live lane never makes a new value wait behind an old one. What is not acknowledged while it is
 young goes to the spool and from there, in ascending order, to the hub's late lane (REQ-OBS-009).
@@ -6,12 +6,10 @@ young goes to the spool and from there, in ascending order, to the hub's late la
 
 import contextlib
 import queue
-import struct
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from asepsis.core.errors import (
@@ -27,106 +25,17 @@ from asepsis.core.errors import (
 )
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.connection import HubConnection
-from asepsis.edge.uplink.spool import Spool, Spooled
+from asepsis.edge.uplink.outgoing import Fate, InFlight, Outgoing
+from asepsis.edge.uplink.spool import Spool
 
 QUEUE_RECORDS_MAX: Final = 256
-IDLE_S: Final = 0.2
-"""How often an idle drain looks into the spool, seconds."""
 REFUSED_WAIT_S: Final = 5.0
 """Wait after the hub refused this identity, seconds; it may be released again."""
-DRAIN_RECORDS: Final = 64
-"""Spooled records sent before the spool is told."""
-LOOK_AHEAD: Final = QUEUE_RECORDS_MAX + DRAIN_RECORDS
-"""Records looked at behind these for lower numbers: lanes share an account and spool at their own
-pace, and the hub takes late records of a gap in ascending order only."""
-NUMBER: Final = struct.Struct(">QQ")
-"""Epoch and sequence before a spooled body that does not say them."""
 YOUNG_S: Final = 1.0
 """An older record with a newer one behind it is not the first over a new connection, seconds."""
 
 
-class Fate(Enum):
-    """What became of a record."""
-
-    ACKNOWLEDGED = "acknowledged"
-    ACKNOWLEDGED_LATE = "acknowledged-late"
-    SPOOLED = "spooled"
-    REFUSED = "refused"
-    LOST_SPOOL_FULL = "lost-spool-full"
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One record on its way.
-
-    Attributes:
-        media_type: Media type of the body.
-        sequence: Sequence in its account; the account is named by the media type.
-        epoch: Boot epoch.
-        body: The bytes.
-        numbered: Whether the number goes along in headers, because the body does not say it.
-        source: Whom it is about, of a sender that speaks for several; else empty. That the hub does
-            not take it from this sender says nothing about the others then.
-    """
-
-    media_type: str
-    epoch: int
-    sequence: int
-    body: bytes
-    numbered: bool = False
-    source: str = ""
-
-    @property
-    def account(self) -> str:
-        """What its sequence counts in; what headers number has one account (REQ-OBS-008)."""
-        if self.numbered:
-            return "numbered"
-        return f"{self.media_type} {self.source}" if self.source else self.media_type
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers of its request (REQ-OBS-008)."""
-        headers = {"Content-Type": self.media_type}
-        if self.numbered:
-            headers |= {"Asepsis-Epoch": str(self.epoch), "Asepsis-Sequence": str(self.sequence)}
-        return headers
-
-    @property
-    def kept(self) -> bytes:
-        """The bytes as they wait in the spool: a number that the body does not say goes first."""
-        return NUMBER.pack(self.epoch, self.sequence) + self.body if self.numbered else self.body
-
-
 Report = Callable[[Outgoing, Fate], None]
-
-
-class InFlight:
-    """Which records the live lanes still hold, so that the drain never overtakes one of them.
-
-    Thread-safe.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._held: set[tuple[str, int, int]] = set()
-
-    def add(self, record: Outgoing) -> None:
-        """A live lane took the record."""
-        with self._lock:
-            self._held.add((record.account, record.epoch, record.sequence))
-
-    def remove(self, record: Outgoing) -> None:
-        """The record is acknowledged, refused or in the spool."""
-        with self._lock:
-            self._held.discard((record.account, record.epoch, record.sequence))
-
-    def oldest(self) -> dict[str, tuple[int, int]]:
-        """Return the lowest epoch and sequence held of each account."""
-        with self._lock:
-            found: dict[str, tuple[int, int]] = {}
-            for media, epoch, sequence in self._held:
-                found[media] = min(found.get(media, (epoch, sequence)), (epoch, sequence))
-            return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,139 +254,3 @@ class LiveLane(threading.Thread):
                 return
             if item is not None:
                 self._to_spool(item[0])
-
-
-class Drain(threading.Thread):
-    """Sends the spool to the hub's late lane, oldest first, while the hub is reachable.
-
-    Args:
-        spool: The spool.
-        connect: Opens a connection object.
-        in_flight: Shared with the live lanes.
-        reachable: Whether a live lane got through lately.
-        read_header: Reads media type and body into an `Outgoing`.
-        backoff: Waiting times.
-        report: Told the fate of every record, from this thread.
-        instead: What to send after a refusal, in order, of each group the first that is taken: the
-            hub takes the records of a gap in ascending order, so that a number without any keeps
-            out what follows.
-    """
-
-    def __init__(
-        self,
-        *,
-        spool: Spool,
-        connect: Callable[[], HubConnection],
-        in_flight: InFlight,
-        reachable: Callable[[], bool],
-        read_header: Callable[[Spooled], Outgoing],
-        backoff: Backoff,
-        report: Report,
-        instead: Callable[[Outgoing], Sequence[Sequence[Outgoing]]] = lambda _: (),
-    ) -> None:
-        super().__init__(name="lane-late", daemon=True)
-        self._instead = instead
-        self._spool = spool
-        self._connect = connect
-        self._in_flight = in_flight
-        self._reachable = reachable
-        self._read_header = read_header
-        self._backoff = backoff
-        self._report = report
-        self._closing = threading.Event()
-        self._ahead: set[int] = set()
-        self.empty = threading.Event()
-
-    def close(self) -> None:
-        """End the thread; what is not sent stays in the spool."""
-        self._closing.set()
-
-    def run(self) -> None:
-        """Drain until closed."""
-        connection = self._connect()
-        while not self._closing.is_set():
-            # Held first, then spooled: what moves over in between is seen twice, never not at all.
-            held = self._in_flight.oldest()
-            waiting = self._spool.peek(DRAIN_RECORDS + LOOK_AHEAD)
-            if not waiting:
-                self.empty.set()
-            else:
-                self.empty.clear()
-            if not waiting or not self._reachable():
-                self._closing.wait(IDLE_S)
-                continue
-            try:
-                self._send_next(connection, waiting, held)
-                self._backoff.succeeded()
-            except AsepsisError as error:
-                connection.close()
-                connection = self._connect()
-                refused = isinstance(error, TrustError)
-                self._closing.wait(REFUSED_WAIT_S if refused else self._backoff.failed())
-        connection.close()
-
-    def _send_next(
-        self,
-        connection: HubConnection,
-        waiting: Sequence[Spooled],
-        held: Mapping[str, tuple[int, int]],
-    ) -> None:
-        """Send the oldest records, and before them what has a lower number and was spooled later.
-
-        Raises:
-            TransientError: No contact, or a live lane still holds an older record of the account.
-            TrustError: The hub refuses this identity.
-        """
-        last = waiting[:DRAIN_RECORDS][-1].position
-        records = [
-            (spooled.position, self._read_header(spooled))
-            for spooled in waiting
-            if spooled.position not in self._ahead
-        ]
-        upto: dict[str, tuple[int, int]] = {}
-        for position, record in records:
-            if position <= last:
-                number = (record.epoch, record.sequence)
-                upto[record.account] = max(upto.get(record.account, number), number)
-        chosen = [
-            (position, record)
-            for position, record in records
-            if (record.epoch, record.sequence) <= upto.get(record.account, (-1, -1))
-        ]
-        for media, number in held.items():
-            if number < upto.get(media, number):
-                raise TransientError("an older record is still on a live lane")
-        self._send_all(connection, [record for _, record in chosen])
-        self._spool.done(last)
-        # Already sent, but the spool forgets from its beginning only.
-        self._ahead |= {position for position, _ in chosen}
-        self._ahead = {position for position in self._ahead if position > last}
-
-    def _send_all(self, connection: HubConnection, records: Sequence[Outgoing]) -> None:
-        for record in sorted(records, key=lambda r: (r.account, r.epoch, r.sequence)):
-            try:
-                connection.request(
-                    "POST",
-                    "/late",
-                    body=record.body,
-                    headers=record.headers,
-                )
-            except Conflict as error:
-                raise TransientError("the hub expects an older record first") from error
-            except (InputError, ChainBroken, SignatureInvalid, NotPermitted) as error:
-                if isinstance(error, NotPermitted) and not record.source:
-                    raise
-                # Final for this content; the hub has audited it. Keeping it would block the lane.
-                self._report(record, Fate.REFUSED)
-                self._put_instead(connection, record)
-                continue
-            self._report(record, Fate.ACKNOWLEDGED_LATE)
-
-    def _put_instead(self, connection: HubConnection, refused: Outgoing) -> None:
-        for group in self._instead(refused):
-            for record in group:
-                try:
-                    connection.request("POST", "/late", body=record.body, headers=record.headers)
-                except (InputError, NotPermitted):
-                    continue
-                break

@@ -12,8 +12,10 @@ from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.caretaker import Caretaker, clinical_connection
 from asepsis.edge.uplink.clock import TrustedClock
 from asepsis.edge.uplink.connection import Dial, HubConnection
+from asepsis.edge.uplink.drain import Drain
 from asepsis.edge.uplink.folder import IdentityFolder
-from asepsis.edge.uplink.lanes import Drain, InFlight, LaneRule, LiveLane, Outgoing, Report
+from asepsis.edge.uplink.lanes import LaneRule, LiveLane, Report
+from asepsis.edge.uplink.outgoing import InFlight, Outgoing
 from asepsis.edge.uplink.spool import Spool, Spooled
 
 ORIGIN_BATCH: Final = "application/vnd.asepsis.origin-batch"

@@ -23,7 +23,7 @@ from asepsis.core.wire import frames, origin
 from asepsis.edge.uplink import uplink as uplink_module
 from asepsis.edge.uplink.clock import TrustedClock
 from asepsis.edge.uplink.folder import IdentityFolder
-from asepsis.edge.uplink.lanes import Fate, Outgoing
+from asepsis.edge.uplink.outgoing import Fate, Outgoing
 from asepsis.edge.uplink.spool import Spool
 from asepsis.edge.uplink.uplink import Uplink
 from asepsis.tools.simulator import ledger

@@ -12,7 +12,7 @@ from asepsis.core.wire import frames, origin
 from asepsis.edge.device.rings import Feed
 from asepsis.edge.device.signing import Signed
 from asepsis.edge.sandbox.ring import RingReader
-from asepsis.edge.uplink.lanes import Fate
+from asepsis.edge.uplink.outgoing import Fate
 from asepsis.tools.simulator import ledger
 
 _MARKS: Final = {

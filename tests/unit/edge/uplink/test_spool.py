@@ -17,7 +17,7 @@ from asepsis.core.trust.sealing import throw_away_kek
 from asepsis.core.trust.sealing_days import DayKeys
 from asepsis.core.trust.sealing_libcrypto import LibcryptoAead
 from asepsis.edge.uplink import spool as spool_module
-from asepsis.edge.uplink.lanes import InFlight, Outgoing
+from asepsis.edge.uplink.outgoing import InFlight, Outgoing
 from asepsis.edge.uplink.spool import Spool
 
 BATCH = "application/vnd.asepsis.origin-batch"

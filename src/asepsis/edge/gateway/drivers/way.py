@@ -36,16 +36,10 @@ from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.caretaker import Caretaker, clinical_connection
 from asepsis.edge.uplink.clock import TrustedClock
 from asepsis.edge.uplink.connection import Dial, HubConnection
+from asepsis.edge.uplink.drain import Drain
 from asepsis.edge.uplink.folder import IdentityFolder
-from asepsis.edge.uplink.lanes import (
-    NUMBER,
-    Drain,
-    Fate,
-    InFlight,
-    LaneRule,
-    LiveLane,
-    Outgoing,
-)
+from asepsis.edge.uplink.lanes import LaneRule, LiveLane
+from asepsis.edge.uplink.outgoing import NUMBER, Fate, InFlight, Outgoing
 from asepsis.edge.uplink.spool import Spool, Spooled
 
 CONNECTIONS: Final = 4
