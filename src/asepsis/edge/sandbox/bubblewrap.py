@@ -76,13 +76,18 @@ def program() -> Path | None:
 
 
 def arguments(
-    *, bwrap: Path, where: Code, as_root: bool, state: Path | None = None, info: int | None = None
+    *,
+    bwrap: Path,
+    where: Code | Path,
+    as_root: bool,
+    state: Path | None = None,
+    info: int | None = None,
 ) -> tuple[str, ...]:
     """Return the command line up to the program to run.
 
     Args:
         bwrap: The program.
-        where: Code to show.
+        where: Code to show, or a program in machine code, with the system's libraries.
         as_root: Whether the caller is root: then the compartment changes its user itself and keeps
             just the capabilities for that; else a user namespace gives the right to the others.
         state: Folder to show writable as `STATE`.
@@ -104,9 +109,9 @@ def arguments(
     return (*found, "--")
 
 
-def _code_view(where: Code) -> list[str]:
+def _code_view(where: Code | Path) -> list[str]:
     found: list[str] = []
-    shown = (where.interpreter, *where.libraries)
+    shown = (where,) if isinstance(where, Path) else (where.interpreter, *where.libraries)
     # Made by hand, because bubblewrap copies the rights of the folders above, and another user
     # could then not pass, for example, /root.
     for folder in sorted({parent for path in shown for parent in path.parents[:-1]}):
@@ -121,8 +126,9 @@ def _code_view(where: Code) -> list[str]:
             found += ["--ro-bind-try", folder, folder]
     for path in (*_SYSTEM_LIBRARIES, "/etc/ld.so.cache"):
         found += ["--ro-bind-try", path, path]
-    for part in ("__init__.py", "core", "edge"):
-        found += ["--ro-bind", str(where.package / part), str(CODE / "asepsis" / part)]
+    if isinstance(where, Code):
+        for part in ("__init__.py", "core", "edge"):
+            found += ["--ro-bind", str(where.package / part), str(CODE / "asepsis" / part)]
     return found
 
 

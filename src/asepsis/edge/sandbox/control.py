@@ -49,11 +49,23 @@ def send_order(
     """
     named = dict(descriptors or {})
     data = json.dumps({"what": what, "body": dict(body), "names": list(named)}).encode()
-    if len(data) > ORDER_BYTES_MAX or len(named) > DESCRIPTORS_MAX:
+    send_bytes(control, what, data, descriptors=named)
+
+
+def send_bytes(
+    control: socket.socket, what: str, data: bytes, *, descriptors: Mapping[str, int]
+) -> None:
+    """Send an order whose form is made already; as `send_order`.
+
+    Raises:
+        LimitExceeded: Too long, or too many descriptors.
+        Unavailable: The compartment is gone or does not take orders.
+    """
+    if len(data) > ORDER_BYTES_MAX or len(descriptors) > DESCRIPTORS_MAX:
         raise LimitExceeded(f"order {what} is too large")
     try:
-        if named:
-            socket.send_fds(control, [data], list(named.values()), socket.MSG_DONTWAIT)
+        if descriptors:
+            socket.send_fds(control, [data], list(descriptors.values()), socket.MSG_DONTWAIT)
         else:
             control.send(data, socket.MSG_DONTWAIT)
     except OSError as error:

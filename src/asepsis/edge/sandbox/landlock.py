@@ -97,6 +97,21 @@ def restrict(*, readable: tuple[Path, ...] = (), writable: tuple[Path, ...] = ()
         ConfigError: No Landlock, or the kernel refuses.
     """
     version = abi()
+    handle = make(readable=readable, writable=writable)
+    try:
+        _checked(kernel.system_call(_RESTRICT_SELF, handle, 0), "restrict itself")
+    finally:
+        os.close(handle)
+    return version
+
+
+def make(*, readable: tuple[Path, ...] = (), writable: tuple[Path, ...] = ()) -> int:
+    """Return a descriptor of the rules that `restrict` puts in force, for another process.
+
+    Raises:
+        ConfigError: No Landlock, or the kernel refuses.
+    """
+    version = abi()
     if not version:
         raise ConfigError("this kernel has no Landlock")
     rules = ruleset(version)
@@ -108,10 +123,10 @@ def restrict(*, readable: tuple[Path, ...] = (), writable: tuple[Path, ...] = ()
         for paths, rights in ((readable, READ), (writable, WRITE)):
             for path in paths:
                 _allow(handle, path, rights & rules.files)
-        _checked(kernel.system_call(_RESTRICT_SELF, handle, 0), "restrict itself")
-    finally:
+    except ConfigError:
         os.close(handle)
-    return version
+        raise
+    return handle
 
 
 def _allow(handle: int, path: Path, rights: int) -> None:

@@ -6,10 +6,11 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeVar
 
 from asepsis.core.errors import Unavailable
 from asepsis.edge.sandbox import bubblewrap, control
@@ -68,6 +69,11 @@ class Compartment:
         self._process = process
 
     @property
+    def processes(self) -> tuple[int, ...]:
+        """Its process ids: bubblewrap, if it is behind that, and itself."""
+        return tuple(sorted({self.pid, self._process.pid}))
+
+    @property
     def running(self) -> bool:
         """Whether it still runs."""
         return self._process.poll() is None
@@ -100,6 +106,9 @@ class Compartment:
         return True
 
 
+Started = TypeVar("Started", bound=Compartment)
+
+
 def launch(
     blueprint: Blueprint,
     *,
@@ -121,34 +130,12 @@ def launch(
         Unavailable: It did not start.
     """
     wrapped = Layer.BUBBLEWRAP in blueprint.confinement.layers
-    own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    told, tell = os.pipe()
     root = bubblewrap.CODE if wrapped else code_folder
     script = _ENTRY.format(prelude=blueprint.prelude, module=blueprint.module)
     interpreter = str(bubblewrap.code().interpreter)
-    command = [interpreter, "-I", "-S", "-c", script, str(root), str(theirs.fileno())]
-    try:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-            [*_wrapper(blueprint, tell), *command] if wrapped else command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            pass_fds=(theirs.fileno(), tell) if wrapped else (theirs.fileno(),),
-            start_new_session=True,
-            env={},
-            cwd="/",
-        )
-    except OSError as error:
-        own.close()
-        raise Unavailable(f"cannot start {blueprint.name}: {error.strerror}") from error
-    finally:
-        theirs.close()
-        os.close(tell)
-    try:
-        pid = _pid_inside(told) if wrapped else process.pid
-    finally:
-        os.close(told)
-    started = Compartment(blueprint.name, process=process, pid=pid or process.pid, own=own)
+    command = [interpreter, "-I", "-S", "-c", script, str(root)]
+    wrapper = partial(_wrapper, blueprint) if wrapped else None
+    started = spawn(blueprint.name, command=command, wrapper=wrapper, log=log, kind=Compartment)
     confinement = inside(blueprint) if wrapped else blueprint.confinement
     full = {**body, "confinement": confinement.to_document(), "name": blueprint.name}
     try:
@@ -157,6 +144,55 @@ def launch(
         started.kill()
         raise
     return started
+
+
+def spawn(
+    name: str,
+    *,
+    command: Sequence[str],
+    wrapper: Callable[[int], Sequence[str]] | None,
+    log: IO[bytes],
+    kind: type[Started],
+) -> Started:
+    """Start the process of a compartment, which then waits for its first order.
+
+    Args:
+        name: Its name.
+        command: Its command line; the number of its control line is added at the end.
+        wrapper: Makes the command line in front of it from the descriptor that is told the
+            process id; None to start it bare.
+        log: Takes its standard error.
+        kind: How orders reach it.
+
+    Raises:
+        Unavailable: It did not start.
+    """
+    own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    told, tell = os.pipe()
+    full = [*(wrapper(tell) if wrapper else ()), *command, str(theirs.fileno())]
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+            full,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            pass_fds=(theirs.fileno(), tell) if wrapper else (theirs.fileno(),),
+            start_new_session=True,
+            env={},
+            cwd="/",
+        )
+    except OSError as error:
+        own.close()
+        os.close(told)
+        raise Unavailable(f"cannot start {name}: {error.strerror}") from error
+    finally:
+        theirs.close()
+        os.close(tell)
+    try:
+        pid = _pid_inside(told) if wrapper else process.pid
+    finally:
+        os.close(told)
+    return kind(name, process=process, pid=pid or process.pid, own=own)
 
 
 def _wrapper(blueprint: Blueprint, tell: int) -> Sequence[str]:

@@ -231,15 +231,24 @@ def install(kind: SyscallClass) -> None:
     Raises:
         ConfigError: No table for this machine, or the kernel refuses.
     """
-    name = machine()
-    if name is None:
-        raise ConfigError(f"no system call table for {os.uname().machine}")
-    architecture, _, seccomp_number = _MACHINES[name]
-    program = bpf.encode(bpf.assemble(rules(kind, machine_name=name), architecture=architecture))
+    program = compiled(kind)
     buffer = ctypes.create_string_buffer(program, len(program))
     head = _Program(len(program) // 8, ctypes.cast(buffer, ctypes.c_char_p))
+    seccomp_number = _MACHINES[os.uname().machine][2]
     result, error = kernel.system_call(
         seccomp_number, _SET_MODE_FILTER, _FLAG_TSYNC, ctypes.byref(head)
     )
     if result != 0:
         raise ConfigError(f"the kernel does not take the filter (error {error or result})")
+
+
+def compiled(kind: SyscallClass) -> bytes:
+    """Return the filter of a class as the kernel takes it, for this machine.
+
+    Raises:
+        ConfigError: No table for this machine.
+    """
+    name = machine()
+    if name is None:
+        raise ConfigError(f"no system call table for {os.uname().machine}")
+    return bpf.encode(bpf.assemble(rules(kind, machine_name=name), architecture=_MACHINES[name][0]))
