@@ -1,0 +1,113 @@
+"""The attacker's best proof where steps are shared: each step is paid once. Exact, by HiGHS.
+
+Needed only where premises of one step lead back to the same step; without that Knuth's algorithm is
+exact (`proofs.py`). Over AND/OR graphs this is the Steiner problem: nobody knows a fast way for all
+cases, so it has a time limit, and what it did not prove stays a bracket.
+"""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from math import exp, inf, isfinite
+from typing import Final
+
+from asepsis.analysis.plans.milp import Milp
+from asepsis.analysis.plans.problem import Plan, Problem, Step
+from asepsis.analysis.plans.proofs import ROUNDING, Graph, Proof, unfold
+from asepsis.core.errors import LimitExceeded
+
+STEPS_EXACT_MAX: Final = 20_000
+"""Relevant steps up to which the exact proof is looked for."""
+
+
+def best_proof(graph: Graph, plan: Plan, *, goal: int, seconds_max: float) -> Proof | None:
+    """Return the best proof of a goal, or the one at hand with its bracket if time is over.
+
+    Args:
+        graph: Steps.
+        plan: Countermeasures that are taken.
+        goal: Index of the problem's goal.
+        seconds_max: Time for the solver, above 0.
+    """
+    found = graph.proofs(plan)[goal]
+    if found is None or found.exact:
+        return found
+    problem = graph.problem
+    weights = graph.weights(plan)
+    node = problem.goals[goal].node
+    relevant = _relevant(problem.steps, weights, node)
+    if len(relevant) > STEPS_EXACT_MAX:
+        return found
+    try:
+        chosen, bound = _solve(problem, relevant, weights, node, seconds_max)
+    except LimitExceeded:
+        return found
+    steps = _in_order(problem.steps, chosen, node)
+    value = Fraction(1)
+    for index in steps:
+        value *= problem.probability(problem.steps[index], plan)
+    if value < found.probability:
+        steps, value = found.steps, found.probability
+    at_most = min(found.at_most, max(float(value), exp(-bound) * (1 + ROUNDING / 2)))
+    return Proof(steps=steps, probability=value, at_most=at_most)
+
+
+def _relevant(steps: Sequence[Step], weights: Sequence[float], goal: int) -> list[int]:
+    into: dict[int, list[int]] = {}
+    for index, step in enumerate(steps):
+        if isfinite(weights[index]) and step.target not in step.premises:
+            into.setdefault(step.target, []).append(index)
+    found: list[int] = []
+    seen, open_ = {goal}, [goal]
+    while open_:
+        for index in into.get(open_.pop(), []):
+            found.append(index)
+            fresh = set(steps[index].premises) - seen
+            seen |= fresh
+            open_ += sorted(fresh)
+    return found
+
+
+def _solve(
+    problem: Problem,
+    relevant: Sequence[int],
+    weights: Sequence[float],
+    goal: int,
+    seconds_max: float,
+) -> tuple[list[int], float]:
+    """Return the chosen steps and a lower bound of their cost, nats."""
+    milp = Milp()
+    steps = problem.steps
+    nodes = {node for index in relevant for node in (steps[index].target, *steps[index].premises)}
+    uses = {index: milp.binary(weights[index]) for index in relevant}
+    turn = {node: milp.continuous(lower=0, upper=len(nodes)) for node in sorted(nodes)}
+    into: dict[int, list[int]] = {node: [] for node in nodes}
+    for index in relevant:
+        into[steps[index].target].append(index)
+    milp.row({uses[index]: 1 for index in into[goal]}, at_least=1)
+    for index in relevant:
+        for node in set(steps[index].premises):
+            milp.row({**{uses[i]: 1 for i in into[node]}, uses[index]: -1}, at_least=0)
+            milp.row(
+                {turn[steps[index].target]: 1, turn[node]: -1, uses[index]: -len(nodes) - 1},
+                at_least=-len(nodes),
+            )
+    answer = milp.solve(seconds_max=seconds_max)
+    if answer is None:
+        return [], inf
+    return [i for i in relevant if answer.values[uses[i]] > 0.5], answer.bound
+
+
+def _in_order(steps: Sequence[Step], chosen: Sequence[int], goal: int) -> tuple[int, ...]:
+    """Return those of the chosen steps that the goal leans on, in an order that can be done."""
+    by: dict[int, int] = {}
+    while goal not in by:
+        ready = [
+            index
+            for index in chosen
+            if steps[index].target not in by and all(node in by for node in steps[index].premises)
+        ]
+        for index in ready:
+            by.setdefault(steps[index].target, index)
+        if not ready:
+            raise LimitExceeded("the solver's proof does not hold")
+    return unfold(steps, [by.get(node, -1) for node in range(max(by) + 1)], goal)
