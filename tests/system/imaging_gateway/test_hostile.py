@@ -24,7 +24,12 @@ from dicom_ward import (
 )
 
 from asepsis.edge.gateway.imaging import dimse, pdu
-from asepsis.edge.gateway.imaging.pdu import AssociateRequest, PduType, ProposedContext, Rejection
+from asepsis.edge.gateway.imaging.pdu_values import (
+    AssociateRequest,
+    PduType,
+    ProposedContext,
+    Rejection,
+)
 
 LIMITED = "pdu_s = 0.5\nidle_s = 1.0\nassociations_max = 3\ninstance_bytes_max = 100000\n"
 REQUEST = AssociateRequest(

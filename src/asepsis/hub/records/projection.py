@@ -14,8 +14,9 @@ from asepsis.core.model.lanes import Account, Lane
 from asepsis.core.model.time import UNSYNCHRONISED_MS
 from asepsis.core.wire.frames import decode_packet
 from asepsis.core.wire.origin import OriginBatch, decode_batch
-from asepsis.hub.records import entries
-from asepsis.hub.records.entries import Mark, Origin, Source, StoredAlarm
+from asepsis.hub.records import entries, entries_alarms, entries_frames
+from asepsis.hub.records.entries import Mark, Origin, Source
+from asepsis.hub.records.entries_alarms import StoredAlarm
 from asepsis.hub.records.kinds import Kind, slot_of
 from asepsis.hub.records.ports import Measured, Readers
 
@@ -96,7 +97,7 @@ class Projection:
                 late=late,
                 event=notice.event,
             )
-            entry = entries.encode_alarm(alarm)
+            entry = entries_alarms.encode_alarm(alarm)
             slot = slot_of(Kind.ALARMS, t_ns)
             yield Placed(Kind.ALARMS, notice.device, slot, notice.received_at_ns, entry)
 
@@ -125,7 +126,7 @@ def _of_batch(append: Append, batch: OriginBatch) -> Iterator[Placed]:
         yield Placed(Kind.NUMERICS, device, slot_of(Kind.NUMERICS, start_ns), received_ns, entry)
     slot = slot_of(Kind.WAVEFORMS, start_ns)
     for promise in batch.waveform_digests():
-        entry = entries.encode_promise(
+        entry = entries_frames.encode_promise(
             start_ns=start_ns,
             handle=promise.handle,
             frame_sequence=promise.frame_sequence,
@@ -139,7 +140,7 @@ def _of_packet(append: Append) -> Iterator[Placed]:
     late = Mark.LATE if append.lane is Lane.LATE else Mark.NONE
     for frame in packet.frames:
         placed_ns, clock = _placed_ns(frame.wall_ns, append.received_at_ns)
-        entry = entries.encode_frame_entry(
+        entry = entries_frames.encode_frame_entry(
             frame,
             epoch=append.epoch,
             received_at_ns=append.received_at_ns,

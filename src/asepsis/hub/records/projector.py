@@ -17,6 +17,7 @@ from asepsis.core.errors import InputError
 from asepsis.core.journal.ports import Record
 from asepsis.core.model.lanes import Lane
 from asepsis.hub.records import entries as entry_codec
+from asepsis.hub.records import entries_frames
 from asepsis.hub.records.index import Index, Metric
 from asepsis.hub.records.kinds import CUTS, Kind, Retention, day_of
 from asepsis.hub.records.partitions import Partitions, Row
@@ -262,6 +263,6 @@ def metrics_in(kind: Kind, device: str, entries: Iterable[bytes]) -> set[Metric]
             for row in entry_codec.metrics_of(entry)
         }
     if kind is Kind.WAVEFORMS:
-        waves = {entry_codec.wave_of(entry) for entry in entries}
+        waves = {entries_frames.wave_of(entry) for entry in entries}
         return {Metric(device, 1, *wave) for wave in waves if wave is not None}
     return set()

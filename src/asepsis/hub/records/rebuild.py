@@ -14,7 +14,7 @@ from typing import Final
 from asepsis.core.errors import FramingError, NotFound, SignatureInvalid
 from asepsis.core.journal.ports import Journal
 from asepsis.core.model.lanes import Lane
-from asepsis.hub.records import entries
+from asepsis.hub.records import entries_kinds
 from asepsis.hub.records.keeper import Keeper
 from asepsis.hub.records.kinds import Kind
 from asepsis.hub.records.partitions import Partitions, Row
@@ -136,12 +136,12 @@ def _old_rows(
         try:
             stored = [e for _, found in old.read(kind, device, first=slot, last=slot)
                       for e in found]  # fmt: skip
-            kept = [e for e in stored if entries.received_ns(kind.value, e) < before_ns]
+            kept = [e for e in stored if entries_kinds.received_ns(kind.value, e) < before_ns]
         except (SignatureInvalid, FramingError, NotFound):
             unread += 1
             continue
         if kept:
-            rows[device, slot] = (max(entries.received_ns(kind.value, e) for e in kept), kept)
+            rows[device, slot] = (max(entries_kinds.received_ns(kind.value, e) for e in kept), kept)
     return rows, unread
 
 

@@ -23,7 +23,9 @@ from asepsis.core.wire.fhir import Observation
 from asepsis.core.wire.fhir_alarm import AlarmEntry
 from asepsis.core.wire.fhir_codec import encode
 from asepsis.hub.records import entries, waves
-from asepsis.hub.records.entries import Mark, StoredAlarm, StoredFrame, Value
+from asepsis.hub.records.entries import Mark, Value
+from asepsis.hub.records.entries_alarms import StoredAlarm
+from asepsis.hub.records.entries_frames import StoredFrame
 from asepsis.hub.records.kinds import Kind
 from asepsis.hub.records.queries import DeclaredMetric
 from asepsis.hub.records.search import Found, Key

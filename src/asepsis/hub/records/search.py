@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from asepsis.hub.records import entries, rules
-from asepsis.hub.records.entries import Origin, Source, StoredAlarm, StoredFrame, Value
+from asepsis.hub.records import entries, entries_alarms, rules
+from asepsis.hub.records.entries import Origin, Source, Value
+from asepsis.hub.records.entries_alarms import StoredAlarm
+from asepsis.hub.records.entries_frames import StoredFrame
 from asepsis.hub.records.kinds import CUTS, Kind, slot_of
 from asepsis.hub.records.partitions import Partitions
 from asepsis.hub.records.projector import Projector
@@ -213,7 +215,7 @@ class Items:
         """Yield the items of one row; rows of a device come in the order of their slots."""
         if self._kind is Kind.ALARMS:
             for entry in stored:
-                alarm = entries.alarm_of(entry)
+                alarm = entries_alarms.alarm_of(entry)
                 # Not the entry itself: keys stand in addresses, and a text can name a patient.
                 digest = hashlib.sha256(entry).digest()[:DIGEST_BYTES]
                 yield (alarm.t_ns, device, digest), alarm

@@ -8,7 +8,7 @@ Source: REQ-ORG-009, REQ-ORG-010.
 
 from typing import Final
 
-from asepsis.hub.records import entries
+from asepsis.hub.records import entries_frames
 from asepsis.hub.records.kinds import Kind, slot_of
 from asepsis.hub.records.queries import Scope
 from asepsis.hub.records.search import Found, Judge, Key, Search, Slice
@@ -51,22 +51,24 @@ def proven(found: Found) -> bool:
     return found.key[-1] == 1
 
 
-def _frames(search: Search, device: str, scope: Scope) -> list[tuple[Key, entries.StoredFrame]]:
+def _frames(
+    search: Search, device: str, scope: Scope
+) -> list[tuple[Key, entries_frames.StoredFrame]]:
     first = max(0, slot_of(Kind.WAVEFORMS, scope.from_ns) - AROUND_SLOTS)
     last = slot_of(Kind.WAVEFORMS, scope.to_ns - 1) + AROUND_SLOTS
     promised: set[bytes] = set()
-    frames: list[entries.StoredFrame] = []
+    frames: list[entries_frames.StoredFrame] = []
     for _, stored in search.rows(Kind.WAVEFORMS, device, first=first, last=last):
         for entry in stored:
-            promise = entries.promise_of(entry)
+            promise = entries_frames.promise_of(entry)
             if promise is not None:
                 promised.add(promise)
-            elif scope.from_ns <= entries.frame_start_ns(entry) < scope.to_ns:
-                frames.append(entries.frame_of(entry))
-    own: list[tuple[Key, entries.StoredFrame]] = []
+            elif scope.from_ns <= entries_frames.frame_start_ns(entry) < scope.to_ns:
+                frames.append(entries_frames.frame_of(entry))
+    own: list[tuple[Key, entries_frames.StoredFrame]] = []
     for stored_frame in frames:
         frame = stored_frame.frame
-        is_proven = frame.digest[: entries.PROMISE_BYTES] in promised
+        is_proven = frame.digest[: entries_frames.PROMISE_BYTES] in promised
         if is_proven or device in scope.unsigned:
             key = (
                 frame.wall_ns,

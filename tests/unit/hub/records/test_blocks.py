@@ -10,7 +10,7 @@ from record_house import MS, START, S, frame, numeric
 from asepsis.core.errors import FramingError
 from asepsis.core.model.identity import Assurance
 from asepsis.core.wire.frames import SAMPLE_MISSING, decode_frame
-from asepsis.hub.records import entries
+from asepsis.hub.records import entries, entries_alarms, entries_frames
 from asepsis.hub.records.blocks import Order, content_hash, decode_block, encode_block
 from asepsis.hub.records.entries import Mark, Origin, Source
 
@@ -114,24 +114,32 @@ def test_wanted_metrics_are_those_of_the_whole(numerics: list[object], data: st.
 def test_a_frame_comes_back_with_its_digest(samples: list[int], sequence: int) -> None:
     """Goal: the digest that a signed batch promised can be checked for as long as it is kept."""
     original = decode_frame(frame(sequence, START, samples))
-    entry = entries.encode_frame_entry(original, epoch=3, received_at_ns=START + S, marks=Mark.LATE)
+    entry = entries_frames.encode_frame_entry(
+        original, epoch=3, received_at_ns=START + S, marks=Mark.LATE
+    )
     (again,) = decode_block(encode_block([entry], Order.ROWS))
-    stored = entries.frame_of(again)
+    stored = entries_frames.frame_of(again)
     assert stored.frame == original
     assert (stored.epoch, stored.received_at_ns, stored.marks) == (3, START + S, Mark.LATE)
-    assert entries.promise_of(again) is None
-    assert entries.frame_start_ns(again) == START
+    assert entries_frames.promise_of(again) is None
+    assert entries_frames.frame_start_ns(again) == START
 
 
 def test_missing_samples_stay_missing() -> None:
     original = decode_frame(frame(1, START, [SAMPLE_MISSING, 0, SAMPLE_MISSING]))
-    entry = entries.encode_frame_entry(original, epoch=1, received_at_ns=START, marks=Mark.NONE)
-    assert list(entries.frame_of(entry).frame.samples()) == [SAMPLE_MISSING, 0, SAMPLE_MISSING]
+    entry = entries_frames.encode_frame_entry(
+        original, epoch=1, received_at_ns=START, marks=Mark.NONE
+    )
+    assert list(entries_frames.frame_of(entry).frame.samples()) == [
+        SAMPLE_MISSING,
+        0,
+        SAMPLE_MISSING,
+    ]
 
 
 @pytest.mark.parametrize("entry", [b"", b"x", bytes(57), b"\x01" + bytes(20), b"\xc1"])
 def test_what_is_no_entry_is_refused(entry: bytes) -> None:
-    for read in (entries.origin_of, entries.frame_of, entries.alarm_of):
+    for read in (entries.origin_of, entries_frames.frame_of, entries_alarms.alarm_of):
         with pytest.raises(FramingError):
             read(entry)
 

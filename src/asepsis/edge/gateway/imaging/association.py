@@ -27,7 +27,7 @@ from asepsis.edge.gateway.imaging.deposit import Deposit
 from asepsis.edge.gateway.imaging.dimse import Command, Field, Status, Tag
 from asepsis.edge.gateway.imaging.imaging_findings import ImagingFinding
 from asepsis.edge.gateway.imaging.operations import Inquiry, Operations, Party
-from asepsis.edge.gateway.imaging.pdu import (
+from asepsis.edge.gateway.imaging.pdu_values import (
     AssociateAccept,
     AssociateRequest,
     ContextResult,

@@ -20,7 +20,7 @@ from asepsis.core.errors import (
 from asepsis.core.wire.relay import DataSet
 from asepsis.edge.gateway.imaging import datasets, dimse, pdu
 from asepsis.edge.gateway.imaging.dimse import Command, Field, Status, Tag
-from asepsis.edge.gateway.imaging.pdu import (
+from asepsis.edge.gateway.imaging.pdu_values import (
     AnsweredContext,
     AssociateAccept,
     AssociateRequest,

@@ -23,7 +23,7 @@ from asepsis.edge.gateway.imaging import datasets, dimse, pdu
 from asepsis.edge.gateway.imaging.answering import FRAME_BYTES_MAX, HEAD, Frame
 from asepsis.edge.gateway.imaging.archive_commitment import ArchiveCommitments
 from asepsis.edge.gateway.imaging.dimse import Command, Field, Status, Tag
-from asepsis.edge.gateway.imaging.pdu import PduType, Pdv
+from asepsis.edge.gateway.imaging.pdu_values import PduType, Pdv
 from asepsis.edge.gateway.imaging.requestor import Pair, Remote, Requestor, associate
 from asepsis.edge.gateway.imaging.services import (
     CLASSES,

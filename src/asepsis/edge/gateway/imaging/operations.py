@@ -27,7 +27,7 @@ from asepsis.edge.gateway.imaging.asker import Answers, Asker, fresh_id
 from asepsis.edge.gateway.imaging.dimse import Command, Field, Status, Tag
 from asepsis.edge.gateway.imaging.imaging_findings import ImagingFinding
 from asepsis.edge.gateway.imaging.movement import MoveDestination, Movement
-from asepsis.edge.gateway.imaging.pdu import Pdv
+from asepsis.edge.gateway.imaging.pdu_values import Pdv
 from asepsis.edge.gateway.imaging.pdustream import PduStream
 from asepsis.edge.gateway.imaging.policy import Peer
 from asepsis.edge.gateway.imaging.requestor import Pair

@@ -10,7 +10,8 @@ from typing import Final, cast
 
 from asepsis.core.errors import InputError, Unavailable
 from asepsis.edge.gateway.imaging import pdu
-from asepsis.edge.gateway.imaging.pdu import HEAD_BYTES, PDV_HEAD_BYTES, PduType
+from asepsis.edge.gateway.imaging.pdu import HEAD_BYTES, PDV_HEAD_BYTES
+from asepsis.edge.gateway.imaging.pdu_values import PduType
 
 UNSENT_BYTES_MAX: Final = 65_536
 """What may wait unsent for a peer that does not read."""

@@ -17,7 +17,7 @@ from asepsis.core.errors import ConfigError, InputError, NotPermitted
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.wire.relay import CONTEXTS_MAX, Kind
 from asepsis.edge.gateway.imaging.dimse import VERIFICATION
-from asepsis.edge.gateway.imaging.pdu import (
+from asepsis.edge.gateway.imaging.pdu_values import (
     AnsweredContext,
     AssociateRequest,
     ContextResult,

@@ -16,7 +16,7 @@ from typing import Final, Protocol, cast
 import jwt
 
 from asepsis.core.errors import ConfigError, NotAuthenticated
-from asepsis.edge.gateway.imaging.pdu import IdentityKind
+from asepsis.edge.gateway.imaging.pdu_values import IdentityKind
 from asepsis.edge.gateway.imaging.policy import FORMS
 from asepsis.edge.gateway.imaging.settings import JwtSettings, RoleRow
 

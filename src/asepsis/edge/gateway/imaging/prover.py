@@ -11,7 +11,7 @@ import msgspec
 
 from asepsis.core.errors import NotAuthenticated, Unavailable
 from asepsis.edge.gateway.imaging.association import ProvenUser
-from asepsis.edge.gateway.imaging.pdu import UserIdentity
+from asepsis.edge.gateway.imaging.pdu_values import UserIdentity
 
 PROOF_S: Final = 5.0
 """Longest wait for a judgement, seconds."""

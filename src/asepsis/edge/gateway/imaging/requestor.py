@@ -20,7 +20,7 @@ from asepsis.core.errors import (
 )
 from asepsis.edge.gateway.imaging import dimse, pdu
 from asepsis.edge.gateway.imaging.dimse import VERIFICATION, Command, Field, Tag
-from asepsis.edge.gateway.imaging.pdu import (
+from asepsis.edge.gateway.imaging.pdu_values import (
     AssociateAccept,
     AssociateRequest,
     ContextResult,

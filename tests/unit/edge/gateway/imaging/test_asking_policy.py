@@ -9,7 +9,7 @@ from asepsis.core.errors import ConfigError
 from asepsis.core.wire.relay import Begun, Kind
 from asepsis.edge.gateway.imaging import policy
 from asepsis.edge.gateway.imaging.dimse import Status, Tag
-from asepsis.edge.gateway.imaging.pdu import AssociateRequest, ProposedContext, RoleSelection
+from asepsis.edge.gateway.imaging.pdu_values import AssociateRequest, ProposedContext, RoleSelection
 from asepsis.edge.gateway.imaging.policy import Peer
 from asepsis.edge.gateway.imaging.retrieval import Counts
 from asepsis.edge.gateway.imaging.services import (

@@ -15,7 +15,7 @@ from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
 from asepsis.core.errors import FramingError, InputError, LimitExceeded, SignatureInvalid
 from asepsis.edge.gateway.imaging import dimse, part10, pdu, sealedfile
 from asepsis.edge.gateway.imaging.dimse import Command, Field, Status, Tag
-from asepsis.edge.gateway.imaging.pdu import (
+from asepsis.edge.gateway.imaging.pdu_values import (
     AnsweredContext,
     AssociateAccept,
     AssociateRequest,

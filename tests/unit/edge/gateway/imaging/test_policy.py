@@ -7,7 +7,7 @@ import pytest
 
 from asepsis.core.errors import ConfigError
 from asepsis.edge.gateway.imaging import policy
-from asepsis.edge.gateway.imaging.pdu import AssociateRequest, ProposedContext
+from asepsis.edge.gateway.imaging.pdu_values import AssociateRequest, ProposedContext
 from asepsis.edge.gateway.imaging.policy import Certificate, Refused
 from asepsis.edge.gateway.imaging.settings import ImagingSettings
 
