@@ -22,6 +22,7 @@ from asepsis.cli import (
     people,
     places,
     profile,
+    release,
     route,
     signer,
     ward,
@@ -52,6 +53,7 @@ app.command(destinations.app)
 app.command(deadletters.app)
 app.command(images.app)
 app.command(image.app)
+app.command(release.app)
 app.command(ward.app)
 app.command(conform.app)
 

@@ -13,7 +13,7 @@ import pkcs11
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from pkcs11.exceptions import PKCS11Error
+from pkcs11.exceptions import PKCS11Error, UserAlreadyLoggedIn
 from pkcs11.util.ec import (
     encode_ec_public_key,
     encode_ecdsa_signature,
@@ -118,7 +118,7 @@ class TokenKeyStore:
     def __init__(self, config: Pkcs11Config, *, session: pkcs11.Session) -> None:
         self._config = config
         self._session = session
-        self._keys = {role: self._find(role) for role in Role}
+        self._keys = {role: _find(session, config, _label(config, role)) for role in Role}
 
     @classmethod
     def create(cls, config: Pkcs11Config) -> "TokenKeyStore":
@@ -128,25 +128,8 @@ class TokenKeyStore:
             ConfigError: The token does not open, or holds such keys already.
         """
         session = _open(config, writable=True)
-        parameters = encode_named_curve_parameters("secp256r1")
-        try:
-            for role in Role:
-                label = _label(config, role)
-                if list(session.get_objects({pkcs11.Attribute.LABEL: label})):
-                    raise ConfigError(f"token {config.token} holds {label} already")
-                domain = session.create_domain_parameters(
-                    pkcs11.KeyType.EC, {pkcs11.Attribute.EC_PARAMS: parameters}, local=True
-                )
-                domain.generate_keypair(
-                    store=True,
-                    label=label,
-                    private_template={
-                        pkcs11.Attribute.SENSITIVE: True,
-                        pkcs11.Attribute.EXTRACTABLE: False,
-                    },
-                )
-        except PKCS11Error as error:
-            raise ConfigError(f"token {config.token} makes no P-256 keys") from error
+        for role in Role:
+            _make(session, config, _label(config, role))
         return cls(config, session=session)
 
     @classmethod
@@ -166,28 +149,69 @@ class TokenKeyStore:
         """Say where the keys lie."""
         return f"PKCS#11 token {self._config.token} ({Path(self._config.module).name})"
 
-    def _find(self, role: Role) -> TokenKey:
-        label = _label(self._config, role)
-        try:
-            private = self._session.get_key(
-                object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=label
-            )
-            public = self._session.get_key(object_class=pkcs11.ObjectClass.PUBLIC_KEY, label=label)
-            loaded = serialization.load_der_public_key(
-                encode_ec_public_key(cast("pkcs11.PublicKey", public))
-            )
-        except (PKCS11Error, ValueError) as error:
-            raise ConfigError(f"token {self._config.token} lacks the key {label}") from error
-        if not isinstance(loaded, ec.EllipticCurvePublicKey):
-            raise ConfigError(f"{label} is no elliptic curve key")
-        return TokenKey(cast("_Signs", private), public=loaded)
+
+def make_key(config: Pkcs11Config, label: str) -> TokenKey:
+    """Make one more P-256 key in a token: sensitive, not extractable.
+
+    Raises:
+        ConfigError: The token does not open, or holds a key of that label already.
+    """
+    session = _open(config, writable=True)
+    _make(session, config, label)
+    return _find(session, config, label)
+
+
+def open_key(config: Pkcs11Config, label: str) -> TokenKey:
+    """Return the handle of a P-256 key in a token.
+
+    Raises:
+        ConfigError: The token does not open, or holds no such key.
+    """
+    return _find(_open(config, writable=False), config, label)
+
+
+def _make(session: pkcs11.Session, config: Pkcs11Config, label: str) -> None:
+    parameters = encode_named_curve_parameters("secp256r1")
+    try:
+        if list(session.get_objects({pkcs11.Attribute.LABEL: label})):
+            raise ConfigError(f"token {config.token} holds {label} already")
+        domain = session.create_domain_parameters(
+            pkcs11.KeyType.EC, {pkcs11.Attribute.EC_PARAMS: parameters}, local=True
+        )
+        domain.generate_keypair(
+            store=True,
+            label=label,
+            private_template={
+                pkcs11.Attribute.SENSITIVE: True,
+                pkcs11.Attribute.EXTRACTABLE: False,
+            },
+        )
+    except PKCS11Error as error:
+        raise ConfigError(f"token {config.token} makes no P-256 keys") from error
+
+
+def _find(session: pkcs11.Session, config: Pkcs11Config, label: str) -> TokenKey:
+    try:
+        private = session.get_key(object_class=pkcs11.ObjectClass.PRIVATE_KEY, label=label)
+        public = session.get_key(object_class=pkcs11.ObjectClass.PUBLIC_KEY, label=label)
+        loaded = serialization.load_der_public_key(
+            encode_ec_public_key(cast("pkcs11.PublicKey", public))
+        )
+    except (PKCS11Error, ValueError) as error:
+        raise ConfigError(f"token {config.token} lacks the key {label}") from error
+    if not isinstance(loaded, ec.EllipticCurvePublicKey):
+        raise ConfigError(f"{label} is no elliptic curve key")
+    return TokenKey(cast("_Signs", private), public=loaded)
 
 
 def _open(config: Pkcs11Config, *, writable: bool) -> pkcs11.Session:
     try:
         pin = Path(config.pin_file).read_text("utf-8")[:PIN_CHARS_MAX].strip()
         token = pkcs11.lib(config.module).get_token(token_label=config.token)
-        return token.open(rw=writable, user_pin=pin)
+        try:
+            return token.open(rw=writable, user_pin=pin)
+        except UserAlreadyLoggedIn:  # Another key of this token is in use in this process.
+            return token.open(rw=writable)
     except (PKCS11Error, OSError, RuntimeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"PKCS#11 token {config.token} does not open", hint="check module, label and PIN file"

@@ -1,0 +1,165 @@
+"""A vendor with throw-away keys, and a device that reads what the vendor publishes from files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from asepsis.core.errors import LimitExceeded, NotFound
+from asepsis.core.trust.metadata.approvers import Approvers
+from asepsis.core.trust.metadata.fields import Release
+from asepsis.core.trust.metadata.library import CryptoSigner
+from asepsis.core.trust.metadata.session import Session
+from asepsis.tools.release import editing
+from asepsis.tools.release.editing import Holders, Plan
+from asepsis.tools.release.publishing import publish, sign
+from asepsis.tools.release.repository import Repository, Settings
+
+BEGUN: Final = datetime(2026, 11, 23, tzinfo=UTC)
+MODEL: Final = "m5"
+
+
+def new_signer() -> CryptoSigner:
+    """Return a new P-256 key in memory."""
+    return CryptoSigner(ec.generate_private_key(ec.SECP256R1()))
+
+
+def holders(signers: Sequence[CryptoSigner], threshold: int = 1) -> Holders:
+    """Return the public side of keys."""
+    return Holders(keys=[one.public_key for one in signers], threshold=threshold)
+
+
+@dataclass(slots=True)
+class MemoryStore:
+    """A device's trusted metadata, in memory."""
+
+    files: dict[str, bytes]
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file, or None."""
+        return self.files.get(name)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Keep a file."""
+        self.files[name] = content
+
+
+@dataclass(slots=True)
+class FolderSource:
+    """A repository as static files.
+
+    Attributes:
+        folder: Its metadata.
+        asked: What was fetched, in order.
+    """
+
+    folder: Path
+    asked: list[str] = field(default_factory=list[str])
+
+    def metadata(self, name: str, *, bytes_max: int) -> bytes:
+        """Return a file.
+
+        Raises:
+            NotFound: There is none.
+            LimitExceeded: It is longer than `bytes_max`.
+        """
+        self.asked.append(name)
+        try:
+            content = (self.folder / name).read_bytes()
+        except FileNotFoundError as error:
+            raise NotFound(f"no {name}") from error
+        if len(content) > bytes_max:
+            raise LimitExceeded(f"{name} is over {bytes_max} bytes")
+        return content
+
+
+@dataclass(slots=True)
+class Vendor:
+    """A vendor: root 2 of 3 keys, targets 2 of 2, one model with a role of its own.
+
+    Attributes:
+        folder: Working folder of the image repository.
+        now: Present time, aware.
+        root: Keys of the root.
+        top: Keys of the top-level targets.
+        online: Key of snapshot and timestamp, on the vendor's server.
+        model: Key of the model's role.
+        approver: Key of the regulatory role.
+    """
+
+    folder: Path
+    now: datetime = BEGUN
+    root: list[CryptoSigner] = field(default_factory=lambda: [new_signer() for _ in range(3)])
+    top: list[CryptoSigner] = field(default_factory=lambda: [new_signer() for _ in range(2)])
+    online: CryptoSigner = field(default_factory=new_signer)
+    model: CryptoSigner = field(default_factory=new_signer)
+    approver: CryptoSigner = field(default_factory=new_signer)
+    repository: Repository = field(init=False)
+
+    def __post_init__(self) -> None:
+        plan = Plan(
+            holders={
+                "root": holders(self.root, 2),
+                "targets": holders(self.top, 2),
+                "snapshot": holders([self.online]),
+                "timestamp": holders([self.online]),
+            },
+            approvers=Approvers(keys=[self.approver.public_key]),
+        )
+        settings = Settings(name="vendor")
+        self.repository = editing.init(self.folder, settings=settings, plan=plan, now=self.now)
+        of_model = holders([self.model])
+        editing.delegate(
+            self.repository, MODEL, holders=of_model, paths=[f"{MODEL}/*"], now=self.now
+        )
+        self.sign(*self.root[:2], *self.top, self.model)
+        self.publish()
+
+    @property
+    def first_root(self) -> bytes:
+        """The root that is in the verified image."""
+        return (self.repository.public / "1.root.json").read_bytes()
+
+    @property
+    def artefacts(self) -> Path:
+        """Published artefacts."""
+        return self.folder / "public" / "targets"
+
+    def sign(self, *signers: CryptoSigner) -> None:
+        """Sign what waits for these keys."""
+        for one in signers:
+            sign(self.repository, one)
+
+    def publish(self) -> dict[str, int]:
+        """Publish what is signed; returns the versions."""
+        return publish(self.repository, [self.online], now=self.now)
+
+    def add(self, counter: int, *, floor: int = 0, model: str = MODEL, content: bytes = b"") -> str:
+        """Add a release to a draft; returns its path."""
+        release = Release(
+            model=model, component="vitals", version=f"1.{counter}", counter=counter, floor=floor
+        )
+        file = self.folder / f"vitals-{counter}.img"
+        file.write_bytes(content or b"release %d" % counter)
+        path, _ = editing.add(self.repository, file, release=release, name=file.name, now=self.now)
+        return path
+
+    def release(self, counter: int, *, floor: int = 0, content: bytes = b"") -> str:
+        """Add a release, sign it with the model's key and publish it; returns its path."""
+        path = self.add(counter, floor=floor, content=content)
+        self.sign(self.model)
+        self.publish()
+        return path
+
+    def session(
+        self, store: MemoryStore, *, now: datetime | None = None, source: FolderSource | None = None
+    ) -> Session:
+        """Begin a device's contact with the published repository."""
+        return Session(
+            store=store,
+            source=source or FolderSource(self.repository.public),
+            now=now or self.now,
+        )
