@@ -60,6 +60,15 @@ class AlarmBook:
         """Number of active conditions."""
         return len(self._active)
 
+    @property
+    def outside(self) -> frozenset[int]:
+        """Numerics with an active physiological condition."""
+        return frozenset(handle for handle, kind in self._active if kind is AlarmKind.PHYSIOLOGICAL)
+
+    def set_limit(self, limit: Limit) -> None:
+        """Judge a numeric by other limits from the next second on."""
+        self._limits[limit.handle] = limit
+
     def judge(
         self,
         values: Mapping[int, float | None],

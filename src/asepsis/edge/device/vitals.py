@@ -1,7 +1,8 @@
 """The vitals compartment: measures, judges alarms, decides the clinical state. The critical one.
 
-It publishes in its ring and reads nothing that comes from the network. What a person does at the
-bedside comes over its control line from the supervisor.
+It publishes in its ring and reads nothing that comes from the network but requests, of fixed size,
+where a device takes any; `requests` says what they need to count. What a person does at the bedside
+comes over its control line from the supervisor.
 """
 
 import gc
@@ -22,9 +23,12 @@ from asepsis.edge.device.alarms import AlarmBook
 from asepsis.edge.device.catalogue import Kind, Model, Sign
 from asepsis.edge.device.clinical import Event
 from asepsis.edge.device.compartment import Line, serve, take
+from asepsis.edge.device.desk import Desk, request_desk
 from asepsis.edge.device.models import MODELS
+from asepsis.edge.device.permit import Present
 from asepsis.edge.device.recording import Recording
 from asepsis.edge.device.records import Record, Value
+from asepsis.edge.device.requests import RequestDesk
 from asepsis.edge.device.source_monitor import SimulatedPatient
 from asepsis.edge.device.source_pump import SimulatedPump
 from asepsis.edge.device.source_ventilator import SimulatedLung
@@ -50,16 +54,34 @@ class Vitals:
         model: What it measures.
         source: What it measures with.
         line: Control line.
+        requests: Judges what is asked of it; None where requests are off.
     """
 
-    def __init__(self, writer: RingWriter, *, model: Model, source: Source, line: Line) -> None:
+    def __init__(
+        self,
+        writer: RingWriter,
+        *,
+        model: Model,
+        source: Source,
+        line: Line,
+        requests: RequestDesk | None = None,
+    ) -> None:
         self._writer = writer
         self._signs = {sign.handle: sign for sign in model.signs}
         self._source = source
         self._line = line
         self._alarms = AlarmBook(limits=model.limits, signs=model.signs, new_id=_new_id)
         self._state = ClinicalState.IDLE
+        self._state_since_s = time.monotonic()
         self._attached = False
+        self._desk = Desk(
+            requests,
+            model=model,
+            line=line,
+            present=self._present,
+            alarming=lambda: self._alarms.outside,
+            apply=self._alarms.set_limit,
+        )
         self._late_ns: list[int] = []
         self._ticks = 0
         self._skipped = 0
@@ -95,6 +117,8 @@ class Vitals:
             self._stopped = True
         elif order.what == "bedside":
             self._key(str(order.body.get("key", "")))
+        else:
+            self._desk.obey(order)
 
     def _key(self, key: str) -> None:
         if self._source.stage(key):
@@ -112,6 +136,7 @@ class Vitals:
             self._publish(Record(state=self._state, monotonic_ns=now_ns, samples=samples))
         if self._ticks % TICKS_PER_S == 0:
             self._second(now_ns)
+        self._desk.look()
         self._ticks += 1
 
     def _look_for_patient(self) -> None:
@@ -160,8 +185,20 @@ class Vitals:
         if state is self._state:
             return
         self._state = state
+        self._state_since_s = time.monotonic()
+        if event is Event.PATIENT_REMOVED:
+            self._desk.patient_left()
         self._publish(Record(state=state, monotonic_ns=time.monotonic_ns()))
         self._line.report("state", state=state.name)
+
+    def _present(self, request_waits: bool) -> Present:  # noqa: FBT001 - one question, one answer
+        return Present(
+            state=self._state,
+            attached=self._source.attached,
+            alarms=self._alarms.active,
+            held_s=time.monotonic() - self._state_since_s,
+            request_waits=request_waits,
+        )
 
     def _publish(self, record: Record) -> None:
         self._writer.write(records.encode(record))
@@ -176,6 +213,7 @@ class Vitals:
             "alarms": self._alarms.active,
             "late_us_p50": late_us[len(late_us) // 2],
             "late_us_max": late_us[-1],
+            **self._desk.facts(),
         }
 
 
@@ -220,8 +258,9 @@ def build(order: Order, line: Line) -> Callable[[], Vitals]:
     )
     model = MODELS[Kind(order.body["kind"])]
     source = _source(order, model)
+    requests = request_desk(order, model)
     line.report("mapped", epoch=order.body["epoch"])
-    return lambda: Vitals(writer, model=model, source=source, line=line)
+    return lambda: Vitals(writer, model=model, source=source, line=line, requests=requests)
 
 
 def main(control_descriptor: int) -> None:

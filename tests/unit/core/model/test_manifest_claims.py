@@ -56,8 +56,9 @@ def asking(manifest: Manifest, confirmed_by: Confirmation) -> Manifest:
         per_minute_max=6,
         confirmed_by=confirmed_by,
     )
-    asked = changed(manifest, "network", requests=("limit",))
-    return replace(asked, requests={"limit": request})
+    own = manifest.compartments["network"].requests
+    asked = changed(manifest, "network", requests=(*own, "limit"))
+    return replace(asked, requests={**manifest.requests, "limit": request})
 
 
 def test_every_claim_holds_in_the_shipped_manifest(shipped: Manifest) -> None:

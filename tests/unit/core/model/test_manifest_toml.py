@@ -74,11 +74,11 @@ BAD = {
     "endpoints without a broker": ('zone = "broker"', 'zone = "none"', ""),
     "a network in class core": ('syscalls = "network"', 'syscalls = "core"', "network"),
     "listening without ports": ('syscalls = "network"', 'syscalls = "listening"', ""),
-    "a folder in class core": ('handed = ["recording"]', "folder = true", ""),
+    "a folder in class core": ('handed = ["recording", "operator-key"]', "folder = true", ""),
     "keeping nowhere": ("folder = true", "folder = false", ""),
     "real time without memory": ("lock_memory = true", "lock_memory = false", ""),
-    "unused": ('handed = ["recording"]', "", ""),
-    "a port of none": ('handed = ["recording"]', "ports = [0]", ""),
+    "unused": ('handed = ["recording", "operator-key"]', 'handed = ["operator-key"]', ""),
+    "a port of none": ('handed = ["recording", "operator-key"]', "ports = [0]", ""),
 }
 
 
