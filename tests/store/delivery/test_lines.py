@@ -33,7 +33,8 @@ from asepsis.core.wire.mllp_client import Answered, Verdict
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.delivery import letters
 from asepsis.hub.delivery.letters import Search
-from asepsis.hub.delivery.line import Line, LineParts
+from asepsis.hub.delivery.line import Line
+from asepsis.hub.delivery.line_values import LineParts
 from asepsis.hub.delivery.model import Destination, Kind, LetterState, Options
 from asepsis.hub.delivery.people import DeadLetters
 from asepsis.hub.delivery.service import DeliveryService

@@ -35,7 +35,8 @@ from asepsis.core.trust.sealing_days import DayKeys
 from asepsis.core.wire.hl7 import Message
 from asepsis.core.wire.mllp_client import Answered, Verdict
 from asepsis.hub.audit.log import AuditLog
-from asepsis.hub.delivery.line import Line, LineParts
+from asepsis.hub.delivery.line import Line
+from asepsis.hub.delivery.line_values import LineParts
 from asepsis.hub.delivery.model import Destination, Kind, Options
 from asepsis.hub.delivery.scribe import LATE_NS, Numbers, Scribe
 from asepsis.hub.delivery.service import DeliveryService

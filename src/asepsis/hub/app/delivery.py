@@ -15,7 +15,7 @@ from asepsis.hub.delivery.fhir import HttpSender
 from asepsis.hub.delivery.http_outbound import OutboundRoutes
 from asepsis.hub.delivery.http_people import DeliveryRoutes
 from asepsis.hub.delivery.http_subscription import SubscriptionRoutes
-from asepsis.hub.delivery.line import LineParts
+from asepsis.hub.delivery.line_values import LineParts
 from asepsis.hub.delivery.mllp import MllpSender
 from asepsis.hub.delivery.model import Kind, Options
 from asepsis.hub.delivery.outgoing_http import HttpOut

@@ -17,10 +17,11 @@ from asepsis.core.wire import commitment
 from asepsis.core.wire.commitment import Reason, Reference, Word
 from asepsis.core.wire.relay import Asked, Match, Page
 from asepsis.hub.delivery.archive_web import WebArchive
-from asepsis.hub.delivery.line import Line, instance_of
+from asepsis.hub.delivery.line import Line
 from asepsis.hub.delivery.model import ItemKind, Kind, LetterState
 from asepsis.hub.delivery.outgoing_http import HttpOut
 from asepsis.hub.delivery.ports import HeldImages
+from asepsis.hub.delivery.progress import instance_of
 from asepsis.hub.delivery.service import DeliveryService
 from asepsis.hub.delivery.tables import delivered, letters
 from asepsis.hub.store.store import Store

@@ -11,8 +11,9 @@ import msgspec
 from asepsis.core.errors import InputError, NotPermitted
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
-from asepsis.hub.delivery.line import Line, instance_of
+from asepsis.hub.delivery.line import Line
 from asepsis.hub.delivery.model import Item, ItemKind, Kind, Refusal
+from asepsis.hub.delivery.progress import instance_of
 from asepsis.hub.delivery.service import DeliveryService
 from asepsis.hub.web.asgi import Receive, Scope, Send, answer
 from asepsis.hub.web.bodies import bounded_body, require_media

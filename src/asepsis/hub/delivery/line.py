@@ -6,23 +6,18 @@ is a mandatory one, so nothing expires before it.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
 import structlog
-from sqlalchemy import Connection, delete, insert, select
 
-from asepsis.core.compliance.gate import ChartGate
-from asepsis.core.errors import AsepsisError, InputError, TransientError
+from asepsis.core.errors import AsepsisError, TransientError
 from asepsis.core.journal.ports import Record
-from asepsis.core.mapping.route import Route
 from asepsis.core.wire.mllp_client import Answered, Verdict
-from asepsis.hub.delivery import letters
+from asepsis.hub.delivery import letters, progress
 from asepsis.hub.delivery.feeder import Feeder
 from asepsis.hub.delivery.ledger import lane_of, position_of
+from asepsis.hub.delivery.line_values import Figures, LineParts, Pending
 from asepsis.hub.delivery.model import (
     SEQUENCE_START_BITS,
     Destination,
@@ -31,11 +26,7 @@ from asepsis.hub.delivery.model import (
     LetterState,
     Refusal,
 )
-from asepsis.hub.delivery.ports import LineJournal
 from asepsis.hub.delivery.reading import Reading
-from asepsis.hub.delivery.scribe import Scribe
-from asepsis.hub.delivery.tables import delivered, lines
-from asepsis.hub.store.store import Store
 
 WINDOW_ITEMS: Final = 4_096
 WINDOW_BYTES: Final = 8 * 1_048_576
@@ -47,61 +38,6 @@ FAULT: Final = "route"
 _NS_PER_S: Final = 1_000_000_000
 
 log = structlog.get_logger("delivery")
-
-
-@dataclass(slots=True)
-class Pending:
-    """One item of the window.
-
-    Attributes:
-        item: What it is.
-        tries: How often it was answered with an error.
-        parked: Taken out of the queue while its dead letter is written.
-    """
-
-    item: Item
-    tries: int = 0
-    parked: bool = False
-
-
-@dataclass(slots=True)
-class Figures:
-    """What a line did since the hub started; for people.
-
-    Attributes:
-        accepted: Items that the destination took.
-        refused: Items that became dead letters.
-        overtaken: Alerts that were late and over, so that nobody was told of them.
-        trouble: Why nothing goes now; empty while it does.
-        since_ns: Wall time since which that is so.
-    """
-
-    accepted: int = 0
-    refused: int = 0
-    overtaken: int = 0
-    trouble: str = ""
-    since_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineParts:
-    """What a line stands on.
-
-    Attributes:
-        journal: The durable log.
-        store: Letters, and what is ahead of the cursor.
-        gate: What charts may have.
-        routes: Returns the routes of now.
-        scribe: Writes messages about what came by other lanes; None where only messages leave.
-        monotonic: Monotonic clock, nanoseconds.
-    """
-
-    journal: LineJournal
-    store: Store
-    gate: ChartGate | None
-    routes: Callable[[], Sequence[Route]]
-    scribe: Scribe | None = None
-    monotonic: Callable[[], int] = field(default=time.monotonic_ns)
 
 
 class Line:
@@ -166,7 +102,9 @@ class Line:
             TransientError: Journal or store does not answer.
         """
         destination, lanes = self.destination, self.destination.lanes
-        known, ahead, again, keys = await self._parts.store.read(self._load)
+        known, ahead, again, keys = await self._parts.store.read(
+            lambda c: progress.load(c, destination.name)
+        )
         wanted = dict.fromkeys(lanes, destination.mandatory)
         await self._parts.journal.register(destination.consumer, wanted)
         for lane, reading in self._readings.items():
@@ -174,7 +112,7 @@ class Line:
             from_start = destination.options.from_start
             await reading.open(known=known, from_start=from_start, ahead=mine)
         if not known:
-            await self._parts.store.write(lambda c: self._save(c, ()))
+            await self._parts.store.write(lambda c: progress.save(c, destination.name))
         self._feeder = self._new_feeder()
         self._next = (self._parts.store.clock() // _NS_PER_S) << SEQUENCE_START_BITS
         self._lettered = set(keys)
@@ -246,7 +184,7 @@ class Line:
             self._lettered.discard(pending.item.key)
             self._done_letters.append(pending.item.key)
         if pending.item.kind is ItemKind.INSTANCE:
-            self._done_instances.append(instance_of(pending.item.body))
+            self._done_instances.append(progress.instance_of(pending.item.body))
         self._drop(number)
 
     def listen(self, arrived: Callable[[], None] | None) -> None:
@@ -471,62 +409,17 @@ class Line:
             ahead += [key for key in reading.ledger.ahead if position_of(key) > position]
         keys, instances = tuple(self._done_letters), tuple(self._done_instances)
         if keys or instances or ahead or self._saved_ahead:
-            await self._parts.store.write(lambda c: self._save(c, ahead, keys, instances))
+            name, now_ns = self.destination.name, self._parts.store.clock()
+            done = progress.Done(keys, instances, now_ns)
+            await self._parts.store.write(lambda c: progress.save(c, name, ahead, done))
         self._saved_ahead = bool(ahead)
         del self._done_letters[: len(keys)]
         del self._done_instances[: len(instances)]
         for reading in self._readings.values():
             await reading.save()
 
-    def _save(
-        self,
-        connection: Connection,
-        ahead: Sequence[str],
-        keys: Sequence[str] = (),
-        instances: Sequence[str] = (),
-    ) -> None:
-        name, now_ns = self.destination.name, self._parts.store.clock()
-        connection.execute(delete(lines).where(lines.c.destination == name))
-        connection.execute(insert(lines).values(destination=name, ahead=msgspec.json.encode(ahead)))
-        if keys:
-            letters.deliver(connection, name, keys)
-        for instance in dict.fromkeys(instances):
-            connection.execute(
-                delete(delivered).where(
-                    delivered.c.destination == name, delivered.c.instance == instance
-                )
-            )
-            connection.execute(
-                insert(delivered).values(destination=name, instance=instance, at_ns=now_ns)
-            )
-
-    def _load(self, connection: Connection) -> tuple[bool, list[str], list[Item], list[str]]:
-        name = self.destination.name
-        raw = connection.execute(
-            select(lines.c.ahead).where(lines.c.destination == name)
-        ).scalar_one_or_none()
-        ahead = msgspec.json.decode(raw, type=list[str]) if raw is not None else []
-        again = letters.queued(connection, name)
-        return raw is not None, ahead, again, letters.keys(connection, name)
-
     def _new_feeder(self) -> Feeder:
         parts = self._parts
         return Feeder(
             self.destination, gate=parts.gate, scribe=parts.scribe, monotonic=parts.monotonic
         )
-
-
-class _Reference(msgspec.Struct, frozen=True):
-    instance: str
-
-
-def instance_of(body: bytes) -> str:
-    """Return the SOP Instance UID of an instance's record.
-
-    Raises:
-        InputError: The record names none: a mistake of our own.
-    """
-    try:
-        return msgspec.json.decode(body, type=_Reference).instance
-    except msgspec.MsgspecError as error:
-        raise InputError("a record of the image lane names no instance") from error

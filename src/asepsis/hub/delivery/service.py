@@ -25,7 +25,8 @@ from asepsis.core.errors import (
 from asepsis.core.model.lanes import Lane
 from asepsis.hub.access.ports import AuditWriter
 from asepsis.hub.delivery.dialer import HostPort
-from asepsis.hub.delivery.line import Line, LineParts
+from asepsis.hub.delivery.line import Line
+from asepsis.hub.delivery.line_values import LineParts
 from asepsis.hub.delivery.model import Carries, Destination, Kind, Options
 from asepsis.hub.delivery.outgoing_http import Url
 from asepsis.hub.delivery.tables import delivered, destinations, lines

@@ -18,10 +18,11 @@ from asepsis.core.errors import NotFound, SignatureInvalid
 from asepsis.core.wire.dicomweb_store import Failure
 from asepsis.core.wire.mllp_client import Answered, Verdict
 from asepsis.hub.delivery.archive_web import WebArchive
-from asepsis.hub.delivery.line import Line, instance_of
+from asepsis.hub.delivery.line import Line
 from asepsis.hub.delivery.model import Item, Refusal
 from asepsis.hub.delivery.outgoing_http import HttpOut
 from asepsis.hub.delivery.ports import HeldImage, HeldImages
+from asepsis.hub.delivery.progress import instance_of
 
 WAIT_S: Final = 60.0
 IDLE_S: Final = 5.0
