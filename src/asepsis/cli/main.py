@@ -11,6 +11,7 @@ from asepsis.cli import (
     conform,
     deadletters,
     destinations,
+    device_attack,
     device_manifest,
     devices,
     driver,
@@ -46,6 +47,7 @@ app.command(associations.app)
 app.command(places.app)
 app.command(profile.app)
 app.command(device_manifest.app)
+device_manifest.app.command(device_attack.attack)
 app.command(gateway.app)
 app.command(driver.app)
 app.command(route.app)

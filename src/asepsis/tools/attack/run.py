@@ -1,0 +1,54 @@
+"""A whole run: one device for each set of layers, in folders that are gone afterwards."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from asepsis.core.errors import ConfigError
+from asepsis.edge.sandbox import landlock
+from asepsis.edge.sandbox.layers import Layers, require_apart
+from asepsis.tools.attack import sets
+from asepsis.tools.attack.enrolled import enrolled
+from asepsis.tools.attack.report import Machine, Report
+from asepsis.tools.attack.rig import Trial, attacked
+
+
+def run(
+    labels: Sequence[str],
+    *,
+    found: Layers,
+    at: str,
+    abi: int | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Attack a device once for each set of layers.
+
+    Args:
+        labels: From `sets.labels`.
+        found: Layers of this machine.
+        at: Time of the run, for the report.
+        abi: Landlock is made to look no newer than this; None for what the kernel has.
+        progress: Told what comes next.
+
+    Raises:
+        ConfigError: This machine cannot keep compartments apart, or `abi` is newer than it.
+        Unavailable: A compartment did not come up.
+    """
+    require_apart(found.holding)
+    known = landlock.abi()
+    if abi is not None and not 1 <= abi <= known:
+        raise ConfigError(
+            f"this kernel has Landlock {known}, so {abi} cannot be tried",
+            hint="the report calculates what other versions come to",
+        )
+    version = known if abi is None else abi
+    trials: list[tuple[str, Trial]] = []
+    for label in labels:
+        progress(label)
+        on = sets.layers(label, holding=found.holding)
+        with tempfile.TemporaryDirectory(prefix="asepsis-attack-") as made:
+            place = Path(made)
+            place.chmod(0o755)  # Compartments may run as users of their own.
+            folder = enrolled(place / "device")
+            trials.append((label, attacked(folder, layers=on, abi=version, place=place)))
+    return Report(machine=Machine.here(found, abi=version), at=at, trials=trials)
