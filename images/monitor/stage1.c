@@ -1,7 +1,8 @@
 /*
  * First program of the image, alone in the initramfs: loads the kernel modules that lie in /modules,
  * finds the block device whose content verifies against the hash on the signed kernel command line,
- * mounts it read-only and hands over to the interpreter in it. Names of devices decide nothing.
+ * mounts it read-only, enforces the SELinux policy in it and hands over to the interpreter in it. Names
+ * of devices decide nothing.
  *
  * Kernel argument: asepsis.verity=ROOT_HASH:SALT:DATA_BLOCKS (SHA-256, blocks of 4096 bytes, the
  * hash tree behind the data on the same device, without a superblock).
@@ -26,6 +27,9 @@
 #define BLOCK 4096ULL
 #define SECTORS_A_BLOCK 8ULL
 #define NAME_BYTES 300
+#define POLICY_BYTES (1 << 20)
+#define SELINUX "/sys/fs/selinux"
+#define SUPERVISOR "system_u:system_r:supervisor_t"
 #define ATTEMPTS 50 /* of 100 ms each: how long a disk may take to appear */
 
 static void refuse(const char *what) {
@@ -129,6 +133,30 @@ static void find_root(const char *arguments) {
 	close(control);
 }
 
+static void write_whole(const char *path, const void *data, size_t size) {
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, data, size) != (ssize_t)size) refuse(path);
+	close(fd);
+}
+
+/* The policy of the device is in force before anything of the root runs; this process goes on in
+ * the supervisor's domain. */
+static void enforce_policy(void) {
+	static char policy[POLICY_BYTES], enforced;
+	int fd = open("/usr/lib/asepsis/policy", O_RDONLY | O_CLOEXEC);
+	ssize_t size = fd < 0 ? -1 : read(fd, policy, sizeof policy);
+
+	if (size <= 0 || size == sizeof policy) refuse("no policy in the root");
+	close(fd);
+	if (mount("selinux", SELINUX, "selinuxfs", MS_NOSUID | MS_NOEXEC, NULL)) refuse(SELINUX);
+	write_whole(SELINUX "/load", policy, size);
+	fd = open(SELINUX "/enforce", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, &enforced, 1) != 1 || enforced != '1') refuse("SELinux does not enforce");
+	close(fd);
+	write_whole("/proc/self/attr/current", SUPERVISOR, strlen(SUPERVISOR));
+}
+
 int main(void) {
 	static char arguments[4096];
 	static char *const program[] = {"/usr/bin/python3.11", "-I", "-S", "-B",
@@ -156,6 +184,7 @@ int main(void) {
 	unlink("/init");
 	if (chdir("/root") || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/"))
 		refuse("cannot enter the root");
+	enforce_policy();
 	execve(program[0], program, environment);
 	refuse("cannot start the interpreter");
 }

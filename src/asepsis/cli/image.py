@@ -160,7 +160,7 @@ def _facts(report: dict[str, Any]) -> dict[str, Any]:
         "files": report["files"],
         "packages": report["packages"],
         "ports": ", ".join(map(str, report["ports"])) or "none",
-        "SELinux": report["selinux"],
+        "SELinux": f"enforcing, policy {report['selinux']['policy_sha256'][:12]}",
     }
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from asepsis.edge.device.manifest import shipped
+from asepsis.edge.sandbox.generate.selinux_types import domain
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import Hospital
 from asepsis.tools.imagebuild.boot import Seen, Trial, boot
@@ -26,6 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(420)]
 DEVICE = "urn:dev:mac:020000fffe0000a7"
 LIMIT_S = 200.0
 ALL_LAYERS = {
+    "SELinux",
     "Landlock",
     "bubblewrap",
     "no new privileges",
@@ -88,15 +91,21 @@ def test_vital_signs_of_a_booted_image_reach_the_hub(
     assert started["root"].startswith("/dev/dm-0 / squashfs ro,")
     assert started["modules_must_be_signed"]
     assert started["state"]
-    assert "landlock" in started["security_modules"]
+    assert {"landlock", "selinux"} <= set(started["security_modules"].split(","))
+    assert started["selinux"] == {"enforcing": True, "domain": "supervisor_t"}
     layers = seen.first("layers")
     assert layers
     assert set(layers["holding"]) >= ALL_LAYERS
     looked = ports(seen)[-1]
     assert looked["listening"] == report["ports"] == []
-    compartments = [p for p in looked["processes"] if p["uid"] in range(62_201, 62_205)]
-    assert {p["uid"] for p in compartments} == {62_201, 62_202, 62_203, 62_204}
+    users = {c.user for c in shipped().compartments.values()}
+    compartments = [p for p in looked["processes"] if p["uid"] in users]
+    names = {c.name for c in shipped().compartments.values()}
+    assert {p["uid"] for p in compartments} == users
     assert all(p["seccomp"] for p in compartments)
+    assert {p["domain"] for p in compartments} == {domain(name) for name in names}
+    # What a compartment does for its work, the policy allows.
+    assert not [e for e in seen.events if e["event"] == "denied"]
     programs = {p["program"] for p in looked["processes"]}
     assert programs == {"/usr/bin/python3.11", "/usr/bin/bwrap"}
     record_property("first_vitals_uptime_s", float(seen.first_vitals_s or 0))

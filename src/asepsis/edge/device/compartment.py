@@ -12,6 +12,7 @@ from asepsis.core.errors import AsepsisError, FramingError
 from asepsis.edge.sandbox import control
 from asepsis.edge.sandbox.confine import Confinement, confine
 from asepsis.edge.sandbox.control import Order
+from asepsis.edge.sandbox.door import PROC
 
 HEARTBEAT_S: Final = 1.0
 """How often a compartment says that it lives, seconds."""
@@ -66,8 +67,9 @@ def serve(control_descriptor: int, build: Callable[[Order, Line], Callable[[], W
         first = line.order()
         if first is None:
             return
+        proc = first.descriptors.pop(PROC, None)
         make = build(first, line)
-        confine(Confinement.from_document(first.body["confinement"]))
+        confine(Confinement.from_document(first.body["confinement"]), proc=proc)
         line.report("confined", pid=os.getpid())
         make().run()
     except AsepsisError as error:

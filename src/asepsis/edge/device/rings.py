@@ -5,7 +5,7 @@ import socket
 from dataclasses import dataclass
 
 from asepsis.core.errors import Unavailable
-from asepsis.edge.sandbox import ring
+from asepsis.edge.sandbox import domains, ring
 from asepsis.edge.sandbox.ring import RingReader
 from asepsis.edge.sandbox.ring_layout import Geometry
 
@@ -67,7 +67,10 @@ class RingOwner:
         self._drop_pending()
         self._epoch += 1
         descriptor = ring.create(self._name, geometry=self._geometry)
-        sender, receiver = ring.wake_pair()
+        domains.label(descriptor, "ring", self._name)
+        with domains.sockets_as("wake", self._name):
+            sender, receiver = ring.wake_pair()
+        domains.label(receiver.fileno(), "woken", self._name)
         self._pending = (descriptor, sender, receiver)
         return {"ring": descriptor, "wake": sender.fileno()}, {
             "epoch": self._epoch,

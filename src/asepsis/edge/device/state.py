@@ -9,6 +9,7 @@ from typing import Final
 
 from asepsis.core.errors import ConfigError
 from asepsis.core.trust.sealing import CREDENTIAL_NAME, KEY_BYTES
+from asepsis.edge.sandbox import domains
 from asepsis.edge.uplink.files import write_durably
 from asepsis.edge.uplink.folder import IdentityFolder
 
@@ -50,6 +51,8 @@ def prepare(folder: IdentityFolder, *, user: int | None) -> Path:
             write_durably(state / CREDENTIAL_NAME, secrets.token_bytes(KEY_BYTES))
         if user is not None:
             _give(state, user)
+        domains.label_folder(state, "network")
+        domains.label(folder.origin_key_path, "document", "origin-key")
     except OSError as error:
         raise ConfigError(f"cannot prepare {state}: {error.strerror}") from error
     return state

@@ -29,7 +29,7 @@ from asepsis.edge.device.records import SIGNED_RING, VITALS_RING
 from asepsis.edge.device.rings import Feed, RingOwner
 from asepsis.edge.device.setting import Setting
 from asepsis.edge.device.state import COMPARTMENTS, code_link, prepare
-from asepsis.edge.sandbox import bubblewrap, launcher
+from asepsis.edge.sandbox import bubblewrap, domains, launcher
 from asepsis.edge.sandbox.broker import Address, Broker
 from asepsis.edge.sandbox.control import receive_report
 from asepsis.edge.sandbox.generate import host
@@ -121,7 +121,8 @@ class Supervisor:
         self._rings = {
             name: RingOwner(name, geometry=_SIZES[name]) for name in self._manifest.rings
         }
-        self._time_in, self._time_out = wake_pair()
+        with domains.sockets_as("line", "time"):
+            self._time_in, self._time_out = wake_pair()
         self._brokers: dict[str, Broker] = {}
         rng = random.Random()  # noqa: S311 - jitter
         self._slots = {
@@ -263,6 +264,7 @@ class Supervisor:
         if self._setting.recording is None:
             return self._launch(VITALS, body, descriptors)
         with self._setting.recording.open("rb") as file:
+            domains.label(self._setting.recording, "document", "recording")
             return self._launch(VITALS, body, {**descriptors, "recording": file.fileno()})
 
     def _start_origin(self) -> Compartment:
@@ -324,7 +326,12 @@ class Supervisor:
         if name in self._brokers:
             self._brokers[name].close()
         channels = self._manifest.compartments[name].channels
-        broker = self._brokers[name] = Broker(self._endpoints(name), channels=channels)
+        broker = self._brokers[name] = Broker(
+            self._endpoints(name),
+            channels=channels,
+            owner=name,
+            names=self._manifest.compartments[name].endpoints,
+        )
         return broker
 
     def _go_on(self, reader: Compartment, owner: RingOwner, first: Feed) -> None:

@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from typing import Final, NamedTuple
 
 from asepsis.core.errors import Unavailable
+from asepsis.edge.sandbox import domains
 
 CHANNELS: Final = 6
 """Connections that can be opened at once: four lanes, the caretaker and one to spare."""
@@ -47,14 +48,27 @@ class Broker:
     Args:
         endpoints: The only places it ever connects to, by number.
         channels: Number of channels.
+        owner: Compartment, by which SELinux labels the channels.
+        names: Of the endpoints, by which SELinux labels connections; none where there is none.
 
     Resource handling: `start` starts a thread a channel; they end when the compartment's ends are
     closed, or with `close`.
     """
 
-    def __init__(self, endpoints: Sequence[Address], *, channels: int = CHANNELS) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[Address],
+        *,
+        channels: int = CHANNELS,
+        owner: str = "",
+        names: Sequence[str] = (),
+    ) -> None:
         self._endpoints = tuple(endpoints)
-        pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(channels)]
+        self._names = tuple(names)
+        with domains.sockets_as("control", owner):
+            pairs = [
+                socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(channels)
+            ]
         self._own = [own for own, _ in pairs]
         self.theirs = [theirs for _, theirs in pairs]
         self.refused = 0
@@ -102,7 +116,8 @@ class Broker:
             own.send(_ANSWER.pack(errno.EACCES))
             return
         try:
-            connected = connect_soon(self._endpoints[number], timeout_s=CONNECT_TIMEOUT_S)
+            with domains.sockets_as("endpoint", self._names[number] if self._names else ""):
+                connected = connect_soon(self._endpoints[number], timeout_s=CONNECT_TIMEOUT_S)
         except OSError as error:
             own.send(_ANSWER.pack(error.errno or errno.EIO))
             return

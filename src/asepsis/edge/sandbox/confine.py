@@ -1,8 +1,8 @@
 """Takes away from this process what its compartment does not need; the order matters.
 
 Everything is imported and every descriptor is held before this. Then limits, user, no new
-privileges, Landlock, and seccomp last, because each of the others needs system calls that seccomp
-refuses.
+privileges, Landlock, the SELinux domain, and seccomp last, because each of the others needs system
+calls that seccomp refuses.
 """
 
 import gc
@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 from asepsis.core.errors import ConfigError
 from asepsis.edge.sandbox import kernel, landlock, seccomp
+from asepsis.edge.sandbox.door import Door
 from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.seccomp import SyscallClass
 
@@ -47,6 +48,7 @@ class Confinement:
         writable: Folders that stay writable.
         limits: Resources.
         lock_memory: Whether its memory must not be swapped.
+        domain: SELinux domain to enter; empty for none.
     """
 
     layers: frozenset[Layer]
@@ -56,6 +58,7 @@ class Confinement:
     writable: tuple[Path, ...] = ()
     limits: Limits = Limits()
     lock_memory: bool = False
+    domain: str = ""
 
     def to_document(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -67,6 +70,7 @@ class Confinement:
             "writable": [str(path) for path in self.writable],
             "limits": asdict(self.limits),
             "lock_memory": self.lock_memory,
+            "domain": self.domain,
         }
 
     @classmethod
@@ -85,18 +89,24 @@ class Confinement:
                 writable=tuple(map(Path, document["writable"])),
                 limits=Limits(**document["limits"]),
                 lock_memory=document["lock_memory"],
+                domain=document["domain"],
             )
         except (KeyError, TypeError) as error:
             raise ConfigError("not a confinement") from error
 
 
-def confine(order: Confinement) -> None:
+def confine(order: Confinement, *, proc: int | None = None) -> None:
     """Apply an order to this process, for good.
+
+    Args:
+        order: What to take away.
+        proc: Descriptor of /proc for the way into the domain, owned from now on.
 
     Raises:
         ConfigError: A layer that was asked for does not take hold; the process must end.
     """
     os.umask(0o077)
+    door = _door(order, proc)
     if order.lock_memory:
         kernel.lock_memory()  # Better timing where it is allowed; no protection depends on it.
     if Layer.LIMITS in order.layers:
@@ -111,8 +121,20 @@ def confine(order: Confinement) -> None:
     gc.freeze()
     if Layer.LANDLOCK in order.layers:
         landlock.restrict(readable=order.readable, writable=order.writable)
+    _last(order, door)
+
+
+def _last(order: Confinement, door: Door | None) -> None:
+    if door is not None:
+        door.enter(order.domain)
     if Layer.SECCOMP in order.layers:
         seccomp.install(order.kind)
+
+
+def _door(order: Confinement, proc: int | None) -> Door | None:
+    if order.domain and proc is None:
+        raise ConfigError(f"no way into the domain {order.domain}")
+    return None if proc is None else Door(proc)
 
 
 def _limit(limits: Limits) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
 from asepsis.core.errors import Unavailable
-from asepsis.edge.sandbox import bubblewrap, control
+from asepsis.edge.sandbox import bubblewrap, control, domains
 from asepsis.edge.sandbox.confine import Confinement
 from asepsis.edge.sandbox.layer import Layer
 
@@ -139,7 +139,8 @@ def launch(
     confinement = inside(blueprint) if wrapped else blueprint.confinement
     full = {**body, "confinement": confinement.to_document(), "name": blueprint.name}
     try:
-        started.order(START, full, descriptors=descriptors)
+        with domains.way_in(confinement.domain) as way:
+            started.order(START, full, descriptors={**descriptors, **way})
     except Unavailable:
         started.kill()
         raise
@@ -167,7 +168,9 @@ def spawn(
     Raises:
         Unavailable: It did not start.
     """
-    own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    domains.label_log(log.fileno())
+    with domains.sockets_as("control", name):
+        own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     told, tell = os.pipe()
     full = [*(wrapper(tell) if wrapper else ()), *command, str(theirs.fileno())]
     try:
@@ -219,6 +222,7 @@ def inside(blueprint: Blueprint) -> Confinement:
         writable=(bubblewrap.STATE,) if outer.writable else (),
         limits=outer.limits,
         lock_memory=outer.lock_memory,
+        domain=outer.domain,
     )
 
 

@@ -14,3 +14,4 @@ class Layer(Enum):
     NO_NEW_PRIVILEGES = "no new privileges"
     LIMITS = "resource limits"
     REALTIME = "real-time scheduling"
+    SELINUX = "SELinux"

@@ -9,7 +9,7 @@ from typing import Final
 
 from asepsis.core.errors import ConfigError
 from asepsis.core.model.manifest import REALTIME_MAX
-from asepsis.edge.sandbox import bubblewrap, landlock, ring, seccomp
+from asepsis.edge.sandbox import bubblewrap, domains, landlock, ring, seccomp
 from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.ring_layout import Geometry
 
@@ -25,6 +25,7 @@ _MEANING: Final = {
     Layer.NO_NEW_PRIVILEGES: "no program can give a compartment more rights than it started with",
     Layer.LIMITS: "a compartment that grows without bounds is stopped, not its neighbours",
     Layer.REALTIME: "the critical compartment is served before everything else on this machine",
+    Layer.SELINUX: "what a compartment may touch holds even for one that has become root",
 }
 _WITHOUT: Final = {
     Layer.RING: "nothing runs: without the one-way ring there is no device",
@@ -35,6 +36,7 @@ _WITHOUT: Final = {
     Layer.NO_NEW_PRIVILEGES: "a setuid program could give a compartment more rights",
     Layer.LIMITS: "a runaway compartment can take memory from the others",
     Layer.REALTIME: "a busy machine can delay the critical compartment by some milliseconds",
+    Layer.SELINUX: "nothing but its users and views bounds a compartment that has become root",
 }
 
 
@@ -124,6 +126,7 @@ def detect() -> Layers:
         Finding(layer=Layer.NO_NEW_PRIVILEGES, holds=True, detail="Linux 3.5 and later"),
         Finding(layer=Layer.LIMITS, holds=True, detail="memory, file size, open files, core dumps"),
         _realtime(),
+        _selinux(),
     )
     return Layers(found)
 
@@ -162,6 +165,12 @@ def _realtime() -> Finding:
         allowed = False
     detail = f"SCHED_FIFO up to priority {REALTIME_MAX}" if allowed else "not allowed to this user"
     return Finding(layer=Layer.REALTIME, holds=allowed, detail=detail)
+
+
+def _selinux() -> Finding:
+    state = domains.state()
+    detail = "enforcing the policy of this device" if state == "enforcing" else state
+    return Finding(layer=Layer.SELINUX, holds=state == "enforcing", detail=detail)
 
 
 def _attempt(layer: Layer, attempt: Callable[[], str]) -> Finding:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asepsis.core.errors import ConfigError
-from asepsis.tools.imagebuild import checks, debian, initramfs, rootfs, uki
+from asepsis.tools.imagebuild import checks, debian, initramfs, labels, rootfs, uki
 from asepsis.tools.imagebuild.debian import Package
 from asepsis.tools.imagebuild.programs import require
 from asepsis.tools.imagebuild.recipe import STAGE1, Recipe, read_recipe
@@ -35,6 +35,7 @@ NEEDED: Final = (
     "objcopy",
     "readelf",
     "sbsign",
+    "secilc",
     "veritysetup",
     uki.STUB,
 )
@@ -101,7 +102,9 @@ def build_image(
         progress("assembling the root")
         tree = work / "root"
         assemble(parts.tree, tree, recipe)
+        labels.add_policy(tree)
         checks.check_tree(tree, recipe)
+        labels.label_tree(tree)
         progress("packing the root and its hash tree")
         root = rootfs.make_root(tree, out / ROOT, epoch=epoch)
         progress("binding kernel, first program and command line")
@@ -234,7 +237,7 @@ def _report(
         "ports": list(recipe.ports),
         "kernel": kernel.version,
         "packages": len(used),
-        "selinux": "not yet",
+        "selinux": {"enforcing": True, "policy_sha256": labels.policy_hash(tree)},
     }
     text = json.dumps(document, indent=1, sort_keys=True) + "\n"
     (out / REPORT).write_text(text, "ascii")

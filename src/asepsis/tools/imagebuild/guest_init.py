@@ -25,6 +25,8 @@ DEVICE: Final = STATE / "device"
 START: Final = STATE / "start.json"
 START_BYTES_MAX: Final = 65_536
 LOG_BYTES: Final = 4_000
+DENIALS_MAX: Final = 200
+"""Denials of SELinux told in one life of the machine; a flood must not hold the line."""
 LOOK_S: Final = 5.0
 LOOKS: Final = 60
 """How often, and how many times, open ports and processes are told after the start."""
@@ -150,7 +152,7 @@ def machine() -> dict[str, Any]:
         "kernel": os.uname().release,
         "security_modules": read("/sys/kernel/security/lsm"),
         "lockdown": read(str(_LOCKDOWN)),
-        "selinux": "not yet",
+        "selinux": {"enforcing": read("/sys/fs/selinux/enforce") == "1", "domain": domain("self")},
         "modules_must_be_signed": read("/sys/module/module/parameters/sig_enforce") == "Y",
         "root": next(
             (line for line in read("/proc/mounts").splitlines() if " / squashfs " in line), ""
@@ -158,6 +160,15 @@ def machine() -> dict[str, Any]:
         "pcr11": read("/sys/class/tpm/tpm0/pcr-sha256/11").lower(),
         "state": os.path.ismount(STATE),
     }
+
+
+def domain(process: str) -> str:
+    """Return the SELinux type of a process; empty if it cannot be told."""
+    try:
+        context = Path(f"/proc/{process}/attr/current").read_text("ascii")
+    except OSError:
+        return ""
+    return context.rstrip("\0\n").rpartition(":")[2]
 
 
 def processes() -> list[dict[str, Any]]:
@@ -175,12 +186,28 @@ def processes() -> list[dict[str, Any]]:
             {
                 "pid": int(name),
                 "program": program,
+                "domain": domain(name),
                 "uid": int(status["Uid"].split()[0]),
                 "seccomp": status.get("Seccomp", "0") == "2",
                 "rss_kib": int(status.get("VmRSS", "0").split()[0]),
             }
         )
     return found
+
+
+def tell_denials() -> None:
+    """Tell what SELinux denies, as the kernel writes it into its own log."""
+    told = 0
+    with Path("/dev/kmsg").open("rb", buffering=0) as log:
+        while told < DENIALS_MAX:
+            try:
+                line = log.read(LOG_BYTES)
+            except BrokenPipeError:
+                continue  # The kernel wrote faster than we read.
+            _, found, denial = line.partition(b"avc:  denied")
+            if found:
+                told += 1
+                tell("denied", text=denial.decode("utf-8", "replace").strip()[:400])
 
 
 def run(start: Mapping[str, Any]) -> None:
@@ -206,6 +233,7 @@ def run(start: Mapping[str, Any]) -> None:
             tell("ports", listening=listening(), processes=processes())
 
     threading.Thread(target=look, daemon=True).start()
+    threading.Thread(target=tell_denials, daemon=True).start()
     try:
         outcome = run_device(
             IdentityFolder(DEVICE),

@@ -21,6 +21,7 @@ PACKAGE_OF: Final[Mapping[str, str]] = {
     "objcopy": "binutils",
     "qemu-system-x86_64": "qemu-system-x86",
     "readelf": "binutils",
+    "secilc": "secilc",
     "sbsign": "sbsigntool",
     "swtpm": "swtpm",
     "veritysetup": "cryptsetup-bin",

@@ -53,7 +53,7 @@ def make_root(tree: Path, target: Path, *, epoch: int) -> Root:
     """
     target.unlink(missing_ok=True)
     run(
-        ("mksquashfs", tree, target, "-all-root", "-no-xattrs", "-no-progress", *COMPRESSION),
+        ("mksquashfs", tree, target, "-all-root", "-xattrs", "-no-progress", *COMPRESSION),
         environment={"SOURCE_DATE_EPOCH": str(epoch)},
     )
     blocks = target.stat().st_size // BLOCK  # mksquashfs fills the last block up.

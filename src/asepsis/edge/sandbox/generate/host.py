@@ -12,6 +12,7 @@ from asepsis.core.model.manifest import Compartment
 from asepsis.core.model.syscall_class import SyscallClass
 from asepsis.edge.sandbox import bubblewrap, landlock, launcher, seccomp
 from asepsis.edge.sandbox.confine import Confinement, Limits
+from asepsis.edge.sandbox.generate.selinux_types import domain
 from asepsis.edge.sandbox.launcher import Blueprint
 from asepsis.edge.sandbox.layer import Layer
 
@@ -45,6 +46,7 @@ def blueprint(
                 file_mib=resources.file_mib,
             ),
             lock_memory=resources.lock_memory and Layer.REALTIME in layers,
+            domain=domain(compartment.name) if Layer.SELINUX in layers else "",
         ),
         state=state if compartment.folder else None,
         prelude=prelude,

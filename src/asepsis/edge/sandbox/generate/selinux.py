@@ -3,7 +3,10 @@
 Each right of the manifest becomes `allow` rules that name it; besides them a compartment gets only
 what every compartment gets. Kernel and supervisor may do everything: they are trusted, and the
 claims speak of compartments. The supervisor labels what it makes before it hands it over: rings
-(`ring__NAME_t`), wake-ups, lines, documents, brokered sockets.
+(`ring__NAME_t`), wake-ups, lines, documents, brokered sockets. A socket has two labels, one of the
+socket, by which what is sent and received is judged, and one of its file. The file at the receiving
+end of a wake-up is `woken__NAME_t`: the kernel asks for `write` when it is handed over, though the
+socket itself, which is `wake__NAME_t` at both ends, is never written by a reader.
 
 A type is named by kind and name with two underscores between, which no name of a manifest contains.
 
@@ -25,6 +28,7 @@ from asepsis.edge.sandbox.generate.selinux_types import (
     domain,
     thing,
     thing_types,
+    things,
 )
 
 _EVERY: Final = "compartment"
@@ -94,7 +98,7 @@ def policy(manifest: Manifest, *, added: Iterable[str] = ()) -> Policy:
     lines = ["; Generated from the compartment manifest; change that instead."]
     lines += base.statements()
     lines += _declarations(manifest)
-    lines += _trusted()
+    lines += _trusted(manifest)
     lines += [str(allow) for allow in allows]
     lines += added
     claim_lines: dict[int, str] = {}
@@ -121,10 +125,14 @@ def _declarations(manifest: Manifest) -> Iterator[str]:
     yield f"(typeattributeset {_ALL} (all))"
 
 
-def _trusted() -> Iterator[str]:
+def _trusted(manifest: Manifest) -> Iterator[str]:
     for source in (base.KERNEL, base.SUPERVISOR):
         for kind in base.CLASSES:
             yield f"(allow {source} {_ALL} ({kind} (all)))"
+    yield f"(allow {_ALL} {base.OTHER} (filesystem (associate)))"
+    for socket in things("endpoint", manifest.endpoints):
+        # The supervisor connects, but the kernel asks by the label of the socket.
+        yield f"(allow {socket} {base.OTHER} (tcp_socket (name_connect)))"
 
 
 def _allows(manifest: Manifest) -> Iterator[Allow]:
@@ -144,6 +152,7 @@ def _of_everyone() -> Iterator[Allow]:
         (base.CODE, "dir", ("getattr", "open", "read", "search")),
         (base.CODE, "lnk_file", ("getattr", "read")),
         (base.FOLDERS, "dir", ("getattr", "search")),
+        (base.LOG, "file", ("append", "getattr")),
     )
     for target, kind, permissions in rows:
         yield Allow(source=_EVERY, target=target, kind=kind, permissions=permissions)
@@ -181,7 +190,11 @@ def _of_one(c: Compartment) -> Iterator[Allow]:
 _Rules = tuple[tuple[str, str, tuple[str, ...]], ...]
 _SEND: Final = ("getattr", "getopt", "setopt", "shutdown", "write")
 _TAKE: Final = ("getattr", "getopt", "read", "setopt", "shutdown")
-_READS_RING: Final[_Rules] = (("ring", "file", _READ), ("wake", "unix_stream_socket", _TAKE))
+_READS_RING: Final[_Rules] = (
+    ("ring", "file", _READ),
+    ("wake", "unix_stream_socket", _TAKE),
+    ("woken", "unix_stream_socket", _TALK),
+)
 _WRITES_RING: Final[_Rules] = (
     ("ring", "file", ("getattr", "map", "read", "write")),
     ("wake", "unix_stream_socket", _SEND),

@@ -123,9 +123,11 @@ SUPERVISOR: Final = "supervisor_t"
 CODE: Final = "code__t"
 FOLDERS: Final = "folders__t"
 """Folders on the way to what a compartment may open; nothing can be written there."""
+LOG: Final = "log__t"
+"""The file that takes standard error: a compartment appends to it and reads nothing of it."""
 OTHER: Final = "other__t"
 """Everything without a label of its own: no compartment may touch it."""
-BASE_TYPES: Final = (KERNEL, SUPERVISOR, CODE, FOLDERS, OTHER)
+BASE_TYPES: Final = (KERNEL, SUPERVISOR, CODE, FOLDERS, LOG, OTHER)
 _SIDS: Final = """\
 kernel security unlabeled fs file file_labels init any_socket port netif netmsg node igmp_packet
 icmp_socket tcp_socket sysctl_modprobe sysctl sysctl_fs sysctl_kernel sysctl_net sysctl_net_unix
@@ -164,5 +166,9 @@ def statements() -> list[str]:
         found.append(f"(sidcontext {name} {context(KERNEL if name == 'kernel' else OTHER)})")
     found += [f"(fsuse xattr {name} {context(OTHER)})" for name in _XATTR]
     found += [f"(fsuse trans {name} {context(OTHER)})" for name in _TRANSITION]
+    # Without it the file of a socket takes no label.
+    found.append(f"(fsuse task sockfs {context(OTHER)})")
     found += [f'(genfscon {name} "/" {context(OTHER)})' for name in _GENFS]
+    # The folders of the view that the launcher makes in a file system of its own.
+    found.append(f"(typetransition {SUPERVISOR} {OTHER} dir {FOLDERS})")
     return found

@@ -138,7 +138,11 @@ def _diode(manifest: Manifest) -> Iterator[Never]:
 def _waits(manifest: Manifest) -> Iterator[Never]:
     """A critical compartment reads no line and no wake-up of anybody, and locks no ring."""
     critical = tuple(domain(c.name) for c in manifest.critical)
-    lines = (*things("line", manifest.lines), *things("wake", manifest.rings))
+    lines = (
+        *things("line", manifest.lines),
+        *things("wake", manifest.rings),
+        *things("woken", manifest.rings),
+    )
     if lines:
         yield Never(
             claim="CLAIM-DIODE-002",
@@ -237,7 +241,7 @@ def _others(manifest: Manifest, own: str) -> list[str]:
 def _code(manifest: Manifest) -> Iterator[Never]:
     everyone = tuple(compartments(manifest))
     change = ("append", "create", "link", "rename", "setattr", "unlink", "write")
-    writable = (*thing_types(manifest), base.FOLDERS, base.OTHER)
+    writable = (*thing_types(manifest), base.FOLDERS, base.LOG, base.OTHER)
     rows = (
         (("self",), "process", (*_EXECUTABLE_MEMORY, "setcurrent", "setexec")),
         ((), "file", ("execmod", "execute_no_trans")),

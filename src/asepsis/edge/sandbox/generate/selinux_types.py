@@ -37,6 +37,7 @@ def thing_types(manifest: Manifest) -> list[str]:
         *things("control", manifest.compartments),
         *things("ring", manifest.rings),
         *things("wake", manifest.rings),
+        *things("woken", manifest.rings),
         *things("line", manifest.lines),
         *things("document", manifest.documents),
         *things("endpoint", manifest.endpoints),

@@ -30,9 +30,16 @@ SMALL = Limits(memory_mib=384, files=64, file_mib=4)
 LARGE = Limits(memory_mib=768, files=128, file_mib=256)
 REVIEWED = {
     "vitals": Confinement(
-        layers=ALL, kind=SyscallClass.CORE, user=62_201, limits=SMALL, lock_memory=True
+        layers=ALL,
+        kind=SyscallClass.CORE,
+        user=62_201,
+        limits=SMALL,
+        lock_memory=True,
+        domain="vitals_t",
     ),
-    "origin": Confinement(layers=ALL, kind=SyscallClass.CORE, user=62_202, limits=SMALL),
+    "origin": Confinement(
+        layers=ALL, kind=SyscallClass.CORE, user=62_202, limits=SMALL, domain="origin_t"
+    ),
     "network": Confinement(
         layers=ALL,
         kind=SyscallClass.NETWORK,
@@ -40,9 +47,15 @@ REVIEWED = {
         readable=SEES,
         writable=(STATE,),
         limits=LARGE,
+        domain="network_t",
     ),
     "timekeeper": Confinement(
-        layers=ALL, kind=SyscallClass.NETWORK, user=62_204, readable=SEES, limits=SMALL
+        layers=ALL,
+        kind=SyscallClass.NETWORK,
+        user=62_204,
+        readable=SEES,
+        limits=SMALL,
+        domain="timekeeper_t",
     ),
 }
 """What a person reviewed: a change of the manifest that changes this is meant to be seen."""
