@@ -59,7 +59,8 @@ def serve(control_descriptor: int, build: Callable[[Order, Line], Callable[[], W
     Args:
         control_descriptor: Its end of the control line.
         build: Gets ready with all rights still there (maps rings, reads keys, loads libraries), and
-            returns what makes the worker once they are gone.
+            returns what makes the worker once they are gone. Of one that stands by, the second
+            part waits until it is called to serve.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to judge.
     line = Line(socket.socket(fileno=control_descriptor))
@@ -69,12 +70,25 @@ def serve(control_descriptor: int, build: Callable[[Order, Line], Callable[[], W
             return
         proc = first.descriptors.pop(PROC, None)
         make = build(first, line)
-        confine(Confinement.from_document(first.body["confinement"]), proc=proc)
-        line.report("confined", pid=os.getpid())
+        locked = confine(Confinement.from_document(first.body["confinement"]), proc=proc)
+        line.report("confined", pid=os.getpid(), memory_locked=locked)
+        if first.body.get("warm") and not _called(first, line):
+            return
         make().run()
+        line.report("released")
     except AsepsisError as error:
         line.report("failed", code=error.code, text=str(error)[:300])
         sys.exit(1)
+
+
+def _called(first: Order, line: Line) -> bool:
+    """Stand by, ready, until called to serve; what it reads comes with the call."""
+    while (order := line.order()) is not None and order.what != "stop":
+        if order.what == "serve":
+            first.body.update(order.body)
+            first.descriptors.update(order.descriptors)
+            return True
+    return False
 
 
 def take(order: Order, name: str) -> int:

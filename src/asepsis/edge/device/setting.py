@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asepsis.edge.device.catalogue import Kind
+from asepsis.edge.sandbox.supervision_watch import Pace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,10 +16,14 @@ class Setting:
         kind: What sort of device it is.
         seed: Seed of the simulated patient.
         recording: Recording to replay instead; None for the simulated patient.
+        pace: How long the supervisor waits for what.
         preludes: Code put before a compartment's own; only tests set it.
+        requests: Whether compartments and the panel may ask the critical compartment for anything.
     """
 
     kind: Kind = Kind.MONITOR
     seed: int = 0
     recording: Path | None = None
+    pace: Pace = field(default_factory=Pace)
     preludes: Mapping[str, str] = field(default_factory=dict[str, str])
+    requests: bool = False

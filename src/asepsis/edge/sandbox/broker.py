@@ -72,9 +72,11 @@ class Broker:
         self._own = [own for own, _ in pairs]
         self.theirs = [theirs for _, theirs in pairs]
         self.refused = 0
+        self._serves = False
 
     def start(self) -> None:
         """Serve; the compartment has its ends by now, so they are closed here."""
+        self._serves = True
         for theirs in self.theirs:
             theirs.close()
         for own in self._own:
@@ -91,6 +93,10 @@ class Broker:
 
     def close(self) -> None:
         """End all channels."""
+        if not self._serves:
+            for end in (*self._own, *self.theirs):
+                end.close()
+            return
         for own in self._own:
             # Wakes the thread that waits in it; a plain close would not.
             try:

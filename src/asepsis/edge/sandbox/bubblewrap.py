@@ -89,7 +89,8 @@ def arguments(
         bwrap: The program.
         where: Code to show, or a program in machine code, with the system's libraries.
         as_root: Whether the caller is root: then the compartment changes its user itself and keeps
-            just the capabilities for that; else a user namespace gives the right to the others.
+            just the capabilities for that and for giving up its bounding set; else a user namespace
+            gives the right to the others.
         state: Folder to show writable as `STATE`.
         info: Descriptor that is told the compartment's process id.
     """
@@ -97,7 +98,8 @@ def arguments(
     found += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--as-pid-1"]
     found += ["--clearenv", "--hostname", "asepsis", "--cap-drop", "ALL"]
     if as_root:
-        found += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"):
+            found += ["--cap-add", capability]
     else:
         found += ["--unshare-user"]
     found += _code_view(where)

@@ -95,23 +95,27 @@ class Confinement:
             raise ConfigError("not a confinement") from error
 
 
-def confine(order: Confinement, *, proc: int | None = None) -> None:
+def confine(order: Confinement, *, proc: int | None = None) -> bool:
     """Apply an order to this process, for good.
 
     Args:
         order: What to take away.
         proc: Descriptor of /proc for the way into the domain, owned from now on.
 
+    Returns:
+        Whether its memory is locked. Where that is not allowed it runs all the same, with worse
+        timing, and somebody should be told; no protection depends on it.
+
     Raises:
         ConfigError: A layer that was asked for does not take hold; the process must end.
     """
     os.umask(0o077)
     door = _door(order, proc)
-    if order.lock_memory:
-        kernel.lock_memory()  # Better timing where it is allowed; no protection depends on it.
+    locked = order.lock_memory and kernel.lock_memory()
     if Layer.LIMITS in order.layers:
         _limit(order.limits)
     if Layer.USERS in order.layers and order.user:
+        kernel.drop_bounding_set()
         _become(order.user)
     # After the change of user, which resets it: no core dump, no tracing by the same user.
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
@@ -122,6 +126,7 @@ def confine(order: Confinement, *, proc: int | None = None) -> None:
     if Layer.LANDLOCK in order.layers:
         landlock.restrict(readable=order.readable, writable=order.writable)
     _last(order, door)
+    return locked
 
 
 def _last(order: Confinement, door: Door | None) -> None:

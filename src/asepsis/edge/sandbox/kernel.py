@@ -11,12 +11,17 @@ from asepsis.core.errors import ConfigError
 
 PR_GET_SECCOMP: Final = 21
 PR_SET_DUMPABLE: Final = 4
+PR_CAPBSET_READ: Final = 23
+PR_CAPBSET_DROP: Final = 24
 PR_SET_NO_NEW_PRIVS: Final = 38
 PR_GET_NO_NEW_PRIVS: Final = 39
+CAPABILITIES_MAX: Final = 64
+"""More than any kernel knows; they are numbered without holes."""
 MCL_CURRENT: Final = 1
 MCL_FUTURE: Final = 2
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.restype = ctypes.c_long
+_ZEROS: Final = (ctypes.c_ulong(0),) * 3
 
 
 def system_call(number: int, *arguments: Any) -> tuple[int, int]:
@@ -49,3 +54,18 @@ def prctl(option: int, value: int = 0) -> int:
 def lock_memory() -> bool:
     """Keep all present and future memory from being swapped; returns whether it was allowed."""
     return _LIBC.mlockall(MCL_CURRENT | MCL_FUTURE) == 0
+
+
+def drop_bounding_set() -> None:
+    """Give up every capability that a program of this process could ever be given.
+
+    Raises:
+        ConfigError: The kernel refuses: CAP_SETPCAP is needed.
+    """
+    for capability in range(CAPABILITIES_MAX):
+        ctypes.set_errno(0)
+        held: int = _LIBC.prctl(PR_CAPBSET_READ, ctypes.c_ulong(capability), *_ZEROS)
+        if held < 0:
+            return  # The last one that this kernel knows is behind us.
+        if held:
+            prctl(PR_CAPBSET_DROP, capability)

@@ -3,11 +3,12 @@
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
@@ -18,6 +19,8 @@ from asepsis.edge.sandbox.confine import Confinement
 from asepsis.edge.sandbox.layer import Layer
 
 INFO_BYTES_MAX: Final = 4_096
+END_S: Final = 2.0
+"""Longest wait for the end of a killed process; one that hangs in the kernel holds nobody up."""
 START: Final = "start"
 _ENTRY: Final = """\
 import sys
@@ -37,6 +40,7 @@ class Blueprint:
         module: Module whose `main(control descriptor)` is the compartment.
         confinement: What it takes away from itself; paths outside any view.
         state: Its own folder, shown writable; None for none.
+        package: Folder of the package `asepsis` that it runs; None for the one of this process.
         prelude: Code run before `module` is imported. Only tests set it, to put an attacker where
             the compartment's own code would run.
     """
@@ -45,7 +49,14 @@ class Blueprint:
     module: str
     confinement: Confinement
     state: Path | None = None
+    package: Path | None = None
     prelude: str = ""
+
+    @property
+    def code(self) -> bubblewrap.Code:
+        """Interpreter, libraries and package that it runs."""
+        shipped = bubblewrap.code()
+        return replace(shipped, package=self.package) if self.package else shipped
 
 
 class Compartment:
@@ -71,7 +82,7 @@ class Compartment:
     @property
     def processes(self) -> tuple[int, ...]:
         """Its process ids: bubblewrap, if it is behind that, and itself."""
-        return tuple(sorted({self.pid, self._process.pid}))
+        return tuple(dict.fromkeys((self._process.pid, self.pid)))
 
     @property
     def running(self) -> bool:
@@ -89,11 +100,17 @@ class Compartment:
         control.send_order(self.control, what, body, descriptors=descriptors)
 
     def kill(self) -> None:
-        """End it at once, hanging or not."""
-        for pid in (self.pid, self._process.pid):
-            if self._process.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        """End it at once, hanging or not, and wait until it holds nothing any more."""
+        with contextlib.suppress(OSError):
+            # By a descriptor: bubblewrap's end is not the end of what it wrapped.
+            inner = os.pidfd_open(self.pid)
+            try:
+                if self._process.poll() is None:
+                    signal.pidfd_send_signal(inner, signal.SIGKILL)
+                    select.select([inner], [], [], END_S)
+            finally:
+                os.close(inner)
+        self._process.kill()
         self._process.wait()
         self.control.close()
 
@@ -116,6 +133,7 @@ def launch(
     descriptors: Mapping[str, int],
     code_folder: Path,
     log: IO[bytes],
+    place: Callable[[Sequence[int]], None] = lambda _: None,
 ) -> Compartment:
     """Start a compartment and give it its first order.
 
@@ -125,6 +143,8 @@ def launch(
         descriptors: Descriptors that go with it; the caller keeps its own.
         code_folder: Folder that holds only a link to the package, for a start without bubblewrap.
         log: Takes its standard error.
+        place: Gives its processes (bubblewrap, then itself) their place among the others, before it
+            has its order and so before it does anything.
 
     Raises:
         Unavailable: It did not start.
@@ -137,6 +157,7 @@ def launch(
     wrapper = partial(_wrapper, blueprint) if wrapped else None
     started = spawn(blueprint.name, command=command, wrapper=wrapper, log=log, kind=Compartment)
     confinement = inside(blueprint) if wrapped else blueprint.confinement
+    place(started.processes)
     full = {**body, "confinement": confinement.to_document(), "name": blueprint.name}
     try:
         with domains.way_in(confinement.domain) as way:
@@ -204,7 +225,7 @@ def _wrapper(blueprint: Blueprint, tell: int) -> Sequence[str]:
         raise Unavailable("bubblewrap is gone")
     return bubblewrap.arguments(
         bwrap=bwrap,
-        where=bubblewrap.code(),
+        where=blueprint.code,
         as_root=os.geteuid() == 0,
         state=blueprint.state,
         info=tell,

@@ -9,7 +9,7 @@ from typing import Final
 
 from asepsis.core.errors import ConfigError
 from asepsis.core.model.manifest import REALTIME_MAX
-from asepsis.edge.sandbox import bubblewrap, domains, landlock, ring, seccomp
+from asepsis.edge.sandbox import bubblewrap, domains, landlock, ring, seccomp, supervision_groups
 from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.ring_layout import Geometry
 
@@ -124,11 +124,15 @@ def detect() -> Layers:
             detail=f"allow-lists for {seccomp.machine() or 'no known machine'}",
         ),
         Finding(layer=Layer.NO_NEW_PRIVILEGES, holds=True, detail="Linux 3.5 and later"),
-        Finding(layer=Layer.LIMITS, holds=True, detail="memory, file size, open files, core dumps"),
+        Finding(layer=Layer.LIMITS, holds=True, detail=_limits()),
         _realtime(),
         _selinux(),
     )
     return Layers(found)
+
+
+def _limits() -> str:
+    return f"memory, file size, open files, core dumps; {supervision_groups.here().text}"
 
 
 def _ring() -> Finding:

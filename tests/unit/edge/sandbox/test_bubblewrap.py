@@ -34,7 +34,7 @@ def test_only_root_keeps_the_two_capabilities_it_needs_to_change_its_user() -> N
     root = arguments(bwrap=BWRAP, where=WHERE, as_root=True)
     other = arguments(bwrap=BWRAP, where=WHERE, as_root=False)
     kept = [root[n + 1] for n, word in enumerate(root) if word == "--cap-add"]
-    assert kept == ["CAP_SETUID", "CAP_SETGID"]
+    assert kept == ["CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"]
     assert "--unshare-user" not in root
     assert "--cap-add" not in other
     assert "--unshare-user" in other

@@ -1,9 +1,11 @@
-"""Control groups, version 2, of the compartments: file -> value. Pure.
+"""Control groups of the compartments, versions 2 and 1: file -> value. Pure.
 
 A compartment under real-time scheduling gets no bound on processor time: the kernel would stop it
 in the middle of a tick, and it refuses real-time tasks in such a group where it schedules groups.
 
-Source: Linux `Documentation/admin-guide/cgroup-v2.rst`.
+Version 1 has no guaranteed memory and ends single processes; what it lacks is left out there.
+
+Source: Linux `Documentation/admin-guide/cgroup-v2.rst`, `Documentation/admin-guide/cgroup-v1`.
 """
 
 from typing import Final
@@ -33,6 +35,20 @@ def values(compartment: Compartment) -> dict[str, str]:
         "memory.swap.max": "0" if resources.lock_memory else "max",
         "memory.oom.group": "1",
         "pids.max": str(resources.tasks),
+    }
+
+
+def values_v1(compartment: Compartment) -> dict[str, str]:
+    """Return what is written into the groups of a compartment where only version 1 is."""
+    second = values(compartment)
+    quota, _, period = second["cpu.max"].partition(" ")
+    return {
+        # A share of 1,024 is what a weight of 100 is; the kernel takes 2 to 262,144.
+        "cpu.shares": str(max(int(second["cpu.weight"]) * 1_024 // 100, 2)),
+        "cpu.cfs_period_us": period,
+        "cpu.cfs_quota_us": "-1" if quota == "max" else quota,
+        "memory.limit_in_bytes": second["memory.max"],
+        "pids.max": second["pids.max"],
     }
 
 

@@ -18,7 +18,12 @@ from asepsis.edge.sandbox.layer import Layer
 
 
 def blueprint(
-    compartment: Compartment, *, layers: frozenset[Layer], state: Path, prelude: str = ""
+    compartment: Compartment,
+    *,
+    layers: frozenset[Layer],
+    state: Path,
+    package: Path | None = None,
+    prelude: str = "",
 ) -> Blueprint:
     """Return how to start a compartment on this machine.
 
@@ -26,6 +31,7 @@ def blueprint(
         compartment: Which.
         layers: Layers that hold here.
         state: Its own folder, if it has one.
+        package: See `Blueprint.package`.
         prelude: See `Blueprint.prelude`.
     """
     code = bubblewrap.code()
@@ -38,7 +44,7 @@ def blueprint(
             layers=layers,
             kind=compartment.syscalls,
             user=compartment.user,
-            readable=(*code.libraries, code.package) if opens else (),
+            readable=(*code.libraries, package or code.package) if opens else (),
             writable=(state,) if compartment.folder else (),
             limits=Limits(
                 memory_mib=resources.memory_mib,
@@ -49,6 +55,7 @@ def blueprint(
             domain=domain(compartment.name) if Layer.SELINUX in layers else "",
         ),
         state=state if compartment.folder else None,
+        package=package,
         prelude=prelude,
     )
 

@@ -1,0 +1,396 @@
+"""Carries out the table of supervision for one compartment: its processes, versions and waits.
+
+How a process is started is the `Starter`'s matter; what it reports is believed as little as the
+table allows: a report can end its own process's service, and no other's.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from asepsis.core.errors import AsepsisError, Conflict, Unavailable
+from asepsis.core.model.manifest import Compartment as Declared
+from asepsis.core.model.manifest import Rung
+from asepsis.edge.sandbox.launcher import Compartment
+from asepsis.edge.sandbox.supervision import SERVED, Act, Happened, Phase, step
+
+ALIVE: Final = "alive"
+"""Self-test that needs service: the first heartbeat."""
+RELEASED: Final = "released"
+"""Last word of a process that was told to let go."""
+LOST_AFTER: Final = 5
+"""Starts in a row that came to nothing, after which people are told that this compartment is lost.
+It is tried again all the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long a supervisor waits for what.
+
+    Attributes:
+        start_s: From a start to every self-test, seconds.
+        release_s: From "let go" to the end of the process, seconds.
+        trial_s: Service after which a version is the confirmed one and failures are forgiven.
+        spare_s: Service after which a spare is made ready, seconds.
+    """
+
+    start_s: float = 20.0
+    release_s: float = 2.0
+    trial_s: float = 30.0
+    spare_s: float = 2.0
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Runner:
+    """One process of a compartment.
+
+    Attributes:
+        process: It.
+        version: Version of its code.
+        likeness: What it was started by; another one would be started by the same.
+        let_go: Closes what the supervisor holds for it.
+        begun_s: When it was started or promoted, monotonic.
+        heard_s: When it was last heard, monotonic.
+        told: Self-tests it has reported.
+    """
+
+    process: Compartment
+    version: str
+    likeness: object
+    let_go: Callable[[], None] = lambda: None
+    begun_s: float = 0.0
+    heard_s: float = 0.0
+    told: set[str] = field(default_factory=set[str])
+
+    def end(self) -> None:
+        """End it and let go of what was held for it."""
+        self.process.kill()
+        self.let_go()
+
+
+class Starter(Protocol):
+    """Starts the processes of one compartment."""
+
+    def start(self, version: str, *, warm: bool) -> Runner:
+        """Start one; a warm one waits for `serve` once it is confined.
+
+        Raises:
+            AsepsisError: It cannot be started.
+            OSError: The system refuses.
+        """
+        ...
+
+    def serve(self, runner: Runner) -> None:
+        """Let a warm one serve, with what it reads.
+
+        Raises:
+            AsepsisError: It takes no orders.
+        """
+        ...
+
+    def likeness(self, version: str) -> object:
+        """Return what a process would be started by now."""
+        ...
+
+    def may_start(self) -> bool:
+        """Return whether everything that it reads is there."""
+        ...
+
+
+class Wait(Protocol):
+    """How long to wait after a failure."""
+
+    def failed(self) -> float:
+        """Count a failure and return seconds."""
+        ...
+
+    def succeeded(self) -> None:
+        """Start over."""
+        ...
+
+
+Tell = Callable[[str, str, Mapping[str, Any]], None]
+"""Told compartment, event and details."""
+
+
+class Watch:
+    """One compartment under supervision.
+
+    Args:
+        declared: What the manifest says.
+        starter: Starts its processes.
+        wait: Waits between failures.
+        version: The confirmed version.
+        confirm: Makes a version the confirmed one, durably; raises TransientError.
+        pace: Waits.
+        tell: Told what happens.
+        clock_s: Monotonic seconds.
+
+    Resource handling: `end` ends its processes.
+    """
+
+    def __init__(
+        self,
+        declared: Declared,
+        *,
+        starter: Starter,
+        wait: Wait,
+        version: str,
+        confirm: Callable[[str, str], None],
+        pace: Pace,
+        tell: Tell,
+        clock_s: Callable[[], float],
+    ) -> None:
+        self.declared = declared
+        self.name = declared.name
+        self.phase = Phase.DOWN
+        self.serving: Runner | None = None
+        self.standby: Runner | None = None
+        self.confirmed = self.version = version
+        self.starts = 0
+        self._starter = starter
+        self._wait = wait
+        self._confirm_durably = confirm
+        self._pace = pace
+        self._tell = tell
+        self._clock_s = clock_s
+        self._candidate = ""
+        self._next_start_s = 0.0
+        self._asked_s = 0.0
+        self._steady_s = 0.0
+        self._in_vain = 0
+        self._why = ""
+        self._events: deque[Happened] = deque()
+        self._warm_tests = frozenset(declared.self_tests) - {ALIVE}
+        self._keeps_spare = declared.update.rung is Rung.SWAP and bool(declared.reads)
+        self._spare_due_s = 0.0
+        self._acts: Final[Mapping[Act, Callable[[], None]]] = {
+            Act.START: self._start,
+            Act.WARM: self._warm,
+            Act.DROP_STANDBY: self._drop_standby,
+            Act.REFUSE: self._refuse,
+            Act.RELEASE: self._release,
+            Act.PROMOTE: self._promote,
+            Act.BACK_OFF: self._back_off,
+            Act.AT_ONCE: self._at_once,
+            Act.CONFIRM: self._confirm,
+        }
+
+    @property
+    def runners(self) -> tuple[Runner, ...]:
+        """The processes there are."""
+        return tuple(runner for runner in (self.serving, self.standby) if runner)
+
+    def swap(self, version: str) -> None:
+        """Begin to replace what serves by another version; `look` goes on with it.
+
+        Raises:
+            Unavailable: Nothing serves now that could be replaced.
+            Conflict: It is being replaced already, or comes with the image only.
+        """
+        rung = self.declared.update.rung
+        if rung is Rung.IMAGE:
+            raise Conflict(f"{self.name} comes with the image of the whole device")
+        if self._candidate or self.version != self.confirmed:
+            raise Conflict(f"{self.name} is being replaced already")
+        if self.phase not in SERVED:
+            raise Unavailable(f"{self.name} does not serve now")
+        self._candidate = version
+        if rung is Rung.SWAP:
+            self._happen(Happened.WANTED)
+        else:
+            self._happen(Happened.REPLACE)
+
+    def look(self, now_s: float) -> None:
+        """Do what is due."""
+        if self.phase is Phase.DOWN:
+            if now_s >= self._next_start_s and self._starter.may_start():
+                self._happen(Happened.DUE)
+            return
+        self._look_at_serving(now_s)
+        self._look_at_standby(now_s)
+        if self.phase in SERVED and now_s >= self._steady_s:
+            self._happen(Happened.STEADY)
+        # A version on trial gets no spare: if it falls, the confirmed one comes back.
+        proven = self.version == self.confirmed and not self._candidate
+        spare_due = self._keeps_spare and proven and now_s >= self._spare_due_s
+        if self.phase is Phase.SERVING and spare_due:
+            self._happen(Happened.WANTED)
+
+    def heard(self, runner: Runner, event: str) -> None:
+        """Take note of a report."""
+        runner.heard_s = self._clock_s()
+        if event not in {*self.declared.self_tests, RELEASED}:
+            return
+        runner.told.add(event)
+        if runner is self.standby:
+            if self.phase is Phase.WARMING and runner.told >= self._warm_tests:
+                self._happen(Happened.STANDBY_PROVED)
+                if self._candidate:
+                    self._happen(Happened.SWAP)
+        elif event == RELEASED:
+            self._happen(Happened.RELEASED)
+        elif runner.told >= set(self.declared.self_tests):
+            self._happen(Happened.PROVED)
+
+    def gone(self, runner: Runner, why: str) -> None:
+        """One of the processes ended, hung or talked nonsense."""
+        self._why = why
+        if runner is self.standby:
+            self._happen(Happened.STANDBY_FAILED)
+        elif runner is self.serving:
+            self._happen(Happened.FAILED)
+
+    def end(self) -> None:
+        """End every process."""
+        for runner in self.runners:
+            runner.end()
+        self.serving = self.standby = None
+        self.phase = Phase.DOWN
+
+    def _look_at_serving(self, now_s: float) -> None:
+        runner = self.serving
+        if runner is None:
+            return
+        limit_s = self._pace.start_s
+        if self.phase in SERVED:
+            limit_s = self.declared.resources.silence_s
+        letting_go = self.phase in {Phase.HANDING_OVER, Phase.ENDING}
+        if not runner.process.running:
+            self.gone(runner, "ended")
+        elif letting_go and now_s - self._asked_s > self._pace.release_s:
+            self._happen(Happened.RELEASED)
+        elif now_s - runner.heard_s > limit_s:
+            self.gone(runner, "hung")
+
+    def _look_at_standby(self, now_s: float) -> None:
+        runner = self.standby
+        if runner is None:
+            return
+        if not runner.process.running:
+            self.gone(runner, "ended")
+        elif self.phase is Phase.WARMING and now_s - runner.begun_s > self._pace.start_s:
+            self.gone(runner, "hung")
+
+    def _happen(self, happened: Happened) -> None:
+        """Follow the table; what acts bring about comes after them."""
+        self._events.append(happened)
+        if len(self._events) > 1:
+            return
+        while self._events:
+            self.phase, acts = step(self.phase, self._events[0])
+            for act in acts:
+                self._acts[act]()
+            self._events.popleft()
+
+    def _start(self) -> None:
+        self.starts += 1
+        self.serving = self._launch(self.version, warm=False)
+        self._begin_trial(self._clock_s())
+        if self.serving is None:
+            self._events.append(Happened.FAILED)
+
+    def _warm(self) -> None:
+        self.standby = self._launch(self._candidate or self.version, warm=True)
+        if self.standby is None:
+            self._events.append(Happened.STANDBY_FAILED)
+
+    def _launch(self, version: str, *, warm: bool) -> Runner | None:
+        try:
+            runner = self._starter.start(version, warm=warm)
+        except (AsepsisError, OSError) as error:
+            self._why = f"did not start: {type(error).__name__}"
+            return None
+        runner.begun_s = runner.heard_s = self._clock_s()
+        return runner
+
+    def _begin_trial(self, now_s: float) -> None:
+        self._steady_s = now_s + self._pace.trial_s
+        self._spare_due_s = now_s + self._pace.spare_s
+
+    def _drop_standby(self) -> None:
+        if self.standby:
+            self.standby.end()
+        self.standby = None
+
+    def _refuse(self) -> None:
+        version, self._candidate = self._candidate, ""
+        self._drop_standby()
+        # A spare that fails is made anew, not at once: what it failed by may still be there.
+        self._spare_due_s = self._clock_s() + self._pace.trial_s
+        event = "version-refused" if version else "spare-failed"
+        self._tell(self.name, event, {"why": self._why, "version": version or self.version})
+
+    def _release(self) -> None:
+        self._asked_s = self._clock_s()
+        if self.serving:
+            with contextlib.suppress(Unavailable):
+                self.serving.process.order("stop", {})
+
+    def _promote(self) -> None:
+        runner, self.standby = self.standby, None
+        version, self._candidate = self._candidate, ""
+        if not version:
+            self._tell(self.name, self._why, {"restart_in_s": 0.0, "starts": self.starts})
+        self._end_serving()
+        self.serving = runner
+        now_s = self._clock_s()
+        if runner is None or runner.likeness != self._starter.likeness(runner.version):
+            # What would be started now is another thing: the setting has changed since.
+            self._why = "stood by for another setting"
+            self._events.append(Happened.FAILED)
+            return
+        self.starts += 1
+        runner.begun_s = runner.heard_s = now_s
+        self._begin_trial(now_s)
+        self.version = runner.version
+        try:
+            self._starter.serve(runner)
+        except (AsepsisError, OSError) as error:
+            self._why = f"did not take over: {type(error).__name__}"
+            self._events.append(Happened.FAILED)
+        event = "version-takes-over" if version else "spare-takes-over"
+        self._tell(self.name, event, {"version": runner.version})
+
+    def _back_off(self) -> None:
+        self._end_serving()
+        wait_s = self._wait.failed()
+        details: dict[str, Any] = {"starts": self.starts}
+        if self.version != self.confirmed:
+            details["rolled_back"] = self.version
+            self.version = self.confirmed
+            wait_s = 0.0
+        self._candidate = ""
+        self._next_start_s = self._clock_s() + wait_s
+        self._tell(self.name, self._why, {"restart_in_s": round(wait_s, 2), **details})
+        self._in_vain += 1
+        if self._in_vain == LOST_AFTER:
+            self._tell(self.name, "compartment-lost", {"starts": self.starts, "why": self._why})
+
+    def _at_once(self) -> None:
+        self._end_serving()
+        self.version, self._candidate = self._candidate or self.version, ""
+        self._next_start_s = 0.0
+        self._events.append(Happened.DUE)
+
+    def _confirm(self) -> None:
+        self._steady_s = self._clock_s() + self._pace.trial_s
+        self._wait.succeeded()
+        self._in_vain = 0
+        if self.version == self.confirmed:
+            return
+        try:
+            self._confirm_durably(self.name, self.version)
+        except AsepsisError as error:
+            # It goes on serving, and is asked to be kept again; a power cut brings the old one.
+            self._tell(self.name, "version-not-kept", {"code": error.code, "text": str(error)})
+            return
+        self.confirmed = self.version
+        self._tell(self.name, "version-confirmed", {"version": self.version})
+
+    def _end_serving(self) -> None:
+        if self.serving:
+            self.serving.end()
+        self.serving = None
