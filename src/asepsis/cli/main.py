@@ -13,6 +13,7 @@ from asepsis.cli import (
     destinations,
     device_attack,
     device_manifest,
+    device_wipe,
     devices,
     driver,
     enrol,
@@ -47,6 +48,8 @@ app.command(associations.app)
 app.command(places.app)
 app.command(profile.app)
 app.command(device_manifest.app)
+ADDING: Final = (device_wipe,)
+"""Modules that only add commands to groups above."""
 device_manifest.app.command(device_attack.attack)
 app.command(gateway.app)
 app.command(driver.app)
