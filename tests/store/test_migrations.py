@@ -16,6 +16,7 @@ import asepsis.hub.audit.tables
 import asepsis.hub.delivery.tables
 import asepsis.hub.imaging.tables
 import asepsis.hub.registry.associations.tables
+import asepsis.hub.registry.attestation.tables
 import asepsis.hub.registry.compliance.tables
 import asepsis.hub.registry.tables
 import asepsis.hub.store.tables

@@ -17,6 +17,7 @@ from asepsis.core.trust.attestation import (
     Standing,
     Verdict,
     check_progress,
+    floor_of,
     judge,
     qualifying,
     verify,
@@ -94,7 +95,7 @@ def judged(quoted: Quoted, *lines: Line, release: Release = RELEASE, base: int =
         quoted,
         releases=[release],
         secure_boot=extend(ZERO, SECURE),
-        floor_base=base,
+        floor=floor_of(quoted, base=base),
         lines=lines,
     )
 
@@ -147,7 +148,7 @@ def test_another_image_or_another_secure_boot_is_refused(booted: SoftwareTpm) ->
     with pytest.raises(ContentMismatch, match="no known release"):
         judged(quoted, release=replace(RELEASE, registers={4: ZERO}))
     with pytest.raises(ContentMismatch, match="Secure Boot"):
-        judge(quoted, releases=[RELEASE], secure_boot=ZERO, floor_base=1, lines=())
+        judge(quoted, releases=[RELEASE], secure_boot=ZERO, floor=0, lines=())
 
 
 def test_an_old_image_under_the_floor_is_refused(booted: SoftwareTpm) -> None:

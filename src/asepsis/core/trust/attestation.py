@@ -185,7 +185,7 @@ def judge(
     *,
     releases: Sequence[Release],
     secure_boot: bytes,
-    floor_base: int,
+    floor: int,
     lines: Sequence[Line],
 ) -> Verdict:
     """Judge a genuine answer.
@@ -194,7 +194,7 @@ def judge(
         quoted: What `verify` returned.
         releases: What may run on this model of device.
         secure_boot: Register 7 as it was at commissioning.
-        floor_base: Value of the counter that is floor 0, from commissioning.
+        floor: Number of the oldest release that may run.
         lines: The log of changes.
 
     Raises:
@@ -204,9 +204,6 @@ def judge(
     if quoted.registers[PCR_SECURE_BOOT] != secure_boot:
         raise ContentMismatch("Secure Boot is not as it was at commissioning")
     release = _started(quoted, releases)
-    floor = quoted.counter - floor_base
-    if floor < 0:
-        raise ContentMismatch("the floor's counter went back: not the same TPM")
     if release.number < floor:
         raise ContentMismatch(
             f"{release.name} (release {release.number}) is below the floor {floor}",
@@ -219,6 +216,21 @@ def judge(
         release=release,
         changes=max(0, len(lines) - 1),
     )
+
+
+def floor_of(quoted: Quoted, *, base: int) -> int:
+    """Return the floor that the TPM keeps.
+
+    Args:
+        quoted: What `verify` returned.
+        base: Value of the counter that is floor 0, from commissioning.
+
+    Raises:
+        ContentMismatch: The counter is below it: not the same TPM.
+    """
+    if quoted.counter < base:
+        raise ContentMismatch("the floor's counter went back: not the same TPM")
+    return quoted.counter - base
 
 
 def _started(quoted: Quoted, releases: Sequence[Release]) -> Release:
@@ -257,7 +269,8 @@ def check_progress(quoted: Quoted, *, resets: int, clock_ms: int) -> None:
     Raises:
         ContentMismatch: It did: its state was copied and put back, or it was cleared.
     """
-    if (quoted.resets, quoted.clock_ms) < (resets, clock_ms) or quoted.clock_ms < clock_ms:
+    # After a power cut the clock may have lost minutes; the count of resets never goes back.
+    if (quoted.resets, quoted.clock_ms) < (resets, clock_ms):
         raise ContentMismatch(
             "the TPM went back in time", hint="it was cleared or copied: commission it anew"
         )

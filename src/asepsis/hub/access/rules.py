@@ -58,6 +58,8 @@ class Action(StrEnum):
     REPORT_EVIDENCE = "report-evidence"
     HOLD_PAIR = "hold-pair"
     OPEN_BYPASS = "open-bypass"
+    ATTEST = "attest"
+    MANAGE_ATTESTATION = "manage-attestation"
 
 
 _SUBMIT: Final = frozenset(
@@ -75,7 +77,7 @@ _ENROLMENT: Final = frozenset({Action.ENROL, Action.READ_CA, Action.READ_TIME})
 _IDENTITY: Final = _ENROLMENT | {Action.RENEW}
 
 MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
-    PrincipalKind.DEVICE: _IDENTITY | _SUBMIT | {Action.READ_METADATA},
+    PrincipalKind.DEVICE: _IDENTITY | _SUBMIT | {Action.READ_METADATA, Action.ATTEST},
     # Messages come from gateways and declared servers only (REQ-MSG-003).
     PrincipalKind.GATEWAY: _IDENTITY
     | _BEARS
@@ -132,6 +134,7 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
         Action.REVOKE_DEVICE,
         Action.DECLARE_SOURCE,
         Action.OPEN_BYPASS,
+        Action.MANAGE_ATTESTATION,
         Action.PLACE_DEVICE,
         Action.READ_AUDIT,
         Action.MANAGE_CONSUMERS,
@@ -146,6 +149,7 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
         Action.REVOKE_DEVICE,
         Action.DECLARE_SOURCE,
         Action.OPEN_BYPASS,
+        Action.MANAGE_ATTESTATION,
         Action.PLACE_DEVICE,
         Action.MANAGE_PROFILES,
         Action.READ_DELIVERIES,

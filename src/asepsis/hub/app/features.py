@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from asepsis.hub.app.associations import build_associations, open_associations
+from asepsis.hub.app.attestation import build_attestation, open_attestation
 from asepsis.hub.app.audit import open_audit
 from asepsis.hub.app.compliance import build_compliance, open_compliance
 from asepsis.hub.app.console import open_console
@@ -24,6 +25,7 @@ def open_features(core: Core) -> Sequence[Feature]:
     compliance = build_compliance(core, associations)
     records = open_records(core, service, compliance.judge.book)
     images = build_images(core)
+    attestation = build_attestation(core)
     delivery = build_delivery(core, compliance.judge, images, build_scribe(core, associations))
     return (
         open_associations(associations),
@@ -35,5 +37,6 @@ def open_features(core: Core) -> Sequence[Feature]:
         open_imaging(core, delivery.service, images),
         open_relay(core, delivery, images),
         open_delegations(core),
+        open_attestation(core, attestation),
         open_audit(core),
     )

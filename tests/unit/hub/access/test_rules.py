@@ -46,6 +46,8 @@ place-device       . . . . . . .   a e . . .
 report-evidence    . G . . . . .   . . . . .
 hold-pair          . G . . . . .   . . . . .
 open-bypass        . . . . . . .   a e . . .
+attest             D . . . . . .   . . . . .
+manage-attestation . . . . . . .   a e . . .
 store-images       D G . . . . .   . . . . .
 read-images        . G C . . . .   . e . c v
 fetch-outbound     . G . . . . .   . . . . .

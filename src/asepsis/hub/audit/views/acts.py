@@ -122,6 +122,8 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "raise-alarm": Kind(event=_ALERT, action="E", type=_RESTRICTED),
     "submit": Kind(event=_ALERT, action="C", type=_RESTRICTED),
     "report-evidence": Kind(event=_ALERT, action="U", type=_NODE),
+    "bind-tpm": Kind(event=_ALERT, action="C", type=_NODE),
+    "attest": Kind(event=_ALERT, action="E", type=_NODE),
     "take-over-pair": Kind(event=_ALERT, action="U", type=_NODE),
     "open-bypass": Kind(event=_ALERT, action="E", type=_OVERRIDE),
     "read-record": Kind(event=_RECORD, action="R", restful="read"),

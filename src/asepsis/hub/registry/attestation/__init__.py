@@ -1,0 +1,1 @@
+"""What devices run, as their TPMs state it: commissioning, questions, verdicts."""
