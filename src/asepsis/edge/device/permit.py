@@ -4,7 +4,7 @@ The supervisor asks before every activation; the critical compartment answers wi
 good for at most five seconds, or with a reason. Nothing else can make one: no emergency, no time
 that has passed, no word from the hub. A permit is void as soon as what it rested on has changed.
 
-Source: ADR 0053; CLAIM-UPDATE-001.
+Source: docs/reference/requests.md; CLAIM-UPDATE-001.
 """
 
 from collections.abc import Mapping
@@ -194,12 +194,15 @@ class PermitIssuer:
         return nonce
 
 
+UNANSWERED: Final = "the critical compartment has not answered"
+
+
 @dataclass(slots=True)
 class _Open:
     question: Question
     asked_s: float
     granted: bool = False
-    reason: str = "the critical compartment has not answered"
+    reason: str = UNANSWERED
 
 
 class PermitBook:

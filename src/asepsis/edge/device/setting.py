@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asepsis.edge.device.catalogue import Kind
-from asepsis.edge.sandbox.supervision_watch import Pace
+from asepsis.edge.sandbox.supervision_parts import Pace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

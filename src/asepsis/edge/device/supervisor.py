@@ -14,6 +14,7 @@ from typing import Any, Final
 from asepsis.core.errors import (
     AsepsisError,
     ConfigError,
+    Conflict,
     FramingError,
     NotFound,
     SafetyRefusal,
@@ -24,12 +25,14 @@ from asepsis.edge.device.manifest import VITALS
 from asepsis.edge.device.rings import Feed
 from asepsis.edge.device.setting import Setting
 from asepsis.edge.device.supervisor_alerts import Alerts
+from asepsis.edge.device.supervisor_permits import OnePermit
 from asepsis.edge.device.supervisor_starts import OneStarter, Starts, order_ring
 from asepsis.edge.device.supervisor_versions import Versions
 from asepsis.edge.sandbox.control import receive_report
 from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.supervision import Phase
-from asepsis.edge.sandbox.supervision_watch import Runner, Tell, Watch
+from asepsis.edge.sandbox.supervision_parts import Means, Runner, Tell
+from asepsis.edge.sandbox.supervision_watch import Watch
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.folder import IdentityFolder
 
@@ -72,10 +75,13 @@ class Supervisor:
         self._watches = {
             name: Watch(
                 declared,
-                starter=OneStarter(self._starts, name),
-                wait=Backoff(rng=rng, cap_s=declared.resources.restart_s_max),
+                means=Means(
+                    starter=OneStarter(self._starts, name),
+                    permit=OnePermit(self._starts.gate, declared),
+                    wait=Backoff(rng=rng, cap_s=declared.resources.restart_s_max),
+                    confirm=self._versions.confirm,
+                ),
                 version=self._versions.confirmed(name),
-                confirm=self._versions.confirm,
                 pace=setting.pace,
                 tell=tell,
                 clock_s=time.monotonic,
@@ -133,16 +139,19 @@ class Supervisor:
         """Begin to replace a compartment by another version of it; `step` goes on with it.
 
         By rung `swap` the new version gets ready beside the old one, which serves until the new one
-        has reported its self-tests. By rung `restart` it starts in its place. Where it fails before
-        the end of its trial, the old one serves again. `versions` says which one serves.
+        has reported its self-tests. By rung `restart` it starts in its place. Before either, the
+        critical compartment is asked for a permit. Where the new version fails before the end of
+        its trial, the old one serves again. `versions` says which one serves.
 
         Raises:
             NotFound: No such compartment, or no such version of it.
             InputError: No version has such a name.
             SafetyRefusal: The manifest does not allow it in this clinical state.
             Unavailable: The compartment does not serve now.
-            Conflict: It is being replaced already, or comes with the image only.
+            Conflict: A compartment is being replaced already, or this one comes with the image.
         """
+        if any(watch.replacing for watch in self._watches.values()):
+            raise Conflict("one compartment is replaced at a time")
         if name not in self._watches:
             raise NotFound(f"this device has no compartment {name!r}")
         self._versions.package(name, version)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from asepsis.edge.device.manifest import NETWORK, ORIGIN
-from asepsis.edge.sandbox.supervision_watch import Tell
+from asepsis.edge.sandbox.supervision_parts import Tell
 
 ANNUNCIATE_S: Final = 5.0
 """An alarm event that the hub has not acknowledged by then is told at the bedside (REQ-ALM-009)."""

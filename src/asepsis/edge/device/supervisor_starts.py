@@ -25,8 +25,8 @@ from asepsis.edge.sandbox.generate import host
 from asepsis.edge.sandbox.launcher import Blueprint
 from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.ring import wake_pair
+from asepsis.edge.sandbox.supervision_parts import Runner, Tell
 from asepsis.edge.sandbox.supervision_place import Places
-from asepsis.edge.sandbox.supervision_watch import Runner, Tell
 from asepsis.edge.uplink.folder import IdentityFolder
 
 _SIZES: Final = {"vitals": VITALS_RING, "signed": SIGNED_RING}

@@ -10,13 +10,13 @@ from typing import Final
 from asepsis.core.errors import FramingError, NotFound, TransientError
 from asepsis.edge.sandbox import bubblewrap
 from asepsis.edge.sandbox.supervision_disk import FolderDisk
+from asepsis.edge.sandbox.supervision_parts import Tell
 from asepsis.edge.sandbox.supervision_state import (
     SHIPPED,
     Confirmed,
     StateStore,
     require_version,
 )
-from asepsis.edge.sandbox.supervision_watch import Tell
 
 RELEASES: Final = "releases"
 SUPERVISOR: Final = "supervisor"

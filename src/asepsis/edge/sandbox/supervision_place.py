@@ -17,7 +17,7 @@ from typing import Final
 from asepsis.core.model.manifest import Compartment, Manifest
 from asepsis.edge.sandbox import supervision_groups
 from asepsis.edge.sandbox.supervision_groups import Group, Groups, Hierarchies
-from asepsis.edge.sandbox.supervision_watch import Tell
+from asepsis.edge.sandbox.supervision_parts import Tell
 
 MIB: Final = 1 << 20
 NOT_GRANTED: Final = "not-granted"

@@ -7,14 +7,13 @@ table allows: a report can end its own process's service, and no other's.
 import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from asepsis.core.errors import AsepsisError, Conflict, Unavailable
 from asepsis.core.model.manifest import Compartment as Declared
 from asepsis.core.model.manifest import Rung
-from asepsis.edge.sandbox.launcher import Compartment
 from asepsis.edge.sandbox.supervision import SERVED, Act, Happened, Phase, step
+from asepsis.edge.sandbox.supervision_parts import Means, Pace, Runner, Tell
 
 ALIVE: Final = "alive"
 """Self-test that needs service: the first heartbeat."""
@@ -25,105 +24,13 @@ LOST_AFTER: Final = 5
 It is tried again all the same."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How long a supervisor waits for what.
-
-    Attributes:
-        start_s: From a start to every self-test, seconds.
-        release_s: From "let go" to the end of the process, seconds.
-        trial_s: Service after which a version is the confirmed one and failures are forgiven.
-        spare_s: Service after which a spare is made ready, seconds.
-    """
-
-    start_s: float = 20.0
-    release_s: float = 2.0
-    trial_s: float = 30.0
-    spare_s: float = 2.0
-
-
-@dataclass(slots=True, eq=False, kw_only=True)
-class Runner:
-    """One process of a compartment.
-
-    Attributes:
-        process: It.
-        version: Version of its code.
-        likeness: What it was started by; another one would be started by the same.
-        let_go: Closes what the supervisor holds for it.
-        begun_s: When it was started or promoted, monotonic.
-        heard_s: When it was last heard, monotonic.
-        told: Self-tests it has reported.
-    """
-
-    process: Compartment
-    version: str
-    likeness: object
-    let_go: Callable[[], None] = lambda: None
-    begun_s: float = 0.0
-    heard_s: float = 0.0
-    told: set[str] = field(default_factory=set[str])
-
-    def end(self) -> None:
-        """End it and let go of what was held for it."""
-        self.process.kill()
-        self.let_go()
-
-
-class Starter(Protocol):
-    """Starts the processes of one compartment."""
-
-    def start(self, version: str, *, warm: bool) -> Runner:
-        """Start one; a warm one waits for `serve` once it is confined.
-
-        Raises:
-            AsepsisError: It cannot be started.
-            OSError: The system refuses.
-        """
-        ...
-
-    def serve(self, runner: Runner) -> None:
-        """Let a warm one serve, with what it reads.
-
-        Raises:
-            AsepsisError: It takes no orders.
-        """
-        ...
-
-    def likeness(self, version: str) -> object:
-        """Return what a process would be started by now."""
-        ...
-
-    def may_start(self) -> bool:
-        """Return whether everything that it reads is there."""
-        ...
-
-
-class Wait(Protocol):
-    """How long to wait after a failure."""
-
-    def failed(self) -> float:
-        """Count a failure and return seconds."""
-        ...
-
-    def succeeded(self) -> None:
-        """Start over."""
-        ...
-
-
-Tell = Callable[[str, str, Mapping[str, Any]], None]
-"""Told compartment, event and details."""
-
-
 class Watch:
     """One compartment under supervision.
 
     Args:
         declared: What the manifest says.
-        starter: Starts its processes.
-        wait: Waits between failures.
+        means: Starts its processes, asks for permits, waits, confirms.
         version: The confirmed version.
-        confirm: Makes a version the confirmed one, durably; raises TransientError.
         pace: Waits.
         tell: Told what happens.
         clock_s: Monotonic seconds.
@@ -135,10 +42,8 @@ class Watch:
         self,
         declared: Declared,
         *,
-        starter: Starter,
-        wait: Wait,
+        means: Means,
         version: str,
-        confirm: Callable[[str, str], None],
         pace: Pace,
         tell: Tell,
         clock_s: Callable[[], float],
@@ -150,15 +55,14 @@ class Watch:
         self.standby: Runner | None = None
         self.confirmed = self.version = version
         self.starts = 0
-        self._starter = starter
-        self._wait = wait
-        self._confirm_durably = confirm
+        self._means = means
         self._pace = pace
         self._tell = tell
         self._clock_s = clock_s
         self._candidate = ""
         self._next_start_s = 0.0
         self._asked_s = 0.0
+        self._permit_asked_s: float | None = None
         self._steady_s = 0.0
         self._in_vain = 0
         self._why = ""
@@ -183,6 +87,11 @@ class Watch:
         """The processes there are."""
         return tuple(runner for runner in (self.serving, self.standby) if runner)
 
+    @property
+    def replacing(self) -> bool:
+        """Whether another version was asked for, and has not taken over or been refused yet."""
+        return bool(self._candidate)
+
     def swap(self, version: str) -> None:
         """Begin to replace what serves by another version; `look` goes on with it.
 
@@ -198,19 +107,19 @@ class Watch:
         if self.phase not in SERVED:
             raise Unavailable(f"{self.name} does not serve now")
         self._candidate = version
+        self._permit_asked_s = None
         if rung is Rung.SWAP:
             self._happen(Happened.WANTED)
-        else:
-            self._happen(Happened.REPLACE)
 
     def look(self, now_s: float) -> None:
         """Do what is due."""
         if self.phase is Phase.DOWN:
-            if now_s >= self._next_start_s and self._starter.may_start():
+            if now_s >= self._next_start_s and self._means.starter.may_start():
                 self._happen(Happened.DUE)
             return
         self._look_at_serving(now_s)
         self._look_at_standby(now_s)
+        self._look_at_permit(now_s)
         if self.phase in SERVED and now_s >= self._steady_s:
             self._happen(Happened.STEADY)
         # A version on trial gets no spare: if it falls, the confirmed one comes back.
@@ -228,8 +137,6 @@ class Watch:
         if runner is self.standby:
             if self.phase is Phase.WARMING and runner.told >= self._warm_tests:
                 self._happen(Happened.STANDBY_PROVED)
-                if self._candidate:
-                    self._happen(Happened.SWAP)
         elif event == RELEASED:
             self._happen(Happened.RELEASED)
         elif runner.told >= set(self.declared.self_tests):
@@ -274,6 +181,38 @@ class Watch:
         elif self.phase is Phase.WARMING and now_s - runner.begun_s > self._pace.start_s:
             self.gone(runner, "hung")
 
+    def _look_at_permit(self, now_s: float) -> None:
+        """Activate what was asked for and is ready, once the critical compartment permits it."""
+        swaps = self.declared.update.rung is Rung.SWAP
+        ready = self.phase is Phase.READY if swaps else self.phase in SERVED
+        if not self._candidate or not ready:
+            return
+        try:
+            verdict = self._verdict(now_s)
+        except AsepsisError as error:
+            verdict = str(error)
+        if verdict == "":
+            self._happen(Happened.SWAP if swaps else Happened.REPLACE)
+        elif verdict is not None:
+            self._why = f"no permit: {verdict}"
+            if swaps:
+                self._happen(Happened.STANDBY_FAILED)
+            else:
+                self._refuse()
+
+    def _verdict(self, now_s: float) -> str | None:
+        """Ask once, then return what came of it; a permit that is there is used up."""
+        if self._permit_asked_s is None:
+            self._permit_asked_s = now_s
+            self._means.permit.ask(self._candidate)
+            return None
+        verdict = self._means.permit.verdict()
+        if verdict is None and now_s - self._permit_asked_s > self._pace.permit_s:
+            return "no answer"
+        if verdict == "":
+            self._means.permit.redeem()
+        return verdict
+
     def _happen(self, happened: Happened) -> None:
         """Follow the table; what acts bring about comes after them."""
         self._events.append(happened)
@@ -299,7 +238,7 @@ class Watch:
 
     def _launch(self, version: str, *, warm: bool) -> Runner | None:
         try:
-            runner = self._starter.start(version, warm=warm)
+            runner = self._means.starter.start(version, warm=warm)
         except (AsepsisError, OSError) as error:
             self._why = f"did not start: {type(error).__name__}"
             return None
@@ -337,7 +276,7 @@ class Watch:
         self._end_serving()
         self.serving = runner
         now_s = self._clock_s()
-        if runner is None or runner.likeness != self._starter.likeness(runner.version):
+        if runner is None or runner.likeness != self._means.starter.likeness(runner.version):
             # What would be started now is another thing: the setting has changed since.
             self._why = "stood by for another setting"
             self._events.append(Happened.FAILED)
@@ -347,7 +286,7 @@ class Watch:
         self._begin_trial(now_s)
         self.version = runner.version
         try:
-            self._starter.serve(runner)
+            self._means.starter.serve(runner)
         except (AsepsisError, OSError) as error:
             self._why = f"did not take over: {type(error).__name__}"
             self._events.append(Happened.FAILED)
@@ -356,7 +295,7 @@ class Watch:
 
     def _back_off(self) -> None:
         self._end_serving()
-        wait_s = self._wait.failed()
+        wait_s = self._means.wait.failed()
         details: dict[str, Any] = {"starts": self.starts}
         if self.version != self.confirmed:
             details["rolled_back"] = self.version
@@ -377,12 +316,12 @@ class Watch:
 
     def _confirm(self) -> None:
         self._steady_s = self._clock_s() + self._pace.trial_s
-        self._wait.succeeded()
+        self._means.wait.succeeded()
         self._in_vain = 0
         if self.version == self.confirmed:
             return
         try:
-            self._confirm_durably(self.name, self.version)
+            self._means.confirm(self.name, self.version)
         except AsepsisError as error:
             # It goes on serving, and is asked to be kept again; a power cut brings the old one.
             self._tell(self.name, "version-not-kept", {"code": error.code, "text": str(error)})

@@ -1,0 +1,63 @@
+"""How the supervisor asks the critical compartment for a permit to activate a version."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from asepsis.core.model.manifest import Compartment, Rung
+from asepsis.edge.device.gate import Gate
+from asepsis.edge.device.permit import UNANSWERED, UpdateRung
+
+GAP_MS: Final[Mapping[Rung, int]] = {Rung.SWAP: 50, Rung.RESTART: 2_000}
+"""Longest time without service that a replacement by this rung takes, milliseconds."""
+
+
+class OnePermit:
+    """Permits for one compartment; the `Permit` of its watch.
+
+    Args:
+        gate: Carries questions and answers.
+        declared: The compartment.
+    """
+
+    def __init__(self, gate: Gate, declared: Compartment) -> None:
+        self._gate = gate
+        self._declared = declared
+        self._release = b""
+
+    def ask(self, version: str) -> None:
+        """Ask for a version.
+
+        Raises:
+            SafetyRefusal: Nobody can answer.
+        """
+        self._release = release_digest(self._declared.name, version)
+        self._gate.ask_permit(
+            self._release,
+            self._rung,
+            gap_ms=GAP_MS[self._declared.update.rung],
+            touches=self._declared.criticality,
+        )
+
+    def verdict(self) -> str | None:
+        """Return why it is not permitted, "" where it is, None where there is no answer yet."""
+        reason = self._gate.permits.reason(now_s=time.monotonic())
+        return None if reason == UNANSWERED else reason
+
+    def redeem(self) -> None:
+        """Use the permit up.
+
+        Raises:
+            SafetyRefusal: It does not hold any more.
+        """
+        self._gate.permits.redeem(self._release, self._rung, now_s=time.monotonic())
+
+    @property
+    def _rung(self) -> UpdateRung:
+        return UpdateRung(self._declared.update.rung.value)
+
+
+def release_digest(compartment: str, version: str) -> bytes:
+    """Return what names a version of a compartment in a permit: a SHA-256 digest."""
+    return hashlib.sha256(f"{compartment}/{version}".encode()).digest()
