@@ -46,7 +46,7 @@ def attack(
     kernel, the network and the connect broker. Nothing outside that folder and loopback is touched.
 
     `--layers each` also tries with every layer removed, one at a time, and with none: then the
-    attacks are real, and succeed. A trial takes about seven seconds. The exit code is 0 if every
+    attacks are real, and succeed. A trial takes about five seconds. The exit code is 0 if every
     outcome is as good as the table of layers says, 1 if one is worse.
 
     `-LAYER` begins like an option: write `--layers=-seccomp`.
@@ -62,7 +62,7 @@ def attack(
         found=found,
         at=datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         abi=landlock_version,
-        progress=lambda label: problems.print(f"layers {label}", markup=False),
+        progress=lambda step: problems.print(f"trying: {step}", markup=False),
     )
     if out is not None:
         for path in write_reports(report, out).values():
@@ -93,8 +93,11 @@ def _show(report: Report) -> None:
             for label, trial in report.trials
         ],
     )
-    for row in report.rows:
-        console.print(f"{row.title}: {row.outcome} ({row.detail})", markup=False)
+    show_table(
+        "What travels, and the supervisor",
+        ("attack", "outcome", "seen"),
+        [(row.title, row.outcome, row.detail) for row in report.rows],
+    )
     findings = report.findings()
     for finding in findings:
         console.print(f"WORSE THAN EXPECTED {finding}", markup=False)

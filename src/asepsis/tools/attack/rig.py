@@ -5,11 +5,10 @@ Standard library, `asepsis.core` and `asepsis.edge` only, so that any user's Pyt
 
 import base64
 import contextlib
-import json
 import os
 import time
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -17,18 +16,15 @@ from asepsis.core.errors import FramingError, Unavailable
 from asepsis.core.model.manifest import Manifest
 from asepsis.core.model.manifest_claims import require_claims
 from asepsis.core.model.manifest_toml import read_manifest
-from asepsis.core.model.syscall_class import SyscallClass
 from asepsis.core.trust import libcrypto
 from asepsis.edge.device.catalogue import Kind
 from asepsis.edge.device.manifest import NETWORK, ORIGIN, SHIPPED, VITALS
-from asepsis.edge.device.setting import Setting
 from asepsis.edge.device.state import code_link
 from asepsis.edge.device.supervisor import Supervisor
 from asepsis.edge.sandbox import bubblewrap, launcher
-from asepsis.edge.sandbox.confine import Confinement, Limits
 from asepsis.edge.sandbox.control import receive_report
 from asepsis.edge.sandbox.generate import host
-from asepsis.edge.sandbox.launcher import Blueprint, Compartment
+from asepsis.edge.sandbox.launcher import Compartment
 from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
@@ -41,58 +37,18 @@ from asepsis.tools.attack.surroundings import (
     surroundings,
 )
 from asepsis.tools.attack.table import ATTACKS, WRAPPED, Vantage
-
-HERE: Final = Path(__file__).parent
-PAYLOAD: Final = ("payload", "payload_system", "payload_held")
-ADDED: Final = HERE / "compartments.toml"
-GATEWAY_LAYERS: Final = frozenset(
-    {Layer.LANDLOCK, Layer.SECCOMP, Layer.NO_NEW_PRIVILEGES, Layer.LIMITS}
+from asepsis.tools.attack.takeover import (
+    GATEWAY_LAYERS,
+    Watched,
+    first_address,
+    gateway_blueprint,
+    prelude,
 )
-"""What a gateway uses; `tests/unit/attack` holds it against the gateway's own list."""
-GATEWAY_LIMITS: Final = Limits(memory_mib=4_096, files=8_192, file_mib=1_024)
+
+ADDED: Final = Path(__file__).with_name("compartments.toml")
 TRIAL_S: Final = 60.0
 SETTLE_S: Final = 1.2
 """Vitals says once a second how it fares: its word after the last attack is waited for."""
-_LOAD: Final = """\
-import json as _json, sys as _sys, types as _types
-for _name, _text in _json.loads({files}).items():
-    _sys.modules[_name] = _module = _types.ModuleType(_name)
-    exec(compile(_text, _name, "exec"), _module.__dict__)
-_package = "asepsis.tools.attack."
-_payload = _sys.modules[_package + "payload"]
-_payload.TARGETS.update(_json.loads({targets}))
-_attacks = dict(_sys.modules[_package + "payload_system"].ATTACKS)
-_attacks.update(_sys.modules[_package + "payload_held"].ATTACKS)
-def _attack(worker):
-    _payload.attack_all(worker, _attacks)
-import asepsis.edge.sandbox.landlock as _landlock
-_found = _landlock.abi()
-_landlock.abi = lambda: min(_found, {abi})
-"""
-_HOOKS: Final[Mapping[Vantage, str]] = {
-    Vantage.NETWORK: """\
-import asepsis.edge.device.network as _held
-_made = _held.BrokerClient
-def _keep(channels):
-    client = _made(channels)
-    _payload.TARGETS["dial"] = lambda number: client.dial(number, timeout_s=1.0)
-    return client
-_held.BrokerClient = _keep
-_held.Network.run = _attack
-""",
-    Vantage.DISPLAY: """\
-import asepsis.edge.device.display as _held
-_held.Display.run = _attack
-""",
-    Vantage.VERIFIER: """\
-import asepsis.edge.device.verify as _held
-_held.Verifier.run = _attack
-""",
-    Vantage.GATEWAY: """\
-import asepsis.tools.attack.stand_in as _held
-_held.StandIn.run = _attack
-""",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,45 +72,6 @@ class Trial:
     vitals_starts: int
     ticks: int
     skipped: int
-
-
-@dataclass(slots=True)
-class Watched:
-    """One device under attack, and everything its supervisor told.
-
-    Attributes:
-        folder: Of the enrolled device.
-        layers: Layers that are on.
-        preludes: What is put before the own code of compartments; filled while it runs.
-        events: Compartment, event and details, in order.
-        on_event: Told compartment and event at once.
-    """
-
-    folder: IdentityFolder
-    layers: frozenset[Layer]
-    preludes: dict[str, str] = field(default_factory=dict[str, str])
-    events: list[tuple[str, str, dict[str, Any]]] = field(
-        default_factory=list[tuple[str, str, dict[str, Any]]]
-    )
-    on_event: Callable[[str, str], None] = lambda _who, _what: None
-
-    @contextlib.contextmanager
-    def running(self) -> Generator[Supervisor]:
-        """Run the device's supervisor; nothing moves but in its `step`."""
-        setting = Setting(seed=5, preludes=self.preludes)
-        supervisor = Supervisor(self.folder, holding=self.layers, setting=setting, tell=self._tell)
-        try:
-            yield supervisor
-        finally:
-            supervisor.close()
-
-    def _tell(self, compartment: str, event: str, details: Mapping[str, Any]) -> None:
-        self.events.append((compartment, event, dict(details)))
-        self.on_event(compartment, event)
-
-    def told(self, compartment: str, event: str) -> list[dict[str, Any]]:
-        """Return the details of every such event."""
-        return [d for who, what, d in self.events if (who, what) == (compartment, event)]
 
 
 def manifest() -> Manifest:
@@ -323,50 +240,6 @@ class _Run:
     def _end_guests(self) -> None:
         for guest in self._guests.values():
             guest.kill()
-
-
-def gateway_blueprint(layers: frozenset[Layer], *, prelude: str = "") -> Blueprint:
-    """Return how a process starts that is confined as a gateway's parser is.
-
-    Args:
-        layers: Layers that are on; what a gateway does not use is left out.
-        prelude: See `Blueprint.prelude`.
-    """
-    code = bubblewrap.code()
-    return Blueprint(
-        name="gateway-parser",
-        module="asepsis.tools.attack.stand_in",
-        confinement=Confinement(
-            layers=layers & GATEWAY_LAYERS,
-            kind=SyscallClass.LISTENING,
-            readable=(*code.libraries, code.package),
-            limits=replace(GATEWAY_LIMITS, files=64),
-        ),
-        prelude=prelude,
-    )
-
-
-def prelude(vantage: Vantage, *, abi: int, targets: Mapping[str, Any]) -> str:
-    """Return the code that takes a compartment over when all its rights are gone.
-
-    Args:
-        vantage: Which.
-        abi: Landlock is made to look no newer than this.
-        targets: See `payload.TARGETS`.
-    """
-    files = {f"{__package__}.{name}": (HERE / f"{name}.py").read_text("utf-8") for name in PAYLOAD}
-    head = _LOAD.format(
-        files=repr(json.dumps(files)), targets=repr(json.dumps(dict(targets))), abi=abi
-    )
-    return head + _HOOKS[vantage]
-
-
-def first_address(pid: int) -> int:
-    """Return an address that a process can read of itself; 0 where this user may not look."""
-    try:
-        return int(Path(f"/proc/{pid}/maps").read_text("ascii").partition("-")[0], 16)
-    except (OSError, ValueError):
-        return 0
 
 
 def _where(around: Surroundings) -> dict[str, Any]:

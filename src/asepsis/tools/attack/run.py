@@ -7,7 +7,7 @@ from pathlib import Path
 from asepsis.core.errors import ConfigError
 from asepsis.edge.sandbox import landlock
 from asepsis.edge.sandbox.layers import Layers, require_apart
-from asepsis.tools.attack import sets
+from asepsis.tools.attack import rows_device, sets
 from asepsis.tools.attack.enrolled import enrolled
 from asepsis.tools.attack.report import Machine, Report
 from asepsis.tools.attack.rig import Trial, attacked
@@ -51,4 +51,8 @@ def run(
             place.chmod(0o755)  # Compartments may run as users of their own.
             folder = enrolled(place / "device")
             trials.append((label, attacked(folder, layers=on, abi=version, place=place)))
-    return Report(machine=Machine.here(found, abi=version), at=at, trials=trials)
+    progress("what travels, and the supervisor")
+    with tempfile.TemporaryDirectory(prefix="asepsis-attack-") as made:
+        Path(made).chmod(0o755)
+        judged = rows_device.rows(enrolled(Path(made) / "device"), layers=found.holding)
+    return Report(machine=Machine.here(found, abi=version), at=at, trials=trials, rows=judged)

@@ -11,8 +11,9 @@ from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.sandbox.layer import Layer
 from asepsis.tools.attack import payload_held, payload_system, sets
 from asepsis.tools.attack.payload import ABSENT, DENIED, SUCCEEDED
-from asepsis.tools.attack.rig import GATEWAY_LAYERS, PAYLOAD, gateway_blueprint, manifest
+from asepsis.tools.attack.rig import manifest
 from asepsis.tools.attack.table import ATTACKS, CALLS, Vantage, expected
+from asepsis.tools.attack.takeover import GATEWAY_LAYERS, PAYLOAD, gateway_blueprint
 
 EVERY = frozenset(Layer)
 DEBIAN_12, SIGNALS = 2, 6
