@@ -52,6 +52,9 @@ def run(
     bedside: Annotated[
         bool, Parameter(help="Read keys of the bedside from standard input, one a line.")
     ] = False,
+    requests: Annotated[
+        bool, Parameter(help="Take requests for alarm limits, and open the panel's socket.")
+    ] = False,
     json: Annotated[bool, Parameter(help="One JSON object a line for every event.")] = False,
 ) -> None:
     """Run an enrolled device with all its compartments against its hub.
@@ -72,7 +75,7 @@ def run(
     outcome = run_device(
         IdentityFolder(folder.resolve()),
         found=detect(),
-        setting=Setting(kind=kind, seed=seed, recording=recording),
+        setting=Setting(kind=kind, seed=seed, recording=recording, requests=requests),
         tell=tell,
         stop=stop,
         seconds=seconds,

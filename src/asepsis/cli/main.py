@@ -13,7 +13,7 @@ from asepsis.cli import (
     destinations,
     device_attack,
     device_manifest,
-    device_wipe,
+    device_request,
     devices,
     driver,
     enrol,
@@ -48,9 +48,9 @@ app.command(associations.app)
 app.command(places.app)
 app.command(profile.app)
 app.command(device_manifest.app)
-ADDING: Final = (device_wipe,)
-"""Modules that only add commands to groups above."""
 device_manifest.app.command(device_attack.attack)
+device_manifest.app.command(device_request.app)
+device_manifest.app.command(device_request.permit)
 app.command(gateway.app)
 app.command(driver.app)
 app.command(route.app)
