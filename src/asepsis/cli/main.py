@@ -14,6 +14,7 @@ from asepsis.cli import (
     device_attack,
     device_manifest,
     device_request,
+    device_wipe,
     devices,
     driver,
     enrol,
@@ -51,6 +52,8 @@ app.command(device_manifest.app)
 device_manifest.app.command(device_attack.attack)
 device_manifest.app.command(device_request.app)
 device_manifest.app.command(device_request.permit)
+ADDING: Final = (device_wipe,)
+"""Modules that only add commands to groups above."""
 app.command(gateway.app)
 app.command(driver.app)
 app.command(route.app)
