@@ -32,6 +32,13 @@ def attack(
     landlock_version: Annotated[
         int | None, Parameter(help="Make Landlock look no newer than this.")
     ] = None,
+    guest: Annotated[
+        bool,
+        Parameter(
+            help="Also boot a kernel with the SELinux policy, and attack it as root; needs the "
+            "packages user-mode-linux and secilc."
+        ),
+    ] = False,
     out: Annotated[Path | None, Parameter(help="Folder for attack.json and attack.html.")] = None,
     dry_run: Annotated[
         bool, Parameter(help="Start nothing; say what the table of layers leads to expect.")
@@ -62,6 +69,7 @@ def attack(
         found=found,
         at=datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         abi=landlock_version,
+        with_guest=guest,
         progress=lambda step: problems.print(f"trying: {step}", markup=False),
     )
     if out is not None:
@@ -98,6 +106,12 @@ def _show(report: Report) -> None:
         ("attack", "outcome", "seen"),
         [(row.title, row.outcome, row.detail) for row in report.rows],
     )
+    if report.guest:
+        tried = report.guest.outcomes
+        console.print(
+            f"As root in a guest with SELinux: {len(tried) - 1} attempts from each of "
+            f"{len(next(iter(tried.values())))} domains, {len(report.guest.findings())} not refused"
+        )
     findings = report.findings()
     for finding in findings:
         console.print(f"WORSE THAN EXPECTED {finding}", markup=False)

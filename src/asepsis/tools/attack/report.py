@@ -13,6 +13,7 @@ from asepsis.core.errors import ConfigError
 from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.layers import Layers
 from asepsis.tools.attack import sets
+from asepsis.tools.attack.guest import GuestTrial
 from asepsis.tools.attack.payload import ABSENT, DENIED, SUCCEEDED
 from asepsis.tools.attack.rig import Trial
 from asepsis.tools.attack.rows import Row
@@ -81,12 +82,14 @@ class Report:
         at: When, as ISO 8601.
         trials: Label and outcome, in the order of the run.
         rows: Attacks on what travels and on the supervisor, tried with every layer on.
+        guest: Attacks as root against the SELinux policy; None if no guest was started.
     """
 
     machine: Machine
     at: str
     trials: Sequence[tuple[str, Trial]]
     rows: Sequence[Row] = ()
+    guest: GuestTrial | None = None
 
     def cells(self, attack: Attack, trial: Trial) -> list[Cell]:
         """Return what an attack came to from every vantage that holds what it attacks."""
@@ -118,7 +121,7 @@ class Report:
             if trial.vitals_starts != 1:
                 found.append(f"{label}: vitals was started {trial.vitals_starts} times")
         found += [f"{row.name}: {row.detail}" for row in self.rows if row.believed]
-        return found
+        return [*found, *self.guest.findings()] if self.guest else found
 
     def carried_by(self, attack: Attack) -> list[str]:
         """Return the layers without which an attack succeeds somewhere, of those tried."""
@@ -147,6 +150,7 @@ class Report:
             },
             "trials": [self._trial(label, trial) for label, trial in self.trials],
             "rows": [row.document() for row in self.rows],
+            "guest": self.guest.document() if self.guest else None,
             "expected": predictions(self.machine.layers.holding),
             "findings": self.findings(),
         }
@@ -238,5 +242,6 @@ def as_html(report: Report) -> str:
         attacks=ATTACKS,
         vantages=list(Vantage),
         succeeded=SUCCEEDED,
+        guest=report.guest.document() if report.guest else None,
         predictions=predictions(report.machine.layers.holding),
     )

@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asepsis.core.errors import ConfigError
+from asepsis.edge.device.manifest import shipped
 from asepsis.edge.sandbox import landlock
 from asepsis.edge.sandbox.layers import Layers, require_apart
-from asepsis.tools.attack import rows_device, sets
+from asepsis.tools.attack import guest, rows_device, sets
 from asepsis.tools.attack.enrolled import enrolled
+from asepsis.tools.attack.guest import GuestTrial
 from asepsis.tools.attack.report import Machine, Report
 from asepsis.tools.attack.rig import Trial, attacked
 
@@ -19,6 +21,7 @@ def run(
     found: Layers,
     at: str,
     abi: int | None = None,
+    with_guest: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Attack a device once for each set of layers.
@@ -28,13 +31,17 @@ def run(
         found: Layers of this machine.
         at: Time of the run, for the report.
         abi: Landlock is made to look no newer than this; None for what the kernel has.
+        with_guest: Whether a guest with SELinux is attacked too.
         progress: Told what comes next.
 
     Raises:
-        ConfigError: This machine cannot keep compartments apart, or `abi` is newer than it.
+        ConfigError: This machine cannot keep compartments apart, `abi` is newer than it, or the
+            guest's packages are missing.
         Unavailable: A compartment did not come up.
     """
     require_apart(found.holding)
+    if with_guest and (lacks := guest.missing()):
+        raise ConfigError(f"no guest can be started: {lacks}", hint="or leave --guest off")
     known = landlock.abi()
     if abi is not None and not 1 <= abi <= known:
         raise ConfigError(
@@ -55,4 +62,16 @@ def run(
     with tempfile.TemporaryDirectory(prefix="asepsis-attack-") as made:
         Path(made).chmod(0o755)
         judged = rows_device.rows(enrolled(Path(made) / "device"), layers=found.holding)
-    return Report(machine=Machine.here(found, abi=version), at=at, trials=trials, rows=judged)
+    return Report(
+        machine=Machine.here(found, abi=version),
+        at=at,
+        trials=trials,
+        rows=judged,
+        guest=_guest(progress) if with_guest else None,
+    )
+
+
+def _guest(progress: Callable[[str], None]) -> GuestTrial:
+    progress("root in a guest with SELinux")
+    with tempfile.TemporaryDirectory(prefix="asepsis-guest-") as made:
+        return guest.attacked(shipped(), folder=Path(made))

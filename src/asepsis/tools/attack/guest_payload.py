@@ -1,7 +1,8 @@
 """First Python of a guest kernel: loads a policy, enforces it, and tells what the kernel decides.
 
-Run by `selinux_init.sh` with the folder of the test. It tells line by line on the console:
-`loaded`, `allow SOURCE TARGET CLASS PERMISSIONS`, `try DOMAIN ATTEMPT ERRNO`, `end`.
+Run by `guest_init.sh` with the folder of the trial; `guest` says what it is for. It tells
+line by line on the console: `loaded`, `allow SOURCE TARGET CLASS PERMISSIONS`,
+`try DOMAIN ATTEMPT ERRNO`, `end`. Nothing of it runs anywhere but in a guest that ends with it.
 """
 
 import ctypes
@@ -10,29 +11,44 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
-SELINUX = Path("/sys/fs/selinux")
-FOLDER = Path(sys.argv[1])
-LIBC = ctypes.CDLL(None, use_errno=True)
+SELINUX: Final = Path("/sys/fs/selinux")
+LIBC: Final = ctypes.CDLL(None, use_errno=True)
 LIBC.syscall.restype = ctypes.c_long
-CLASSES = (
+CLASSES: Final = (
     "capability", "dir", "fd", "file", "lnk_file", "process", "security", "system", "tcp_socket",
     "udp_socket", "unix_dgram_socket", "unix_stream_socket",
 )  # fmt: skip
 """Asked of the kernel; for the others the policy has no rule of a compartment at all."""
-DELETE_MODULE = 176  # x86-64
-PTRACE_ATTACH = 16
-CONSOLE = Path("/dev/console").open("w")  # noqa: SIM115 - for the life of the guest
+DELETE_MODULE: Final = 176  # x86-64
+PTRACE_ATTACH: Final = 16
+NEW_NETWORK: Final = 0x40000000
+HARMLESS: Final = "own-memory"
+"""What any process may do: the control that a domain can do something at all."""
+WITHOUT_A_DOMAIN: Final = (
+    "socket-inet", "setpriority", "read-file", "shell", "own-memory", "set-time",
+    "network-namespace", "kernel-log", "kill",
+)  # fmt: skip
+"""Tried outside every domain too: it is the policy that refuses, not the guest that cannot."""
+
+
+@lru_cache(maxsize=1)
+def _console() -> int:
+    return os.open("/dev/console", os.O_WRONLY)
 
 
 def tell(*words: object) -> None:
-    CONSOLE.write(" ".join(map(str, words)) + "\n")
-    CONSOLE.flush()
+    """Write a line on the console."""
+    os.write(_console(), (" ".join(map(str, words)) + "\n").encode("ascii"))
 
 
 def transact(name: str, text: bytes) -> bytes:
+    """Write to a file of the policy's file system; return what `access` answers."""
     descriptor = os.open(SELINUX / name, os.O_RDWR)
     try:
         os.write(descriptor, text)
@@ -59,12 +75,16 @@ def tell_decisions(domains: list[str], types: list[str]) -> None:
 
 
 def checked(result: int) -> None:
+    """Turn the result of a call of the C library into an exception."""
     if result < 0:
         raise OSError(ctypes.get_errno(), "")
 
 
-def attempts(victim: int) -> dict[str, Callable[[], object]]:
+def attempts(victim: int, folder: Path) -> dict[str, Callable[[], object]]:
     """Return what somebody who owns a compartment as root tries."""
+    word = ctypes.create_string_buffer(8)
+    local = (ctypes.c_size_t * 2)(ctypes.addressof(word), 8)
+    log = ctypes.create_string_buffer(4_096)
     return {
         "socket-inet": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),
         "socket-udp": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
@@ -76,18 +96,30 @@ def attempts(victim: int) -> dict[str, Callable[[], object]]:
         "setpriority": lambda: os.setpriority(os.PRIO_PROCESS, victim, 5),
         "affinity": lambda: os.sched_setaffinity(victim, {0}),
         "memory": lambda: os.open(f"/proc/{victim}/mem", os.O_RDWR),
-        "shell": lambda: os.execv("/bin/sh", ["sh", "-c", "exit 0"]),  # noqa: S606
+        "shell": lambda: os.execv("/bin/sh", ["sh", "-c", "exit 0"]),  # noqa: S606 - a shell it is
         "read-file": lambda: os.open("/etc/passwd", os.O_RDONLY),
         "mount": lambda: checked(LIBC.mount(b"none", b"/mnt", b"tmpfs", 0, None)),
         "permissive": lambda: (SELINUX / "enforce").write_text("0", "ascii"),
-        "load-policy": lambda: transact("load", (FOLDER / "policy").read_bytes()),
+        "load-policy": lambda: transact("load", (folder / "policy").read_bytes()),
         "module": lambda: checked(LIBC.syscall(DELETE_MODULE, b"none", 0)),
         "hostname": lambda: socket.sethostname("owned"),
         "reboot": lambda: checked(LIBC.reboot(0x01234567)),
         "chroot": lambda: os.chroot("/"),
         "raw-memory": lambda: os.open("/dev/mem", os.O_RDWR),
+        "process-memory": lambda: checked(
+            LIBC.process_vm_writev(victim, local, 1, local, 1, 0)  # The same place in a fork.
+        ),
+        "set-time": lambda: time.clock_settime(time.CLOCK_REALTIME, time.time()),
+        "exec-context": lambda: _attribute("exec", "kernel_t"),
+        "change-domain": lambda: _attribute("current", "kernel_t"),
+        "network-namespace": lambda: checked(LIBC.unshare(NEW_NETWORK)),
+        "kernel-log": lambda: checked(LIBC.klogctl(3, log, 4_096)),
         "own-memory": lambda: mmap.mmap(-1, 4_096).close(),
     }
+
+
+def _attribute(name: str, domain: str) -> None:
+    Path(f"/proc/thread-self/attr/{name}").write_text(f"system_u:system_r:{domain}", "ascii")
 
 
 def in_domain(domain: str, what: Callable[[], object]) -> int:
@@ -97,8 +129,7 @@ def in_domain(domain: str, what: Callable[[], object]) -> int:
         code = 0
         try:
             if domain != "kernel_t":
-                context = f"system_u:system_r:{domain}"
-                Path("/proc/thread-self/attr/current").write_text(context, "ascii")
+                _attribute("current", domain)
             what()
         except OSError as error:
             code = error.errno or 255
@@ -108,28 +139,31 @@ def in_domain(domain: str, what: Callable[[], object]) -> int:
 
 
 def sleeper(domain: str) -> int:
+    """Start somebody to attack, in a domain; return its process id."""
     child = os.fork()
     if child == 0:
-        Path("/proc/thread-self/attr/current").write_text(f"system_u:system_r:{domain}", "ascii")
+        _attribute("current", domain)
         while True:
             signal.pause()
     return child
 
 
-def main() -> None:
-    domains, types = ((FOLDER / name).read_text("ascii").split() for name in ("domains", "types"))
-    transact("load", (FOLDER / "policy").read_bytes())
+def main(folder: Path) -> None:
+    """Load, ask, attack from every domain but the first, whose compartment is the victim."""
+    domains, types = ((folder / name).read_text("ascii").split() for name in ("domains", "types"))
+    transact("load", (folder / "policy").read_bytes())
     (SELINUX / "enforce").write_text("1", "ascii")
     tell("loaded", (SELINUX / "enforce").read_text("ascii"))
     tell_decisions(domains, types)
     victim = sleeper(domains[0])
-    for name, what in attempts(victim).items():
+    for name, what in attempts(victim, folder).items():
         for domain in domains[1:]:
             tell("try", domain, name, in_domain(domain, what))
     tell("alive", int(os.waitpid(victim, os.WNOHANG) == (0, 0)))
-    for name in ("socket-inet", "setpriority", "read-file", "shell", "own-memory", "kill"):
-        tell("try", "kernel_t", name, in_domain("kernel_t", attempts(victim)[name]))
+    for name in WITHOUT_A_DOMAIN:
+        tell("try", "kernel_t", name, in_domain("kernel_t", attempts(victim, folder)[name]))
     tell("end")
 
 
-main()
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
