@@ -22,6 +22,8 @@ NAMES = {
     "dicom": "dicom.py",
     "stow": "stow.py",
     "ring": "ring.py",
+    "swap": "swap.py",
+    "exhaustion": "exhaustion.py",
     "sdc": "sdc.py",
     "reads": "reads.py",
     "ward": "ward.py",
