@@ -174,10 +174,16 @@ class AssociationSettings(_Section, frozen=True):
     Attributes:
         authorities: Assigning authorities (CX.4) whose patient identifiers the hub goes by, in
             order of preference; empty takes the first identifier of PID-3.
+        entered_at_device: Wards (PV1-3.1) whose staff enters or scans the patient's identifier at
+            the device: what it says (PID-3) confirms a proposal that agrees.
     """
 
     authorities: Annotated[
         tuple[Annotated[str, msgspec.Meta(max_length=64)], ...], msgspec.Meta(max_length=16)
+    ] = ()
+    entered_at_device: Annotated[
+        tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=60)], ...],
+        msgspec.Meta(max_length=1_000),
     ] = ()
 
 

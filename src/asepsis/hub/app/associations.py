@@ -35,8 +35,13 @@ def build_associations(core: Core) -> Associations:
     service = AssociationService(
         core.store, audit=core.audit_log, book=book, wake_relay=core.relay.wake
     )
-    authorities = core.settings.associations.authorities
-    adt = AdtFollower(core.journal, service, authorities=authorities)
+    settings = core.settings.associations
+    adt = AdtFollower(
+        core.journal,
+        service,
+        authorities=settings.authorities,
+        entered_at_device=settings.entered_at_device,
+    )
     return Associations(book, service, adt, StateFollower(core.journal, service))
 
 

@@ -7,7 +7,7 @@ rules find that it was said before. So the lane can also be replayed from its st
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
 from typing import Final
@@ -20,8 +20,8 @@ from asepsis.core.mapping.sender_time import zone_of
 from asepsis.core.model.lanes import Lane
 from asepsis.core.model.patient import PatientId
 from asepsis.core.wire.hl7 import Message
-from asepsis.core.wire.message_record import MessageEntry, decode
-from asepsis.hub.registry.associations import movements, reports
+from asepsis.core.wire.message_record import MessageEntry, MessageFindings, decode
+from asepsis.hub.registry.associations import carried, movements, reports
 from asepsis.hub.registry.associations.movements import Movement
 from asepsis.hub.registry.associations.ports import FollowedJournal
 from asepsis.hub.registry.associations.records import Touched
@@ -55,6 +55,7 @@ class AdtFollower:
         service: What they are applied to.
         authorities: Assigning authorities whose identifiers this hub goes by, in order; empty
             takes the first identifier of a message.
+        entered_at_device: Wards whose devices carry the patient's identifier; see `carried`.
     """
 
     def __init__(
@@ -63,10 +64,12 @@ class AdtFollower:
         service: AssociationService,
         *,
         authorities: Sequence[str] = (),
+        entered_at_device: Collection[str] = (),
     ) -> None:
         self._journal = journal
         self._service = service
         self._authorities = tuple(authorities)
+        self._wards = frozenset(entered_at_device)
         self._counts: Counter[str] = Counter()
         self._done = 0
 
@@ -123,7 +126,8 @@ class AdtFollower:
             TransientError: The store does not answer; what came before in the record may be done.
         """
         body = record.append.body
-        if _ADT not in body and _ASSOCIATION not in body:
+        awaited = self._service.awaited(self._wards)
+        if _ADT not in body and _ASSOCIATION not in body and not awaited:
             return  # Nearly every record: observations only, of which nothing need be cut apart.
         try:
             entries = decode(
@@ -135,6 +139,8 @@ class AdtFollower:
         for entry in entries:
             if _ADT in entry.body[:_HEAD_BYTES] or _ASSOCIATION in entry.body:
                 await self._apply(record, entry)
+            elif awaited and entry.findings is not None:
+                await self._hear(entry.body, entry.findings, awaited)
 
     async def status(self) -> object:
         """Return the lag in records, and what became of messages since the start."""
@@ -163,6 +169,41 @@ class AdtFollower:
             # What it says cannot be used; the lane goes on. Without words of the message.
             self._counts["refused"] += 1
             log.warning("an ADT message is not used: %s %s", error.code, error)
+
+    async def _hear(
+        self, body: bytes, findings: MessageFindings, awaited: Mapping[str, PatientId]
+    ) -> None:
+        """Take a device's word about whom it is used for, if it is waited for."""
+        try:
+            message = Message.parse(body)
+        except AsepsisError:
+            return  # Whoever charts it says so.
+        device = carried.speaker(message, dict(findings.peer.devices))
+        patient = awaited.get(device or "")
+        if device is None or patient is None:
+            return
+        if not carried.names(message, patient, authorities=self._authorities):
+            self._counts["device names another patient"] += 1
+            return
+        await self.hear(device, patient, arrived_ns=findings.arrived_at_ns)
+
+    async def hear(self, device: str, patient: PatientId, *, arrived_ns: int) -> None:
+        """Take it that a device names the patient that is proposed for it.
+
+        Args:
+            device: Its name.
+            patient: Whom it names, by the identifier that this hub goes by.
+            arrived_ns: When its message came, nanoseconds since 1970.
+
+        Raises:
+            TransientError: The store does not answer; nothing was changed.
+        """
+        changed = await self._service.change(
+            Touched(devices=[device], patients=[patient]),
+            lambda scene: carried.apply(scene, device, patient, arrived_ns=arrived_ns),
+            actor=f"device:{device}",
+        )
+        self._counts["device"] += changed
 
     async def apply(
         self, message: Message, *, actor: str, zone: tzinfo | None, arrived_ns: int

@@ -95,7 +95,7 @@ EFFECTS: Final[Mapping[str, Effect]] = {
 LEAVING: Final[Mapping[str, Reason]] = {"A21": Reason.AWAY, "A09": Reason.AWAY}
 """Why an association ends with an event that takes the patient away; others discharge."""
 
-PROPOSES: Final = frozenset({Basis.ADT, Basis.LOCATION, Basis.PERSON, Basis.DEVICE})
+PROPOSES: Final = frozenset({Basis.ADT, Basis.LOCATION, Basis.PERSON})
 CONFIRMS: Final = frozenset({Basis.PERSON, Basis.DEVICE, Basis.WARD_RULE})
 """Who confirms: a person at the bedside, a device that carries the patient id, or a ward rule."""
 

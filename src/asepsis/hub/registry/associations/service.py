@@ -8,7 +8,7 @@ one device.
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
@@ -20,7 +20,7 @@ from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.model.patient import PLACE_CHARS_MAX, PatientId, Place
 from asepsis.hub.audit.log import AuditLog
-from asepsis.hub.registry.associations import acts, records, sightings
+from asepsis.hub.registry.associations import acts, carried, records, sightings
 from asepsis.hub.registry.associations.book import AssociationBook
 from asepsis.hub.registry.associations.records import Rows, Touched
 from asepsis.hub.registry.associations.rules import Reason
@@ -224,6 +224,10 @@ class AssociationService:
         if book.placed(device) is not None or book.now(device) is not None:
             return True
         return any(proposal.device == device for proposal in book.proposals())
+
+    def awaited(self, wards: frozenset[str]) -> Mapping[str, PatientId]:
+        """Return the devices of wards whose own word is waited for; see `carried.awaited`."""
+        return carried.awaited(self._book, wards)
 
     async def uses(self) -> Sequence[DeviceUse]:
         """Return the last known use of every device that signs its states."""
