@@ -44,6 +44,7 @@ packages=(
   "systemd-boot-efi:images of devices"
   "qemu-system-x86:images of devices, booted"
   "ovmf:images of devices, booted"
+  "mtools:images of devices, booted by turns"
   "swtpm:images of devices, booted"
   "rsyslog-gnutls:an audit repository that speaks syslog over TLS"
 )

@@ -30,7 +30,7 @@
 #define POLICY_BYTES (1 << 20)
 #define SELINUX "/sys/fs/selinux"
 #define SUPERVISOR "system_u:system_r:supervisor_t"
-#define ATTEMPTS 50 /* of 100 ms each: how long a disk may take to appear */
+#define ATTEMPTS 20 /* of 100 ms each: how long a disk may take to appear */
 
 static void refuse(const char *what) {
 	fprintf(stderr, "stage1: refused: %s (%s)\n", what, strerror(errno));
@@ -49,7 +49,8 @@ static void load_modules(void) {
 		if (names[i]->d_name[0] == '.') continue;
 		snprintf(path, sizeof path, "/modules/%s", names[i]->d_name);
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST)) refuse(path);
+		if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST && errno != ENODEV))
+			refuse(path); /* ENODEV: what it is for, such as firmware, is not here. */
 		close(fd);
 		unlink(path);
 	}

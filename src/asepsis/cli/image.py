@@ -12,6 +12,7 @@ from asepsis.core.errors import ConfigError
 from asepsis.tools.imagebuild.audit.report import Audit, audit
 from asepsis.tools.imagebuild.boot import Seen, Trial, boot
 from asepsis.tools.imagebuild.build import build_image, default_epoch
+from asepsis.tools.imagebuild.slots import Slot
 
 app: Final = App(name="image", help="Build, boot and audit the image that a device starts from.")
 MIB: Final = 1 << 20
@@ -87,6 +88,11 @@ def boot_(
     ),
     efi: Annotated[Path | None, Parameter(help="Another kernel image, to see it refused.")] = None,
     root: Annotated[Path | None, Parameter(help="Another root, to see it refused.")] = None,
+    next_: Annotated[
+        Path | None,
+        Parameter(name="--next", help="Folder of a newer image, put on trial; needs --firmware."),
+    ] = None,
+    tries: Annotated[int, Parameter(help="How often the newer image may be tried.")] = 2,
     kind: Annotated[str, Parameter(help="What sort of device it is.")] = "monitor",
     seconds: Annotated[float | None, Parameter(help="How long the device runs.")] = None,
     limit: Annotated[float, Parameter(help="End the machine after so many seconds.")] = 120.0,
@@ -95,10 +101,16 @@ def boot_(
     """Boot an image in QEMU, without KVM, and show what it says on its serial line.
 
     The guest reaches the hub's ports that the device knows, and nothing else; nothing reaches the
-    guest. Ends with 0 if the image started its own program, with 1 if it was refused.
+    guest. With --next the boot loader tries the newer image first, and goes back by itself if that
+    does not come up. Ends with 0 if an image started its own program, with 1 if it was refused.
     """
     if efi is not None and not firmware:
         raise ConfigError("--efi is judged by firmware only", hint="add --firmware")
+    if next_ is not None and (not firmware or efi is not None or root is not None):
+        raise ConfigError(
+            "--next needs the boot loader, and images as they were built",
+            hint="add --firmware, without --efi and --root",
+        )
     trial = Trial(
         image=image,
         device=device,
@@ -110,13 +122,14 @@ def boot_(
         seconds=seconds,
         limit_s=limit,
         kind=kind,
+        slots=_slots(image, next_, tries=tries),
     )
 
     def tell(line: str) -> None:
         if not json and line:
             console.print(line[:400], markup=False, soft_wrap=True)
 
-    seen = boot(trial, until=lambda _: False, tell=tell)
+    seen = boot(trial, until=_settled if trial.slots else lambda _: False, tell=tell)
     _show_boot(seen, json=json)
     return 0 if seen.events else EXIT_NOT_BOOTED
 
@@ -151,6 +164,18 @@ def audit_(
     return 0 if found.clean else EXIT_OPEN
 
 
+def _slots(image: Path, following: Path | None, *, tries: int) -> tuple[tuple[Slot, Path], ...]:
+    if following is None:
+        return ()
+    newer = Slot(name="image", number=2, left=tries)
+    return (Slot(name="image", number=1), image), (newer, following)
+
+
+def _settled(seen: Seen) -> bool:
+    """Return whether a machine that would restart for ever has nothing more to show."""
+    return seen.first("not-enrolled") is not None or seen.first("ended") is not None
+
+
 def _facts(report: dict[str, Any]) -> dict[str, Any]:
     return {
         "root": f"{report['root']['bytes'] / MIB:.2f} MiB with its hash tree",
@@ -165,12 +190,14 @@ def _facts(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show_boot(seen: Seen, *, json: bool) -> None:
-    facts = {
+    facts: dict[str, Any] = {
         "started": bool(seen.events),
         "refused": seen.refused,
         "first vitals s": seen.first_vitals_s,
         "ended by itself": seen.ended,
     }
+    if seen.slots:
+        facts["slots"] = ", ".join(slot.file for slot in seen.slots)
     if json:
         show_json({**facts, "wall_s": seen.wall_s, "events": seen.events})
     else:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import fcntl
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from asepsis.tools.imagebuild.build import REPORT, build_image
+from asepsis.tools.imagebuild import rootfs, uki
+from asepsis.tools.imagebuild.build import CMDLINE, KEYS, REPORT, ROOT, SIGNED, UKI, build_image
+from asepsis.tools.imagebuild.secureboot import SecureBootKeys
 
 RECIPE = Path(__file__).parents[3] / "images/monitor"
 EPOCH = 1_760_000_000
@@ -46,3 +49,34 @@ def image(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 def report(image: Path) -> dict[str, Any]:
     """Return what the build said of the image."""
     return msgspec.json.decode((image / REPORT).read_bytes(), type=dict[str, Any])
+
+
+@pytest.fixture(scope="session")
+def spoilt_next(
+    image: Path, report: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return the folder of a newer image, properly signed, whose root was spoilt on the disk."""
+    folder = tmp_path_factory.mktemp("next")
+    said = report["root"]
+    own = rootfs.Root(
+        path=image / ROOT, hash=said["verity"], salt=said["salt"], blocks=said["blocks"]
+    )
+    root = folder / ROOT
+    shutil.copyfile(image / ROOT, root)
+    with root.open("r+b") as file:
+        file.truncate(said["blocks"] * rootfs.BLOCK)
+    other = rootfs.add_tree(root, salt="0b" * 32)
+    with root.open("r+b") as file:
+        file.seek(8)
+        file.write(b"\0\0\0\0")
+    arguments = (image / CMDLINE).read_text("ascii").replace(own.argument, other.argument)
+    parts = uki.sections((image / UKI).read_bytes())
+    files = {name: folder / name[1:] for name in (".osrel", ".cmdline", ".linux", ".initrd")}
+    for name, path in files.items():
+        path.write_bytes(arguments.encode("ascii") if name == ".cmdline" else parts[name][1])
+    uki.make_uki(folder / UKI, files, epoch=EPOCH)
+    keys = SecureBootKeys(image / KEYS)
+    uki.sign(
+        folder / UKI, key=keys.key("db"), certificate=keys.certificate("db"), target=folder / SIGNED
+    )
+    return folder

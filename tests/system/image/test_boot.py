@@ -23,6 +23,7 @@ from asepsis.edge.uplink.folder import Hospital
 from asepsis.tools.imagebuild.boot import Seen, Trial, boot
 from asepsis.tools.imagebuild.build import ROOT, UKI
 from asepsis.tools.imagebuild.secureboot import make_keys
+from asepsis.tools.imagebuild.slots import Slot
 
 pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(420)]
 DEVICE = "urn:dev:mac:020000fffe0000a7"
@@ -124,20 +125,36 @@ def test_a_changed_root_does_not_boot(image: Path, tmp_path: Path) -> None:
     assert not seen.events
 
 
-def test_firmware_starts_only_what_its_keys_signed_and_measures_it(
-    image: Path, report: dict[str, Any], tmp_path: Path, record_property: Any
+def test_firmware_starts_only_what_its_keys_signed_and_falls_back(
+    image: Path,
+    report: dict[str, Any],
+    spoilt_next: Path,
+    tmp_path: Path,
+    record_property: Any,
 ) -> None:
-    """Goal: PCR 11 is what the build predicted; unsigned and signed by another: refused."""
+    """Goal: unsigned and signed by another are refused; a spoilt newer image is tried and given up.
+
+    The older one then starts, shows in PCR 11 what the build predicted, and passes its own trial.
+    """
     now = dt.datetime.fromtimestamp(time.time(), dt.UTC)
     foreign = make_keys(tmp_path / "foreign", now=now)
+    old = Slot(name="monitor", number=1, left=3)
+    new = Slot(name="monitor", number=2, left=1)
     trials = {
         "unsigned": Trial(image=image, firmware=True, efi=image / UKI, limit_s=LIMIT_S),
         "foreign": Trial(image=image, firmware=True, keys=foreign.folder, limit_s=LIMIT_S),
-        "ours": Trial(image=image, firmware=True, tpm=True, limit_s=LIMIT_S),
+        "ours": Trial(
+            image=image,
+            firmware=True,
+            tpm=True,
+            limit_s=LIMIT_S,
+            slots=((old, image), (new, spoilt_next)),
+        ),
     }
 
     def end(seen: Seen) -> bool:
-        return seen.refused or seen.first("started") is not None
+        by_firmware = seen.refused and "stage1" not in "".join(seen.console)
+        return by_firmware or seen.first("not-enrolled") is not None
 
     with ThreadPoolExecutor(2) as pool:
         found = dict(zip(trials, pool.map(lambda t: run(t, end), trials.values()), strict=True))
@@ -148,4 +165,9 @@ def test_firmware_starts_only_what_its_keys_signed_and_measures_it(
     assert started, found["ours"].console[-20:]
     assert started["pcr11"] == report["uki"]["pcr11"]
     assert "[integrity]" in started["lockdown"]
+    assert started["slot"] == {"entry": "monitor_1+3.efi", "counted": "monitor_1+2-1.efi"}
+    refused = [n for n, line in enumerate(found["ours"].console) if "stage1: refused" in line]
+    assert len(refused) == 1
+    assert found["ours"].first("confirmed")
+    assert [slot.file for slot in found["ours"].slots] == ["monitor_2+0-1.efi", "monitor_1.efi"]
     record_property("wall_by_firmware_s", found["ours"].wall_s["started"])

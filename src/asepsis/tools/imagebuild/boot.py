@@ -27,10 +27,11 @@ import msgspec
 from asepsis.core.errors import ConfigError, NotFound, Unavailable
 from asepsis.edge.uplink.folder import IdentityFolder
 from asepsis.tools.imagebuild import relay
-from asepsis.tools.imagebuild.build import CMDLINE, INITRD, KERNEL, KEYS, ROOT, SIGNED
+from asepsis.tools.imagebuild.build import CMDLINE, INITRD, KERNEL, KEYS, LOADER, ROOT, SIGNED
 from asepsis.tools.imagebuild.guest_init import MARK
 from asepsis.tools.imagebuild.programs import find, require, run
 from asepsis.tools.imagebuild.secureboot import SecureBootKeys, enrol
+from asepsis.tools.imagebuild.slots import Slot, make_partition, read_partition
 
 QEMU: Final = "qemu-system-x86_64"
 FIRMWARE: Final = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
@@ -41,6 +42,7 @@ GUEST: Final = "10.0.2.15"
 HUB: Final = "10.0.2.100"
 """Address in the guest's network behind which the hub's ports are."""
 PREFIX: Final = 24
+PARTITION: Final = "partition.img"
 LINES_MAX: Final = 100_000
 LINE_BYTES_MAX: Final = 65_536
 SMALL: Final = ("-M", "pc")
@@ -69,6 +71,8 @@ class Trial:
         seconds: How long the device runs in the guest; None until `limit_s`.
         limit_s: The machine is ended after so long.
         kind: What sort of device it is.
+        slots: Images that the boot loader chooses from, each with its place and number of tries;
+            needs firmware, and lets the machine restart. None starts `image` by itself.
     """
 
     image: Path
@@ -82,6 +86,7 @@ class Trial:
     seconds: float | None = None
     limit_s: float = 60.0
     kind: str = "monitor"
+    slots: tuple[tuple[Slot, Path], ...] = ()
 
 
 @dataclass(slots=True)
@@ -93,12 +98,14 @@ class Seen:
         console: Every line on the serial line.
         wall_s: Time from the start of the machine to each first event, seconds.
         ended: Whether the machine ended by itself.
+        slots: What the boot loader's partition held in the end.
     """
 
     events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     console: list[str] = field(default_factory=list[str])
     wall_s: dict[str, float] = field(default_factory=dict[str, float])
     ended: bool = False
+    slots: list[Slot] = field(default_factory=list[Slot])
 
     def first(self, event: str) -> dict[str, Any] | None:
         """Return the first event of a name."""
@@ -141,15 +148,19 @@ def boot(trial: Trial, *, until: Callable[[Seen], bool], tell: Callable[[str], N
         reader = threading.Thread(target=_pump, args=(process.stdout, lines), daemon=True)
         reader.start()
         try:
-            return _read(lines, began_s + trial.limit_s, until=until, tell=tell, began_s=began_s)
+            seen = _read(lines, began_s + trial.limit_s, until=until, tell=tell, began_s=began_s)
         finally:
             process.kill()
             process.wait()
             reader.join()
+        if trial.slots:
+            seen.slots = read_partition(work / PARTITION)
+        return seen
 
 
 def _machine(trial: Trial, work: Path) -> list[str]:
-    common = ["-accel", "tcg", "-cpu", "max", "-m", str(MEMORY_MIB), "-nodefaults", "-no-reboot"]
+    common = ["-accel", "tcg", "-cpu", "max", "-m", str(MEMORY_MIB), "-nodefaults"]
+    common += [] if trial.slots else ["-no-reboot"]
     common += ["-display", "none", "-serial", "stdio", "-no-user-config"]
     if not trial.firmware:
         files = {"-kernel": KERNEL, "-initrd": INITRD}
@@ -159,27 +170,39 @@ def _machine(trial: Trial, work: Path) -> list[str]:
     variables = work / "variables.fd"
     keys = SecureBootKeys(trial.keys or trial.image / KEYS)
     variables.write_bytes(enrol(Path(find(VARIABLES)).read_bytes(), keys))
-    boot_folder = work / "esp/EFI/BOOT"
-    boot_folder.mkdir(parents=True)
-    shutil.copyfile(_file(trial.efi or trial.image / SIGNED), boot_folder / "BOOTX64.EFI")
     flash = "if=pflash,format=raw,unit"
     return [
         *common,
         *FULL,
         *("-drive", f"{flash}=0,readonly=on,file={find(FIRMWARE)}"),
         *("-drive", f"{flash}=1,file={variables}"),
-        *("-drive", f"if=none,id=esp,format=raw,readonly=on,file=fat:{work / 'esp'}"),
+        *("-drive", f"if=none,id=esp,format=raw,{_partition(trial, work)}"),
         *("-device", "virtio-blk-pci,drive=esp,bootindex=1"),
     ]
 
 
+def _partition(trial: Trial, work: Path) -> str:
+    """Make what the firmware starts from, and return it as QEMU takes it."""
+    if trial.slots:
+        images = [(slot, _file(folder / SIGNED)) for slot, folder in trial.slots]
+        make_partition(work / PARTITION, loader=_file(trial.image / LOADER), images=images)
+        return f"file={work / PARTITION}"
+    folder = work / "esp/EFI/BOOT"
+    folder.mkdir(parents=True)
+    shutil.copyfile(_file(trial.efi or trial.image / SIGNED), folder / "BOOTX64.EFI")
+    return f"readonly=on,file=fat:{work / 'esp'}"
+
+
 def _disks(trial: Trial, work: Path) -> list[str]:
-    root = _at(trial.root or trial.image / ROOT)
+    roots = [folder / ROOT for _, folder in trial.slots] or [trial.root or trial.image / ROOT]
     state = work / "state.img"
     _make_state(trial, work / "state", state)
+    found: list[str] = []
+    for number, root in enumerate(roots):
+        found += ["-drive", f"if=none,id=root{number},format=raw,readonly=on,file={_at(root)}"]
+        found += ["-device", f"virtio-blk-pci,drive=root{number}"]
     return [
-        *("-drive", f"if=none,id=root,format=raw,readonly=on,file={root}"),
-        *("-device", "virtio-blk-pci,drive=root"),
+        *found,
         *("-drive", f"if=none,id=state,format=raw,file={state}"),
         *("-device", "virtio-blk-pci,drive=state"),
         *("-device", "virtio-rng-pci"),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asepsis.core.errors import ConfigError
-from asepsis.tools.imagebuild import checks, debian, initramfs, labels, rootfs, uki
+from asepsis.tools.imagebuild import checks, debian, initramfs, labels, rootfs, slots, uki
 from asepsis.tools.imagebuild.debian import Package
 from asepsis.tools.imagebuild.programs import require
 from asepsis.tools.imagebuild.recipe import STAGE1, Recipe, read_recipe
@@ -37,9 +37,11 @@ NEEDED: Final = (
     "sbsign",
     "secilc",
     "veritysetup",
+    slots.LOADER,
     uki.STUB,
 )
 ROOT, KERNEL, INITRD, CMDLINE = "root.img", "kernel", "initrd.img", "cmdline"
+LOADER: Final = "loader.efi"
 UKI, SIGNED, SBOM, REPORT = "unsigned.efi", "image.efi", "sbom.cdx.json", "image.json"
 KEYS: Final = "secure-boot"
 Progress = Callable[[str], None]
@@ -115,6 +117,12 @@ def build_image(
             key=signing.key("db"),
             certificate=signing.certificate("db"),
             target=out / SIGNED,
+        )
+        uki.sign(
+            Path(slots.LOADER),
+            key=signing.key("db"),
+            certificate=signing.certificate("db"),
+            target=out / LOADER,
         )
         progress("listing what is in it")
         return _report(recipe, out, tree, parts, root=root, epoch=epoch)

@@ -30,7 +30,10 @@ DENIALS_MAX: Final = 200
 LOOK_S: Final = 5.0
 LOOKS: Final = 60
 """How often, and how many times, open ports and processes are told after the start."""
+VARIABLES: Final = Path("/sys/firmware/efi/efivars")
+PARTITION: Final = Path("/run/partition")
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _PRIVATE = 1, 2, 4, 8, 1 << 18 | 1 << 14
+_REMOUNT: Final = 32
 _RESTART: Final = 0x01234567
 _SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCADDRT = 0x8914, 0x8916, 0x891C, 0x890B
 _UP: Final = 0x1
@@ -74,11 +77,17 @@ def mount_all() -> None:
     mount("run", "/run", "tmpfs", plain, "mode=0755,size=4m")
     mount("tmp", "/tmp", "tmpfs", plain, "mode=1777,size=16m")  # noqa: S108 - our own mount
     mount("security", "/sys/kernel/security", "securityfs", plain)
-    for name in sorted(path.name for path in Path("/sys/class/block").iterdir()):
-        if name.startswith(("dm-", "loop", "ram")):
-            continue
-        if mount(f"/dev/{name}", "/state", "ext4", plain):
+    if VARIABLES.is_dir():
+        mount("variables", str(VARIABLES), "efivarfs", plain | _RDONLY)
+    for device in disks():
+        if mount(device, "/state", "ext4", plain):
             return
+
+
+def disks() -> list[str]:
+    """Return block devices that are not made of others."""
+    names = sorted(path.name for path in Path("/sys/class/block").iterdir())
+    return [f"/dev/{n}" for n in names if not n.startswith(("dm-", "loop", "ram"))]
 
 
 def read_start() -> Mapping[str, Any]:
@@ -210,13 +219,39 @@ def tell_denials() -> None:
                 tell("denied", text=denial.decode("utf-8", "replace").strip()[:400])
 
 
-def run(start: Mapping[str, Any]) -> None:
+def pass_trial(slot: Any) -> None:
+    """Take the counter off the image that was started, and tell."""
+    from asepsis.edge.device import boot_slot  # noqa: PLC0415
+
+    plain = _NOSUID | _NODEV | _NOEXEC
+    PARTITION.mkdir(exist_ok=True)
+    for device in disks():
+        if not mount(device, str(PARTITION), "vfat", plain | _RDONLY):
+            continue
+        if boot_slot.holds(PARTITION, slot):
+            mount(device, str(PARTITION), "vfat", plain | _REMOUNT)
+            boot_slot.confirm(PARTITION, slot)
+            tell("confirmed", file=slot.passed)
+        _libc.umount2(str(PARTITION).encode(), 0)
+
+
+def give_up_later(slot: Any, passed: threading.Event) -> None:
+    """Restart a machine whose image did not pass its trial in time."""
+    from asepsis.edge.device import boot_slot  # noqa: PLC0415
+
+    if slot.counted and not passed.wait(boot_slot.TRIAL_S):
+        tell("given-up", file=slot.counted)
+        _libc.reboot(_RESTART)
+
+
+def run(start: Mapping[str, Any], slot: Any) -> None:
     """Run the device until it ends."""
-    sys.path.append(CODE)
     # Only now: an isolated interpreter does not look there by itself.
     from asepsis.core.errors import AsepsisError  # noqa: PLC0415
     from asepsis.edge.device.app import run_device  # noqa: PLC0415
+    from asepsis.edge.device.boot_slot import Examination  # noqa: PLC0415
     from asepsis.edge.device.catalogue import Kind  # noqa: PLC0415
+    from asepsis.edge.device.manifest import shipped  # noqa: PLC0415
     from asepsis.edge.device.setting import Setting  # noqa: PLC0415
     from asepsis.edge.sandbox.layers import detect  # noqa: PLC0415
     from asepsis.edge.uplink.folder import IdentityFolder  # noqa: PLC0415
@@ -224,8 +259,14 @@ def run(start: Mapping[str, Any]) -> None:
     found = detect()
     tell("layers", holding=sorted(layer.value for layer in found.holding))
 
+    passed = threading.Event()
+    examination = Examination(shipped().compartments.values())
+
     def told(compartment: str, event: str, details: Mapping[str, Any]) -> None:
         tell("device", compartment=compartment, what=event, details=dict(details))
+        if examination.note(compartment, event) and slot.counted:
+            passed.set()
+            threading.Thread(target=pass_trial, args=(slot,), daemon=True).start()
 
     def look() -> None:
         for _ in range(LOOKS):
@@ -234,6 +275,7 @@ def run(start: Mapping[str, Any]) -> None:
 
     threading.Thread(target=look, daemon=True).start()
     threading.Thread(target=tell_denials, daemon=True).start()
+    threading.Thread(target=give_up_later, args=(slot, passed), daemon=True).start()
     try:
         outcome = run_device(
             IdentityFolder(DEVICE),
@@ -269,15 +311,21 @@ def reap(device: int) -> None:
 
 def main() -> None:
     """Be process 1."""
+    sys.path.append(CODE)
+    from asepsis.edge.device.boot_slot import read_slot  # noqa: PLC0415
+
     mount_all()
     start = read_start()
     configure(start)
-    tell("started", **machine())
+    slot = read_slot(VARIABLES)
+    tell("started", **machine(), slot={"entry": slot.entry, "counted": slot.counted})
     if not DEVICE.is_dir():
         tell("ports", listening=listening(), processes=processes())
+        if slot.counted:
+            pass_trial(slot)
         tell("not-enrolled")
     elif (device := os.fork()) == 0:
-        run(start)
+        run(start, slot)
         os._exit(0)
     else:
         reap(device)

@@ -56,8 +56,22 @@ def make_root(tree: Path, target: Path, *, epoch: int) -> Root:
         ("mksquashfs", tree, target, "-all-root", "-xattrs", "-no-progress", *COMPRESSION),
         environment={"SOURCE_DATE_EPOCH": str(epoch)},
     )
+    return add_tree(
+        target, salt=hashlib.sha256(target.name.encode() + str(epoch).encode()).hexdigest()
+    )
+
+
+def add_tree(target: Path, *, salt: str) -> Root:
+    """Put the hash tree behind a squashfs.
+
+    Args:
+        target: File with nothing but the squashfs.
+        salt: Hexadecimal.
+
+    Raises:
+        Unavailable: A program failed.
+    """
     blocks = target.stat().st_size // BLOCK  # mksquashfs fills the last block up.
-    salt = hashlib.sha256(target.name.encode() + str(epoch).encode()).hexdigest()
     made = Root(path=target, hash="0" * 64, salt=salt, blocks=blocks)
     said = run(("veritysetup", "format", *_options(made), f"--salt={salt}", target, target))
     found = _ROOT_HASH.search(said)
