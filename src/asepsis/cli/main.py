@@ -21,6 +21,7 @@ from asepsis.cli import (
     gateway,
     hub,
     image,
+    image_rebase,
     images,
     people,
     places,
@@ -28,6 +29,7 @@ from asepsis.cli import (
     release,
     route,
     signer,
+    soup,
     ward,
 )
 from asepsis.cli.demo import demo
@@ -52,7 +54,7 @@ app.command(device_manifest.app)
 device_manifest.app.command(device_attack.attack)
 device_manifest.app.command(device_request.app)
 device_manifest.app.command(device_request.permit)
-ADDING: Final = (device_wipe,)
+ADDING: Final = (device_wipe, image_rebase, soup)
 """Modules that only add commands to groups above."""
 app.command(gateway.app)
 app.command(driver.app)

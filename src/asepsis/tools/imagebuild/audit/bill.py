@@ -25,11 +25,22 @@ class _Property(msgspec.Struct, frozen=True):
     value: str = ""
 
 
+class _Supplier(msgspec.Struct, frozen=True):
+    name: str = ""
+
+
+class _Hash(msgspec.Struct, frozen=True):
+    alg: str = ""
+    content: str = ""
+
+
 class _Component(msgspec.Struct, frozen=True):
     name: str
     version: str = ""
     purl: str = ""
     cpe: str = ""
+    supplier: _Supplier = _Supplier()
+    hashes: tuple[_Hash, ...] = ()
     properties: tuple[_Property, ...] = ()
 
 
@@ -55,6 +66,10 @@ class Part:
         cpe: Vendor and product; both empty if unknown.
         number: Version as its upstream counts.
         debian: Whether it is a Debian package.
+        source: Source package; else `name`.
+        supplier: Who supplies it; empty if the bill does not say.
+        purl: Its package URL; empty if the bill has none.
+        sha256: Of what was taken, hexadecimal; empty if the bill has none.
     """
 
     name: str
@@ -64,6 +79,10 @@ class Part:
     cpe: tuple[str, str]
     number: str
     debian: bool
+    source: str = ""
+    supplier: str = ""
+    purl: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,4 +172,8 @@ def _part(found: _Component) -> Part:
         cpe=(vendor, product),
         number=number.replace("\\", ""),
         debian=debian,
+        source=source or found.name,
+        supplier=found.supplier.name,
+        purl=found.purl,
+        sha256=next((one.content for one in found.hashes if one.alg == "SHA-256"), ""),
     )
