@@ -12,8 +12,12 @@ from cyclopts import App, Parameter
 from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import InputError
 from asepsis.core.trust.metadata.approvers import Approvers
+from asepsis.core.trust.metadata.authorisation import read as read_authorisation
 from asepsis.core.trust.metadata.fields import Release
 from asepsis.tools.release import editing, keys
+from asepsis.tools.release.approving import approve as sign_authorisation
+from asepsis.tools.release.approving import propose as draft_of
+from asepsis.tools.release.approving import root_of
 from asepsis.tools.release.editing import Holders, Plan
 from asepsis.tools.release.publishing import publish as publish_all
 from asepsis.tools.release.publishing import sign as sign_drafts
@@ -245,6 +249,66 @@ def publish(
         show_json({"versions": versions, "folder": str(repository / "public")})
         return
     show_table("Published", ("role", "version"), list(versions.items()))
+
+
+@app.command
+def propose(
+    repository: Folder,
+    path: Annotated[str, Parameter(help="Target path of a published release.")],
+    /,
+    *,
+    into: Annotated[Path, Parameter(help="New file for the authorisation.")],
+    models: Annotated[
+        list[str] | None, Parameter(help="Models it may go to; default the release's; repeat.")
+    ] = None,
+    floor: Annotated[int, Parameter(help="Security floor, if above the release's own.")] = 0,
+    days: Annotated[int, Parameter(help="How long the authorisation holds.")] = 90,
+) -> None:
+    """Draft the authorisation of a release, for an approver of the vendor and one of the hospital.
+
+    Devices install nothing without it. It names hash, models, counter, floor and validity.
+    """
+    opened = Repository.open(repository)
+    made = draft_of(opened, path, models=models or (), floor=floor, days=days, now=now())
+    keys.write_new(into, made, mode=0o644)
+    console.print(f"{into}: neither party has signed yet", markup=False, soft_wrap=True)
+
+
+@app.command
+def approve(
+    authorisation: Annotated[Path, Parameter(help="File made by `asepsis release propose`.")],
+    /,
+    *,
+    key: Annotated[str, Parameter(help="The approver's private key: PEM file or pkcs11: URI.")],
+    root: Annotated[Path, Parameter(help="Newest root of the approver's own party.")],
+    party: Annotated[Literal["vendor", "hospital"], Parameter(help="Whose approver it is.")],
+    into: Annotated[Path, Parameter(help="New file for the signed authorisation.")],
+    passphrase_file: Passphrase = None,
+) -> None:
+    """Approve a release for the vendor or the hospital, with the approver's own key.
+
+    The key must stand in that party's root. Whoever signs sees here what is signed.
+    """
+    content = keys.read_file(authorisation)
+    found = read_authorisation(content)[1]
+    terms = found.terms
+    show_table(
+        "To be approved",
+        ("", ""),
+        [
+            ("release", found.target.path),
+            ("SHA-256", found.target.hashes.get("sha256", "")),
+            ("models", ", ".join(terms.models)),
+            ("counter", terms.counter),
+            ("floor", terms.floor),
+            ("until", found.expires.isoformat()),
+        ],
+    )
+    signer = keys.signer(key, passphrase=keys.read_passphrase(passphrase_file))
+    trusted = root_of(keys.read_file(root), str(root))
+    signed = sign_authorisation(content, signer, root=trusted, party=party)
+    keys.write_new(into, signed, mode=0o644)
+    console.print(f"{into}: signed for the {party}", markup=False, soft_wrap=True)
 
 
 @app.command

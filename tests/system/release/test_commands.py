@@ -75,6 +75,15 @@ def test_a_vendor_begins_signs_and_publishes(
     found = found_by_a_device(repo, "m5/vitals-2.1.img")
     assert (found.counter, found.floor) == (3, 2)
 
+    draft, approved = tmp_path / "draft.json", tmp_path / "approved.json"
+    assert play(monkeypatch, "propose", repo, "m5/vitals-2.1.img", "--into", draft) == 0
+    root = ("--root", repo / "public/metadata/1.root.json", "--party", "vendor")
+    wrong = ("approve", draft, "--key", tmp_path / "r1", *words, *root, "--into", approved)
+    assert play(monkeypatch, *wrong) == 2
+    right = ("approve", draft, "--key", tmp_path / "approver", *words, *root, "--into", approved)
+    assert play(monkeypatch, *right) == 0
+    assert len(json.loads(approved.read_bytes())["signatures"]) == 1
+
     capsys.readouterr()
     assert play(monkeypatch, "inspect", repo, "--json") == 0
     told = json.loads(capsys.readouterr().out)

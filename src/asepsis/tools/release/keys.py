@@ -56,8 +56,8 @@ def make_file(path: Path, *, passphrase: bytes | None) -> Key:
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    _write_new(path, private, mode=0o600)
-    _write_new(path.with_name(path.name + ".pub"), public, mode=0o644)
+    write_new(path, private, mode=0o600)
+    write_new(path.with_name(path.name + ".pub"), public, mode=0o644)
     return SSlibKey.from_crypto(key.public_key())
 
 
@@ -80,7 +80,7 @@ def public_key(source: str) -> Key:
     if source.startswith(SCHEME):
         place = token_uri(source)
         return SSlibKey.from_crypto(open_key(place.config, place.label).public_key())
-    content = _read(Path(source))
+    content = read_file(Path(source))
     try:
         loaded: object = (
             serialization.load_pem_public_key(content)
@@ -104,7 +104,7 @@ def signer(source: str, *, passphrase: bytes | None = None) -> CryptoSigner:
         place = token_uri(source)
         return CryptoSigner(open_key(place.config, place.label))
     try:
-        key = serialization.load_pem_private_key(_read(Path(source)), password=passphrase)
+        key = serialization.load_pem_private_key(read_file(Path(source)), password=passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigError(
             f"{source} holds no private key that opens", hint="encrypted? --passphrase-file"
@@ -144,7 +144,7 @@ def read_passphrase(path: Path | None) -> bytes | None:
     Raises:
         ConfigError: The file does not open.
     """
-    return None if path is None else _read(path)[:PASSPHRASE_BYTES_MAX].split(b"\n")[0]
+    return None if path is None else read_file(path)[:PASSPHRASE_BYTES_MAX].split(b"\n")[0]
 
 
 def _taken(key: object, source: str) -> _PublicKey:
@@ -155,7 +155,12 @@ def _taken(key: object, source: str) -> _PublicKey:
     raise ConfigError(f"{source}: keys are P-256 or Ed25519")
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Return the first `KEY_BYTES_MAX` bytes of a file.
+
+    Raises:
+        ConfigError: It does not open.
+    """
     try:
         with path.open("rb") as file:
             return file.read(KEY_BYTES_MAX)
@@ -163,7 +168,12 @@ def _read(path: Path) -> bytes:
         raise ConfigError(f"{path} does not open: {error.strerror}") from error
 
 
-def _write_new(path: Path, content: bytes, *, mode: int) -> None:
+def write_new(path: Path, content: bytes, *, mode: int) -> None:
+    """Write a file that must not exist yet, durably.
+
+    Raises:
+        ConfigError: It exists, or cannot be written.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(descriptor, "wb") as file:

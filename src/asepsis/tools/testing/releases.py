@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from asepsis.core.errors import LimitExceeded, NotFound
 from asepsis.core.trust.metadata.approvers import Approvers
 from asepsis.core.trust.metadata.fields import Release
-from asepsis.core.trust.metadata.library import CryptoSigner
+from asepsis.core.trust.metadata.library import CryptoSigner, Key
 from asepsis.core.trust.metadata.session import Session
 from asepsis.tools.release import editing
 from asepsis.tools.release.editing import Holders, Plan
@@ -163,3 +163,43 @@ class Vendor:
             source=source or FolderSource(self.repository.public),
             now=now or self.now,
         )
+
+
+@dataclass(slots=True)
+class Hospital:
+    """A hospital: the offline root of its director, and an approver; the signer has the rest.
+
+    Attributes:
+        folder: Working folder of the director's root.
+        director: The online key's public half.
+        now: Present time, aware.
+        root: Key of the root.
+        approver: Key of clinical engineering.
+    """
+
+    folder: Path
+    director: Key
+    now: datetime = BEGUN
+    root: CryptoSigner = field(default_factory=new_signer)
+    approver: CryptoSigner = field(default_factory=new_signer)
+    repository: Repository = field(init=False)
+
+    def __post_init__(self) -> None:
+        online = Holders(keys=[self.director])
+        plan = Plan(
+            holders={
+                "root": holders([self.root]),
+                **dict.fromkeys(("targets", "snapshot", "timestamp"), online),
+            },
+            approvers=Approvers(keys=[self.approver.public_key]),
+            director=True,
+        )
+        settings = Settings(name="hospital")
+        self.repository = editing.init(self.folder, settings=settings, plan=plan, now=self.now)
+        sign(self.repository, self.root)
+        publish(self.repository, [], now=self.now)
+
+    @property
+    def first_root(self) -> bytes:
+        """The root that is pinned at enrolment."""
+        return (self.repository.public / "1.root.json").read_bytes()

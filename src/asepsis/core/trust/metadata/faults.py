@@ -4,20 +4,20 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
-from securesystemslib.exceptions import Error as SignatureLibraryError
 from tuf.api import exceptions
 from tuf.api.serialization import DeserializationError, SerializationError
 
 from asepsis.core import errors
+from asepsis.core.trust.metadata.library import SignatureLibraryError
 
 _BY_CLASS: Final[tuple[tuple[type[Exception], type[errors.AsepsisError], str], ...]] = (
+    (DeserializationError, errors.InputError, "not TUF metadata"),
+    (SerializationError, errors.InputError, "not TUF metadata"),
     (exceptions.ExpiredMetadataError, errors.TrustError, "expired"),
     (exceptions.BadVersionNumberError, errors.TrustError, "rolled back"),
     (exceptions.UnsignedMetadataError, errors.SignatureInvalid, "not signed by enough keys"),
     (exceptions.LengthOrHashMismatchError, errors.ContentMismatch, "another length or hash"),
     (exceptions.RepositoryError, errors.TrustError, "not acceptable"),
-    (DeserializationError, errors.InputError, "not TUF metadata"),
-    (SerializationError, errors.InputError, "not TUF metadata"),
     (SignatureLibraryError, errors.SignatureInvalid, "not a usable key or signature"),
 )
 """The first that fits: python-tuf's class, ours, and the word for it."""

@@ -4,6 +4,7 @@ python-tuf documents these names in `tuf.api.metadata` without declaring them as
 its rules without its I/O it offers under no public name at all (ADR 0052).
 """
 
+from securesystemslib.exceptions import Error as SignatureLibraryError
 from securesystemslib.signer._crypto_signer import CryptoSigner
 from securesystemslib.signer._key import Key, SSlibKey
 from tuf.api._payload import (
@@ -39,6 +40,7 @@ __all__ = [
     "Role",
     "Root",
     "SSlibKey",
+    "SignatureLibraryError",
     "Signed",
     "Snapshot",
     "TargetFile",

@@ -114,6 +114,11 @@ class Session:
         return self._trusted.root
 
     @property
+    def consistent(self) -> bool:
+        """Whether files are named by version and hash."""
+        return bool(self.root.consistent_snapshot)
+
+    @property
     def targets(self) -> Targets:
         """The top-level targets, after `refresh`."""
         return cast("Targets", self._trusted[Targets.type])
@@ -191,7 +196,7 @@ class Session:
         said = self._trusted.timestamp.snapshot_meta
         content = self._fetch(
             Snapshot.type,
-            said.version if self.root.consistent_snapshot else None,
+            said.version if self.consistent else None,
             said.length or self._limits.snapshot_bytes,
         )
         with translated("the snapshot"):
@@ -212,7 +217,7 @@ class Session:
             raise TrustError(f"role {role} is delegated to and not in the snapshot")
         content = self._fetch(
             role,
-            said.version if self.root.consistent_snapshot else None,
+            said.version if self.consistent else None,
             said.length or self._limits.targets_bytes,
         )
         with translated(f"role {role}"):

@@ -33,7 +33,7 @@ def test_a_device_finds_what_the_models_role_signed(vendor: Vendor, device: Memo
     assert target is not None
     release = read_custom(target, Release)
     assert (release.model, release.counter, release.floor) == ("m5", 7, 3)
-    shown = vendor.artefacts / prefixed(target, consistent=session.root.consistent_snapshot)
+    shown = vendor.artefacts / prefixed(target, consistent=session.consistent)
     assert shown.read_bytes() == b"release 7"
     assert session.find("m5/nothing.img") is None
 
