@@ -8,6 +8,7 @@ from cyclopts import App
 
 from asepsis.cli import (
     associations,
+    attest,
     conform,
     deadletters,
     destinations,
@@ -54,7 +55,7 @@ app.command(device_manifest.app)
 device_manifest.app.command(device_attack.attack)
 device_manifest.app.command(device_request.app)
 device_manifest.app.command(device_request.permit)
-ADDING: Final = (device_wipe, image_rebase, soup)
+ADDING: Final = (attest, device_wipe, image_rebase, soup)
 """Modules that only add commands to groups above."""
 app.command(gateway.app)
 app.command(driver.app)

@@ -1,7 +1,7 @@
 """The console: pages, sign-in, and the care of sessions."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,6 +40,8 @@ def open_console(
     decisions: Decisions,
     trends: Trends,
     deliveries: DeliveryService,
+    *,
+    attested: Callable[[str], Awaitable[tuple[str, str, str]]],
 ) -> Feature:
     """Open the console.
 
@@ -49,6 +51,7 @@ def open_console(
         decisions: What people decide about associations.
         trends: The record, thinned for pictures.
         deliveries: Where data may leave to.
+        attested: How a device stands by the word of its TPM.
     """
     access = core.access
     services = Services(
@@ -65,6 +68,7 @@ def open_console(
         status=core.status,
         letters=DeadLetters(core.store, deliveries, core.audit_log),
         deliveries=deliveries,
+        attested=attested,
         charts=DeviceCharts(core, trends).draw,
     )
 

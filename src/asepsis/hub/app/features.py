@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 
 from asepsis.hub.app.associations import build_associations, open_associations
-from asepsis.hub.app.attestation import build_attestation, open_attestation
+from asepsis.hub.app.attestation import (
+    attested_words,
+    build_attestation,
+    open_attestation,
+)
 from asepsis.hub.app.audit import open_audit
 from asepsis.hub.app.compliance import build_compliance, open_compliance
 from asepsis.hub.app.console import open_console
@@ -30,7 +34,14 @@ def open_features(core: Core) -> Sequence[Feature]:
     return (
         open_associations(associations),
         open_compliance(core, compliance),
-        open_console(core, book, service, records.trends, delivery.service),
+        open_console(
+            core,
+            book,
+            service,
+            records.trends,
+            delivery.service,
+            attested=attested_words(attestation),
+        ),
         open_ward(core, book, service),
         records.feature,
         open_delivery(core, delivery),

@@ -154,6 +154,7 @@ async def _live_values(
         "association": association,
         "patient": None if association is None else console.patient(association),
         "recent": await _recent(console, name),
+        "attested": await console.attested(name),
     }
 
 

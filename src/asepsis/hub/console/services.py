@@ -39,6 +39,7 @@ class Services:
         status: Section -> what it says now; filled before the listeners open.
         letters: What people decide about dead letters; each act is audited.
         deliveries: Where data may leave to.
+        attested: How a device stands by the word of its TPM: words, tone, and how the TPM is known.
         charts: Trends of a device for somebody; none for who may not see them.
     """
 
@@ -55,6 +56,7 @@ class Services:
     status: Mapping[str, StatusSource]
     letters: DeadLetters
     deliveries: DeliveryService
+    attested: Callable[[str], Awaitable[tuple[str, str, str]]]
     charts: Callable[[str, Principal], Awaitable[Sequence[Chart]]]
 
     def patient(self, association: Association) -> Patient:

@@ -1,5 +1,6 @@
 """How a device stands, in values and in words; no clock, no rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -92,7 +93,18 @@ class Device:
         return "TPM certified by its maker"
 
 
-_WORDS: Final = {
+TONES: Final[Mapping[State, str]] = {
+    State.NONE: "",
+    State.OPEN: "info",
+    State.LAPSED: "warn",
+    State.BOUND: "warn",
+    State.BOOTED: "info",
+    State.RUNNING: "good",
+    State.STALE: "warn",
+    State.REFUSED: "bad",
+}
+"""Colour beside the words, never instead of them."""
+_WORDS: Final[Mapping[State, str]] = {
     State.NONE: "not attested",
     State.OPEN: "waits for its TPM",
     State.LAPSED: "its TPM did not come in time",
