@@ -18,6 +18,7 @@ from asepsis.edge.sandbox import bpf, seccomp
 from asepsis.edge.sandbox.generate import host
 from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.layers import detect
+from asepsis.edge.sandbox.supervision_groups import here
 
 HOLDING = detect().holding
 NAMES = list(shipped().compartments)
@@ -99,6 +100,8 @@ def test_the_kernel_holds_limits_user_and_order_of_the_manifest(
     assert found["Seccomp"] == "2"
     assert int(found["CapEff"], 16) == 0
     if Layer.USERS in HOLDING:
+        assert int(found["CapBnd"], 16) == 0  # Nothing could ever give one back.
+    if Layer.USERS in HOLDING:
         assert set(found["Uid"].split()) == set(found["Gid"].split()) == {str(declared.user)}
         assert os.getpriority(os.PRIO_PROCESS, pid) == resources.nice
         # A container's root may be forbidden to protect anybody.
@@ -110,6 +113,23 @@ def test_the_kernel_holds_limits_user_and_order_of_the_manifest(
         assert os.sched_getparam(pid).sched_priority == resources.realtime
     else:
         assert os.sched_getscheduler(pid) == os.SCHED_OTHER
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", NAMES)
+def test_the_control_group_holds_what_the_manifest_says(
+    name: str, running: tuple[Supervisor, Path]
+) -> None:
+    where = here()
+    if "pids" not in where.parents:
+        pytest.skip("this machine makes no control groups")
+    lines = Path(f"/proc/{running[0].pid(name)}/cgroup").read_text("ascii").splitlines()
+    own = next(line for line in lines if ":pids:" in line or line.startswith("0::/"))
+    base = where.parents["pids"]
+    group = next(base.glob(f"asepsis-{os.getpid()}-*/{own.rpartition('/')[2]}"))
+    assert own.rpartition("/")[2].startswith(f"{name}-")
+    tasks = shipped().compartments[name].resources.tasks
+    assert (group / "pids.max").read_text("ascii").strip() == str(tasks)
 
 
 @pytest.mark.root

@@ -97,6 +97,8 @@ class Groups:
         self._name = f"{PREFIX}-{os.getpid()}-{next(_SERIAL)}"
         self._made: dict[Path, None] = {}
         self._serial = itertools.count(1)
+        for parent in set(where.parents.values()):
+            _sweep(parent)
         if where.version == 2:
             self._make_room(next(iter(where.parents.values())))
 
@@ -127,9 +129,7 @@ class Groups:
     def close(self) -> None:
         """Remove the groups."""
         for folder in self._made:
-            for group in sorted(folder.glob("*/"), reverse=True):
-                _remove(group)
-            _remove(folder)
+            _remove_all(folder)
 
     def _make_room(self, parent: Path) -> None:
         """Let groups below have limits: in version 2 this one may then hold no process itself."""
@@ -203,6 +203,20 @@ def _write(path: Path, value: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what supervisors left that were killed; groups with processes stay."""
+    for folder in parent.glob(f"{PREFIX}-*-*/"):
+        pid = folder.name.split("-")[1]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            _remove_all(folder)
+
+
+def _remove_all(folder: Path) -> None:
+    for group in folder.glob("*/"):
+        _remove(group)
+    _remove(folder)
 
 
 def _remove(group: Path) -> None:
