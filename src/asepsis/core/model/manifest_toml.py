@@ -110,7 +110,7 @@ def read_manifest(text: bytes, *, name: str = "manifest") -> ManifestFile:
     except RecursionError as error:
         raise ConfigError(f"{name}: nested too deeply") from error
     except ValueError as error:  # Not TOML, not UTF-8, or a number of thousands of digits.
-        raise ConfigError(f"{name}: not TOML: {error}") from error
+        raise ConfigError(f"{name}:{_broken_line(text, error)}: not TOML: {error}") from error
     lines = locate(decoded)
     manifest = _Reader(name, lines).manifest(document)
     found = ManifestFile(name=name, manifest=manifest, lines=lines)
@@ -118,6 +118,14 @@ def read_manifest(text: bytes, *, name: str = "manifest") -> ManifestFile:
         where = found.where(problem.path)
         raise ConfigError(f"{where}: {problem.path}: {problem.text}", hint=problem.hint)
     return found
+
+
+def _broken_line(text: bytes, error: ValueError) -> int:
+    """Return the line at which reading ended, from 1; the last one where it is not told."""
+    if isinstance(error, UnicodeDecodeError):
+        return text.count(b"\n", 0, error.start) + 1
+    found = re.search(r"\(at line (\d+), column \d+\)$", str(error))
+    return int(found[1]) if found else text.count(b"\n") + 1
 
 
 def _line(lines: Mapping[str, int], path: str) -> int:
