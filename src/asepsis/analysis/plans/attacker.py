@@ -5,6 +5,7 @@ exact (`proofs.py`). Over AND/OR graphs this is the Steiner problem: nobody know
 cases, so it has a time limit, and what it did not prove stays a bracket.
 """
 
+import heapq
 from collections.abc import Sequence
 from fractions import Fraction
 from math import exp, inf, isfinite
@@ -12,7 +13,7 @@ from typing import Final
 
 from asepsis.analysis.plans.milp import Milp
 from asepsis.analysis.plans.problem import Plan, Problem, Step
-from asepsis.analysis.plans.proofs import ROUNDING, Graph, Proof, unfold
+from asepsis.analysis.plans.proofs import ROUNDING, Graph, Proof, nats, unfold
 from asepsis.core.errors import LimitExceeded
 
 STEPS_EXACT_MAX: Final = 20_000
@@ -34,7 +35,7 @@ def best_proof(graph: Graph, plan: Plan, *, goal: int, seconds_max: float) -> Pr
     problem = graph.problem
     weights = graph.weights(plan)
     node = problem.goals[goal].node
-    relevant = _relevant(problem.steps, weights, node)
+    relevant = _relevant(graph, weights, node, nats(found.probability))
     if len(relevant) > STEPS_EXACT_MAX:
         return found
     try:
@@ -51,20 +52,42 @@ def best_proof(graph: Graph, plan: Plan, *, goal: int, seconds_max: float) -> Pr
     return Proof(steps=steps, probability=value, at_most=at_most)
 
 
-def _relevant(steps: Sequence[Step], weights: Sequence[float], goal: int) -> list[int]:
+def _relevant(graph: Graph, weights: Sequence[float], goal: int, most: float) -> list[int]:
+    """Return the steps that a proof of at most some cost can contain.
+
+    Such a proof pays for a step, for the dearest of its premises, and for a chain of steps from it
+    to the goal.
+    """
+    steps = graph.problem.steps
+    before = graph.at_least(weights)
+    into = _possible(steps, weights)
+    after = {goal: 0.0}
+    heap = [(0.0, goal)]
+    found: list[int] = []
+    while heap:
+        paid, node = heapq.heappop(heap)
+        if paid > after[node]:
+            continue
+        for index in into.get(node, ()):
+            chain = paid + weights[index]
+            dearest = max((before[premise] for premise in steps[index].premises), default=0.0)
+            if chain + dearest > most + ROUNDING * (1 + most):
+                continue
+            found.append(index)
+            for premise in steps[index].premises:
+                if chain < after.get(premise, inf):
+                    after[premise] = chain
+                    heapq.heappush(heap, (chain, premise))
+    return sorted(set(found))
+
+
+def _possible(steps: Sequence[Step], weights: Sequence[float]) -> dict[int, list[int]]:
+    """Return for each node the steps that can lead to it."""
     into: dict[int, list[int]] = {}
     for index, step in enumerate(steps):
         if isfinite(weights[index]) and step.target not in step.premises:
             into.setdefault(step.target, []).append(index)
-    found: list[int] = []
-    seen, open_ = {goal}, [goal]
-    while open_:
-        for index in into.get(open_.pop(), []):
-            found.append(index)
-            fresh = set(steps[index].premises) - seen
-            seen |= fresh
-            open_ += sorted(fresh)
-    return found
+    return into
 
 
 def _solve(

@@ -193,8 +193,7 @@ class Planner:
             plan, optimal = solved
             if optimal:
                 bound = max(bound, master.value(plan))
-            tried = self._outcome(plan, bound, rounds, end)
-            fresh = self._learn(master, tried)
+            tried, fresh = self._answer(master, plan, rounds, end)
             fits = self._keeps_ceilings(tried) and not self._problem.broken(plan, budgets)
             if fits and (best is None or tried.risk_at_most < best.risk_at_most):
                 best = tried
@@ -217,13 +216,21 @@ class Planner:
                 return None
             if solved is None:
                 return None
-            tried = self._outcome(solved[0], 0.0, rounds, end)
-            if not self._learn(master, tried):
+            tried, fresh = self._answer(master, solved[0], rounds, end)
+            if not fresh:
                 kept = self._keeps_ceilings(tried) and not self._problem.broken(tried.plan, budgets)
                 return tried if kept and solved[1] else None
             if self._clock() > end:
                 return None
         return None
+
+    def _answer(self, master: Master, plan: Plan, rounds: int, end: float) -> tuple[Outcome, bool]:
+        """Let the attacker answer; what he knows at once first, a long search only if he must."""
+        quick = self._outcome(plan, 0.0, rounds, None)
+        if self._learn(master, quick):
+            return quick, True
+        exact = self._outcome(plan, 0.0, rounds, end)
+        return exact, self._learn(master, exact)
 
     def _done(self, best: Outcome, bound: float) -> bool:
         return best.risk_at_most <= bound * (1 + PROVEN_GAP / 10)
@@ -261,10 +268,10 @@ class Planner:
                 fresh |= master.add(goal, proof.steps, tried.plan)
         return fresh
 
-    def _outcome(self, plan: Plan, bound: float, rounds: int, end: float) -> Outcome:
+    def _outcome(self, plan: Plan, bound: float, rounds: int, end: float | None) -> Outcome:
         proofs = self._graph.proofs(plan)
         for index, proof in enumerate(proofs):
-            if proof is not None and not proof.exact:
+            if proof is not None and not proof.exact and end is not None:
                 left = max(0.05, (end - self._clock()) * ORACLE_SHARE)
                 proofs[index] = best_proof(self._graph, plan, goal=index, seconds_max=left)
         harm = self._problem.harm(plan)

@@ -91,6 +91,10 @@ class Graph:
             for goal in self.problem.goals
         ]
 
+    def at_least(self, weights: Sequence[float]) -> list[float]:
+        """Return for each node what any proof of it costs at least, nats; inf if there is none."""
+        return self._cheapest(weights, shared=True)[0]
+
     def _proof(self, node: int, by: Sequence[int], plan: Plan, bound: float) -> Proof:
         steps = unfold(self.problem.steps, by, node)
         value = Fraction(1)
