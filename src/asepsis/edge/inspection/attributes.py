@@ -13,8 +13,9 @@ from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
 
 from asepsis.core.errors import InputError
-from asepsis.core.wire.dicom_file import EXPLICIT, Facts, ObjectRefusedError, Reason
-from asepsis.core.wire.dicom_file import Source as ObjectSource
+from asepsis.core.wire.dicom_facts import Facts, ObjectRefusedError, Reason
+from asepsis.core.wire.dicom_facts import Source as ObjectSource
+from asepsis.core.wire.dicom_file import EXPLICIT
 
 ATTRIBUTES_BYTES_MAX: Final = 16_384
 """Attributes of one object that searches keep."""

@@ -23,7 +23,8 @@ from pydicom.dataset import Dataset
 
 from asepsis.core.errors import FramingError
 from asepsis.core.wire import inspection as link
-from asepsis.core.wire.dicom_file import Facts, ObjectRefusedError, Reason, judge, uid
+from asepsis.core.wire.dicom_facts import Facts, ObjectRefusedError, Reason
+from asepsis.core.wire.dicom_file import judge, uid
 from asepsis.edge.inspection import attributes
 from asepsis.edge.inspection.confinement import confine_worker
 from asepsis.edge.inspection.sample import SAMPLE

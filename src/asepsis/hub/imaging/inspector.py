@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from asepsis.core.errors import FramingError, Unavailable
 from asepsis.core.wire import inspection as link
-from asepsis.core.wire.dicom_file import TEXTS, Reason
+from asepsis.core.wire.dicom_facts import TEXTS, Reason
 from asepsis.hub.imaging.storage import ObjectReader
 
 MODULE: Final = "asepsis.edge.inspection.worker"

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, delete, select
 
 from asepsis.core.errors import Conflict, NotFound
-from asepsis.core.wire.dicom_file import Reason
+from asepsis.core.wire.dicom_facts import Reason
 from asepsis.core.wire.inspection import Passed, Refused
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.rules import Act

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from asepsis.core.errors import InputError, NotPermitted, RateLimited
 from asepsis.core.model.identity import PrincipalKind
-from asepsis.core.wire.dicom_file import Reason
+from asepsis.core.wire.dicom_facts import Reason
 from asepsis.core.wire.dicomweb_store import Failure
 from asepsis.hub.access.principal import Principal
 

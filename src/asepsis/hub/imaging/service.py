@@ -19,7 +19,7 @@ import structlog
 
 from asepsis.core.errors import AsepsisError, BackPressure, LimitExceeded, TransientError
 from asepsis.core.model.identity import PrincipalKind
-from asepsis.core.wire.dicom_file import Reason
+from asepsis.core.wire.dicom_facts import Reason
 from asepsis.core.wire.dicomweb_store import Failure, Stored
 from asepsis.core.wire.inspection import Passed, Refused
 from asepsis.hub.access.principal import Principal

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asepsis.core.wire import dicom_file
-from asepsis.core.wire.dicom_file import Held, ObjectRefusedError, Reason, judge, uid
+from asepsis.core.wire.dicom_facts import Held, ObjectRefusedError, Reason
+from asepsis.core.wire.dicom_file import judge, uid
 
 CT = b"1.2.840.10008.5.1.4.1.1.2\x00"
 LONG = {b"OB", b"OW", b"SQ", b"UN", b"UT"}

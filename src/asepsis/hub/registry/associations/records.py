@@ -5,12 +5,22 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, Table, delete, insert, or_, select, update
+from sqlalchemy import Connection, Select, Table, delete, insert, or_, select, update
 
-from asepsis.core.model.association import Association, AssociationState, Basis
+from asepsis.core.model.association import Association, AssociationState
 from asepsis.core.model.patient import PatientId, Place
-from asepsis.hub.registry.associations.book import Patient, PlacedDevice, Present
-from asepsis.hub.registry.associations.scene import DeviceUse, KnownPatient, Scene, Stay, Use
+from asepsis.hub.registry.associations.book import Present
+from asepsis.hub.registry.associations.row_values import (
+    association_of,
+    occupant_of,
+    patient_of,
+    placed_of,
+    placed_values,
+    stay_of,
+    use_of,
+    use_values,
+)
+from asepsis.hub.registry.associations.scene import DeviceUse, KnownPatient, Scene, Stay
 from asepsis.hub.registry.associations.tables import (
     associations,
     device_uses,
@@ -134,9 +144,9 @@ class Rows:
             now_ns=now_ns,
             fresh_id=fresh_id,
             patients={one.id: one for one in known.values()},
-            stays={row.id: _stay(row, known) for row in stay_rows},
-            associations={row.id: _association(row, known) for row in association_rows},
-            placed={row.device: _placed(row) for row in stood},
+            stays={row.id: stay_of(row, known) for row in stay_rows},
+            associations={row.id: association_of(row, known) for row in association_rows},
+            placed={row.device: placed_of(row) for row in stood},
             uses=_uses(connection, devices),
             rules=_rules(connection, wards),
         )
@@ -151,9 +161,9 @@ class Rows:
         wrote |= self._write(
             connection, associations, before, scene.associations, self._association_values
         )
-        wrote |= self._write(connection, placements, before, scene.placed, _placed_values)
+        wrote |= self._write(connection, placements, before, scene.placed, placed_values)
         # What a device said last is no part of what goes on; the books need not read again.
-        self._write(connection, device_uses, before, scene.uses, _use_values)
+        self._write(connection, device_uses, before, scene.uses, use_values)
         for device in before[placements].keys() - scene.placed.keys():
             connection.execute(delete(placements).where(placements.c.device == device))
             wrote = True
@@ -172,10 +182,10 @@ class Rows:
         known = self._patients(connection, {row.patient for row in (*open_stays, *active)})
         return Present(
             version=version(connection),
-            occupants=[_occupant(row, known[row.patient]) for row in open_stays],
-            placed=[_placed(row) for row in connection.execute(select(placements))],
-            associations=[_association(row, known) for row in active],
-            patients={one.id: _patient(one) for one in known.values()},
+            occupants=[occupant_of(row, known[row.patient]) for row in open_stays],
+            placed=[placed_of(row) for row in connection.execute(select(placements))],
+            associations=[association_of(row, known) for row in active],
+            patients={one.id: patient_of(one) for one in known.values()},
             rules=frozenset(_column(connection, select(ward_rules.c.ward))),
         )
 
@@ -228,7 +238,7 @@ class Rows:
     ) -> list[Association]:
         rows = connection.execute(query).all()
         known = self._patients(connection, {row.patient for row in rows})
-        return [_association(row, known) for row in rows]
+        return [association_of(row, known) for row in rows]
 
     def _aliases(self, connection: Connection, wanted: Collection[bytes]) -> set[bytes]:
         """Return identifiers together with all that were merged with them."""
@@ -344,7 +354,7 @@ def set_rule(connection: Connection, ward: str, *, since_ns: int | None, person:
 
 def all_uses(connection: Connection) -> list[DeviceUse]:
     """Read the last known use of every device."""
-    return [_use(row) for row in connection.execute(select(device_uses))]
+    return [use_of(row) for row in connection.execute(select(device_uses))]
 
 
 def _column(connection: Connection, query: Select[*tuple[Any, ...]]) -> Sequence[Any]:
@@ -367,86 +377,9 @@ def _snapshot(scene: Scene) -> dict[Table, dict[Any, Any]]:
     }
 
 
-def _stay(row: Row[*tuple[Any, ...]], known: Mapping[bytes, KnownPatient]) -> Stay:
-    return Stay(
-        id=row.id,
-        patient=known[row.patient].id,
-        place=Place.of_key(row.place),
-        event_ns=row.event_ns,
-        start_ns=row.start_ns,
-        end_ns=row.end_ns,
-        certain=row.certain,
-        cancelled=row.cancelled,
-    )
-
-
-def _association(row: Row[*tuple[Any, ...]], known: Mapping[bytes, KnownPatient]) -> Association:
-    return Association(
-        id=row.id,
-        device=row.device,
-        patient=known[row.patient].id,
-        place=Place.of_key(row.place) if row.place is not None else None,
-        state=AssociationState(row.state),
-        basis=Basis(row.basis),
-        start_ns=row.start_ns,
-        end_ns=row.end_ns,
-        proposed_by=row.proposed_by,
-        confirmed_by=row.confirmed_by,
-        end_reason=row.end_reason.decode() if row.end_reason is not None else None,
-    )
-
-
-def _occupant(row: Row[*tuple[Any, ...]], one: KnownPatient) -> tuple[Place, Patient]:
-    return Place.of_key(row.place), _patient(one, admitted_ns=row.event_ns)
-
-
-def _patient(one: KnownPatient, *, admitted_ns: int = 0) -> Patient:
-    return Patient(id=one.id, name=one.name, birth_date=one.birth_date, admitted_ns=admitted_ns)
-
-
-def _placed(row: Row[*tuple[Any, ...]]) -> PlacedDevice:
-    return PlacedDevice(
-        device=row.device,
-        place=Place.of_key(row.place),
-        fixed=row.fixed,
-        since_ns=row.since_ns,
-    )
-
-
-def _placed_values(one: PlacedDevice) -> dict[str, Any]:
-    return {
-        "device": one.device,
-        "place": one.place.key(),
-        "fixed": one.fixed,
-        "since_ns": one.since_ns,
-    }
-
-
-def _use_values(one: DeviceUse) -> dict[str, Any]:
-    return {
-        "device": one.device,
-        "epoch": one.epoch,
-        "use": one.use.value,
-        "since_ns": one.since_ns,
-        "vacated_ns": one.vacated_ns,
-        "unseen": one.unseen,
-    }
-
-
 def _uses(connection: Connection, devices: Collection[str]) -> dict[str, DeviceUse]:
     rows = connection.execute(select(device_uses).where(device_uses.c.device.in_(devices)))
-    return {row.device: _use(row) for row in rows}
-
-
-def _use(row: Row[*tuple[Any, ...]]) -> DeviceUse:
-    return DeviceUse(
-        device=row.device,
-        epoch=row.epoch,
-        use=Use(row.use),
-        since_ns=row.since_ns,
-        vacated_ns=row.vacated_ns,
-        unseen=row.unseen,
-    )
+    return {row.device: use_of(row) for row in rows}
 
 
 def _rules(connection: Connection, wards: Collection[str]) -> dict[str, int]:
