@@ -14,6 +14,7 @@ from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.core.errors import InputError
 from asepsis.hub.keyholder import separation, signer_command
 from asepsis.hub.keys import AdminClient
+from asepsis.tools.release import keys
 
 app: Final = App(name="signer", help="The key-holding process, and what only a person may ask.")
 SOCKET: Final = Path("run") / "signer-admin.sock"
@@ -90,6 +91,21 @@ def distrust_maker(fingerprint: str, *, data: Data = DATA) -> None:
         raise InputError("a fingerprint is 64 hex digits") from error
     ask(data, lambda admin: admin.distrust_maker(raw))
     console.print("not trusted any more")
+
+
+@app.command
+def director_key(
+    file: Annotated[Path, Parameter(help="New file for the public key, PEM.")],
+    /,
+    *,
+    data: Data = DATA,
+) -> None:
+    """Write the director's public key, for the root that the hospital keeps offline.
+
+    Next: `asepsis release init FOLDER --director --online FILE --root ... --approver ...`
+    """
+    keys.write_public(file, ask(data, lambda admin: admin.authorities()).director_der)
+    console.print(f"{file}", markup=False, soft_wrap=True)
 
 
 def ask(data: Path, question: Callable[[AdminClient], Awaitable[T]]) -> T:

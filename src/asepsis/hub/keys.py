@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from asepsis.core import errors
-from asepsis.core.trust import answers, signer_values
+from asepsis.core.trust import answers, director, signer_values
 from asepsis.core.trust import requests as typed
 from asepsis.core.trust.statements import NONCE_BYTES_MAX, NONCE_BYTES_MIN
 
@@ -178,6 +178,18 @@ class SignerClient:
         """
         request = typed.TreeHeadRequest(head=head)
         return (await self._connection.ask(request, answers.Signature)).signature
+
+    async def sign_director(self, *sets: director.DirectorSet) -> answers.DirectorSigned:
+        """Have signed what devices are to have, at most `director.SETS_MAX` at a time.
+
+        Raises:
+            IssuanceRefused: A device is not known to the signer, or revoked.
+            Unavailable: The signer does not answer.
+
+        Source: Uptane Standard 2.1.0, section 5.2.3.
+        """
+        request = typed.DirectorRequest(sets=sets)
+        return await self._connection.ask(request, answers.DirectorSigned)
 
     async def sign_crl(self) -> bytes:
         """Have a CRL (DER) signed for consumers outside; the hub itself never reads it.

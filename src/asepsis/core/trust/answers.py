@@ -48,6 +48,36 @@ class Signature(Message, frozen=True, tag="signature"):
     signature: bytes
 
 
+class SignedSet(Message, frozen=True, tag="signed-set"):
+    """What is signed for one device, with the signatures; DER (RFC 3279 section 2.2.3).
+
+    Attributes:
+        targets: The bytes of the targets role.
+        snapshot: The bytes of the snapshot.
+        timestamp: The bytes of the timestamp.
+        signatures: Signatures of the three, in that order.
+    """
+
+    targets: bytes
+    snapshot: bytes
+    timestamp: bytes
+    signatures: tuple[bytes, bytes, bytes]
+
+
+class DirectorSigned(Message, frozen=True, tag="director-signed"):
+    """The director's word to devices.
+
+    Attributes:
+        version: Version of all roles in it, above every one before.
+        key_der: The director's public key, SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7).
+        sets: One for each set that was asked for, in order.
+    """
+
+    version: int
+    key_der: bytes
+    sets: tuple[SignedSet, ...]
+
+
 class Crl(Message, frozen=True, tag="crl-signed"):
     """A CRL v2 in DER (RFC 5280 section 5.1)."""
 
@@ -62,12 +92,14 @@ class Authorities(Message, frozen=True, tag="authorities-are"):
         makers_der: CA certificates trusted for IDevIDs.
         audit_der: Certificate of the key that signs tree heads.
         time_der: Certificate of the key that signs time.
+        director_der: Public key that signs what devices are to have, SubjectPublicKeyInfo.
     """
 
     chain_der: Chain
     makers_der: tuple[bytes, ...]
     audit_der: bytes
     time_der: bytes
+    director_der: bytes = b""
 
 
 class Status(Message, frozen=True, tag="status-is"):
@@ -173,6 +205,7 @@ Answer: TypeAlias = (
     Issued
     | SignedTime
     | Signature
+    | DirectorSigned
     | Crl
     | Authorities
     | Status

@@ -11,6 +11,7 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 
 from asepsis.core.errors import FramingError, InputError, LimitExceeded
+from asepsis.core.trust import director
 from asepsis.core.trust.signer_values import (
     CSR_BYTES_MAX,
     LENGTH,
@@ -86,6 +87,14 @@ class TreeHeadRequest(Message, frozen=True, tag="sign-tree-head"):
     head: TreeHead
 
 
+class DirectorRequest(Message, frozen=True, tag="sign-director"):
+    """Sign what devices are to have; the signer sets version and end, and knows the devices."""
+
+    sets: Annotated[
+        tuple[director.DirectorSet, ...], msgspec.Meta(min_length=1, max_length=director.SETS_MAX)
+    ]
+
+
 class CrlRequest(Message, frozen=True, tag="crl"):
     """Sign a CRL for consumers outside (RFC 5280 section 5)."""
 
@@ -116,6 +125,7 @@ HubRequest: TypeAlias = (
     | ServerCertificateRequest
     | TimeRequest
     | TreeHeadRequest
+    | DirectorRequest
     | CrlRequest
     | RevokeRequest
     | AuthoritiesRequest

@@ -124,6 +124,20 @@ class TimeAllowed(Entry, frozen=True, tag="time-allowed"):
     until_ns: int
 
 
+class Directed(Entry, frozen=True, tag="directed"):
+    """What devices are to have was signed.
+
+    Attributes:
+        version: Version, one above the last.
+        devices: Names, in order.
+        sha256: Of all that was signed, one after the other.
+    """
+
+    version: int
+    devices: tuple[str, ...]
+    sha256: bytes
+
+
 class CrlSigned(Entry, frozen=True, tag="crl"):
     """A CRL was signed."""
 
@@ -173,6 +187,7 @@ AnyEntry: TypeAlias = (
     | HeadSigned
     | HeadForgotten
     | TimeAllowed
+    | Directed
     | CrlSigned
     | Denied
     | DeniedMore

@@ -6,6 +6,7 @@ from asepsis.core.trust import answers
 from asepsis.core.trust import requests as typed
 from asepsis.core.trust.identity import Profile, load_certificate, not_after_ns
 from asepsis.hub.signer.desk import Desk
+from asepsis.hub.signer.directing import public_key
 from asepsis.hub.signer.issuing import Case
 from asepsis.hub.signer.keystore import Role
 
@@ -20,6 +21,7 @@ def authorities(desk: Desk, request: typed.AuthoritiesRequest, case: Case) -> an
         makers_der=tuple(desk.state.makers.values()),
         audit_der=desk.own_certificate(Profile.AUDIT, Role.AUDIT),
         time_der=desk.own_certificate(Profile.TIME, Role.TIME),
+        director_der=public_key(desk),
     )
 
 

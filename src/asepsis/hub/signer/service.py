@@ -12,7 +12,7 @@ from asepsis.core.trust import answers, signer_values
 from asepsis.core.trust import requests as typed
 from asepsis.core.trust.authority import verify_issued_by
 from asepsis.core.trust.identity import load_certificate
-from asepsis.hub.signer import certificates, entries, names, reports, statements
+from asepsis.hub.signer import certificates, directing, entries, names, reports, statements
 from asepsis.hub.signer.desk import Desk
 from asepsis.hub.signer.issuing import Case
 
@@ -33,6 +33,7 @@ HUB_REQUESTS: Final = cast(
         typed.ServerCertificateRequest: certificates.issue_server,
         typed.TimeRequest: statements.sign_time,
         typed.TreeHeadRequest: statements.sign_tree_head,
+        typed.DirectorRequest: directing.sign_director,
         typed.CrlRequest: statements.sign_list,
     },
 )

@@ -86,6 +86,7 @@ class State:
     time_left: int = 0
     time_until_ns: int = 0
     crl_number: int = 0
+    director_version: int = 0
     refusals: int = 0
     alarm_count: int = 0
     alarms: list[Alarm] = field(default_factory=list[Alarm])
@@ -219,6 +220,10 @@ def _crl_signed(state: State, record: Record) -> None:
     state.crl_number = cast("entries.CrlSigned", record.entry).number
 
 
+def _directed(state: State, record: Record) -> None:
+    state.director_version = cast("entries.Directed", record.entry).version
+
+
 def _denied(state: State, record: Record) -> None:
     del record
     state.refusals += 1
@@ -261,6 +266,7 @@ _APPLY: Final[Mapping[type[entries.Entry], Callable[[State, Record], None]]] = {
     entries.HeadSigned: _head_signed,
     entries.HeadForgotten: _head_forgotten,
     entries.TimeAllowed: _time_allowed,
+    entries.Directed: _directed,
     entries.CrlSigned: _crl_signed,
     entries.Denied: _denied,
     entries.DeniedMore: _denied_more,

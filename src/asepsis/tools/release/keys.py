@@ -168,6 +168,20 @@ def read_file(path: Path) -> bytes:
         raise ConfigError(f"{path} does not open: {error.strerror}") from error
 
 
+def write_public(path: Path, der: bytes) -> None:
+    """Write a public key, given as SubjectPublicKeyInfo in DER, to a new PEM file.
+
+    Raises:
+        ConfigError: Not a public key, or the file exists or cannot be written.
+    """
+    try:
+        key = serialization.load_der_public_key(der)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError("not a public key") from error
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    write_new(path, key.public_bytes(serialization.Encoding.PEM, form), mode=0o644)
+
+
 def write_new(path: Path, content: bytes, *, mode: int) -> None:
     """Write a file that must not exist yet, durably.
 
