@@ -1,12 +1,13 @@
 """`asepsis image`: build the bootable image of a device, boot it, and audit what is in it."""
 
 import time
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
+from asepsis.cli.day import read_day
 from asepsis.cli.output import console, problems, show_facts, show_json, show_table
 from asepsis.core.errors import ConfigError
 from asepsis.tools.imagebuild.audit.report import Audit, audit
@@ -156,7 +157,7 @@ def audit_(
     Ends with 1 if a vulnerability is open or support is over. What an advisory says without
     versions that compare is undecided: a person judges it.
     """
-    found = audit(sbom, advisories, today=_day(on))
+    found = audit(sbom, advisories, today=read_day(on))
     if json:
         show_json(found.as_document())
     else:
@@ -220,18 +221,14 @@ def _show_audit(found: Audit) -> None:
         for one in found.supports
     ]
     show_table("Support", ("part", "release line", "ends", "extended", ""), supports)
+    covers = [
+        (one.part, one.upstream or "-", one.distribution or "-", one.extended or "-", one.state)
+        for one in found.covers
+    ]
+    show_table("Packages", ("part", "upstream", "distribution", "extended", "now"), covers)
     if found.unknown:
         console.print(f"End of support not known: {', '.join(found.unknown)}", markup=False)
 
 
 def _mark(found: Audit, cve: str) -> str:
     return "exploited" if cve in found.exploited else ""
-
-
-def _day(text: str | None) -> date:
-    if text is None:
-        return datetime.fromtimestamp(time.time(), UTC).date()
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"not a day: {text}", hint="write it as 2026-11-22") from error

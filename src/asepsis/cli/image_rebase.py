@@ -140,6 +140,9 @@ def _show(made: Candidate | None, found: Difference) -> None:
         )
         for source, cve in several
     ]
-    show_table("Vulnerabilities", ("", "source", "vulnerability", ""), rows)
+    if rows:
+        show_table("Vulnerabilities", ("", "source", "vulnerability", ""), rows)
+    else:
+        console.print("By these advisories no vulnerability is open in either.")
     if found.over:
         console.print(f"Support is over: {', '.join(found.over)}", markup=False)

@@ -178,6 +178,15 @@ def test_real_files_say_when_support_ends_and_what_is_exploited(bill: Path) -> N
     assert ends["linux-image-6.1.0-56-cloud-amd64"].cycle == "6.1"
     assert ends["Debian"].extended == date(2028, 6, 30)
     assert found.unknown == ["asepsis", "libc6"]
+    states = {one.part: one for one in found.covers}
+    assert states["libssl3"].state == "extended only"  # By Debian; upstream ended too.
+    assert states["libc6"].distribution == date(2026, 7, 11)
+    assert states["libc6"].upstream is None
+    assert states["asepsis"].state == "not known"
+    early = audit(bill, [DATA / "eol"], today=date(2026, 7, 11)).covers
+    assert {one.state for one in early if one.part != "asepsis"} == {"supported"}
+    late = audit(bill, [DATA / "eol"], today=date(2028, 7, 1)).covers
+    assert {one.state for one in late if one.part != "asepsis"} == {"over"}
     assert not found.open  # Advisories about medical devices name none of these.
     assert {"CVE-2014-0160", "CVE-2023-4911"} <= {one.cve for one in found.undecided}
     assert not audit(bill, [DATA / "eol"], today=date(2026, 1, 1)).as_document()["support"][0][

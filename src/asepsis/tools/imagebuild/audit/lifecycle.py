@@ -4,6 +4,7 @@ Only the lines that are needed are read, by a reader of their own: no YAML.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -17,6 +18,7 @@ _FIELD: Final = re.compile(
 )
 _CPE: Final = re.compile(r"(?m)^  - cpe: (cpe:\S+)$")
 _DEBIAN: Final = "debian", "debian_linux"
+_ALL_OF_DEBIAN: Final = "Debian packages"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,64 @@ class Support:
     over: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cover:
+    """Who mends one part, and until when.
+
+    Attributes:
+        part: Its name.
+        version: Its version.
+        upstream: Last day with fixes from upstream; None if no page says.
+        distribution: Last day with fixes from the distribution that it was taken from; None if it
+            was taken from none, or no page says.
+        extended: Last day of the distribution's extended support.
+        state: `supported`, `extended only`, `over` or `not known`. For a distribution's package its
+            own days count: a fix of upstream reaches it by the distribution only.
+    """
+
+    part: str
+    version: str
+    upstream: date | None
+    distribution: date | None
+    extended: date | None
+    state: str
+
+
+def cover(bill: Bill, found: Sequence[Support], *, today: date) -> list[Cover]:
+    """Return of every part of a bill who mends it until when.
+
+    Args:
+        bill: The bill.
+        found: From `supports`, of all pages.
+        today: Support that ended before is over.
+    """
+    by_part = {support.part: support for support in found}
+    release = by_part.get(_ALL_OF_DEBIAN)
+    covers: list[Cover] = []
+    for part in bill.parts:
+        own = by_part.get(f"{part.name} {part.version}")
+        counts = release if part.debian and release else own
+        covers.append(
+            Cover(
+                part=part.name,
+                version=part.version,
+                upstream=own.ends if own else None,
+                distribution=release.ends if part.debian and release else None,
+                extended=counts.extended if counts else None,
+                state=_state(counts, today),
+            )
+        )
+    return covers
+
+
+def _state(counts: Support | None, today: date) -> str:
+    if counts is None or (counts.ends is None and not counts.over):
+        return "not known"
+    if not counts.over:
+        return "supported"
+    return "extended only" if counts.extended and counts.extended >= today else "over"
+
+
 def parse(text: str, *, name: str) -> Lifecycle:
     """Read a page.
 
@@ -97,7 +157,7 @@ def supports(lifecycle: Lifecycle, bill: Bill, *, today: date) -> list[Support]:
         if part.cpe in lifecycle.cpes
     ]
     if _DEBIAN in lifecycle.cpes and bill.suite:
-        known.append(("Debian packages", "", bill.suite.lower()))
+        known.append((_ALL_OF_DEBIAN, "", bill.suite.lower()))
     found: list[Support] = []
     for name, number, suite in known:
         cycle = _of(lifecycle, number, suite)

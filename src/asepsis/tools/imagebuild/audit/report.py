@@ -10,7 +10,7 @@ from asepsis.core.errors import InputError, LimitExceeded, NotFound
 from asepsis.tools.imagebuild.audit import csaf, exploited, lifecycle
 from asepsis.tools.imagebuild.audit.bill import Bill, read_bill, read_bytes
 from asepsis.tools.imagebuild.audit.csaf import Open
-from asepsis.tools.imagebuild.audit.lifecycle import Support
+from asepsis.tools.imagebuild.audit.lifecycle import Cover, Support, cover
 from asepsis.tools.imagebuild.audit.versions import Verdict
 
 FILES_MAX: Final = 20_000
@@ -28,7 +28,8 @@ class Audit:
         undecided: Vulnerabilities of a part's product where the versions cannot be compared.
         supports: Until when parts are supported.
         exploited: Numbers of vulnerabilities that are known to be exploited.
-        unknown: Parts about which no page says until when they are supported.
+        unknown: Parts about which no page of their own says until when they are supported.
+        covers: Of every part, who mends it until when.
     """
 
     parts: int = 0
@@ -38,6 +39,7 @@ class Audit:
     supports: list[Support] = field(default_factory=list[Support])
     exploited: set[str] = field(default_factory=set[str])
     unknown: list[str] = field(default_factory=list[str])
+    covers: list[Cover] = field(default_factory=list[Cover])
 
     @property
     def clean(self) -> bool:
@@ -55,13 +57,24 @@ class Audit:
                 {
                     "part": found.part,
                     "cycle": found.cycle,
-                    "ends": found.ends.isoformat() if found.ends else None,
-                    "extended": found.extended.isoformat() if found.extended else None,
+                    "ends": _day(found.ends),
+                    "extended": _day(found.extended),
                     "over": found.over,
                 }
                 for found in self.supports
             ],
             "support_unknown": self.unknown,
+            "packages": [
+                {
+                    "part": one.part,
+                    "version": one.version,
+                    "upstream": _day(one.upstream),
+                    "distribution": _day(one.distribution),
+                    "extended": _day(one.extended),
+                    "state": one.state,
+                }
+                for one in self.covers
+            ],
         }
 
     def _plain(self, found: Open) -> dict[str, Any]:
@@ -97,6 +110,7 @@ def audit(bill_path: Path, advisories: Sequence[Path], *, today: date) -> Audit:
         _read(path, bill, found, today=today)
     for one in (found.open, found.undecided):
         one[:] = _once(one)
+    found.covers = cover(bill, found.supports, today=today)
     supported = {support.part for support in found.supports}
     found.unknown = sorted(
         part.name for part in bill.parts if f"{part.name} {part.version}" not in supported
@@ -121,6 +135,10 @@ def _read(path: Path, bill: Bill, found: Audit, *, today: date) -> None:
         opened = csaf.open_ones(csaf.parse(raw, name=str(path)), bill.parts)
     for one in opened:
         (found.open if one.verdict is Verdict.INSIDE else found.undecided).append(one)
+
+
+def _day(when: date | None) -> str | None:
+    return when.isoformat() if when else None
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:

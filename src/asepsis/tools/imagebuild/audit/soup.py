@@ -227,7 +227,6 @@ def _item(name: str, parts: tuple[Part, ...], note: Note, manifest: Manifest, fo
                 seen[one.cve] = (one.cve, state, one.source, said)
     for number, text in note.anomalies.items():
         seen.setdefault(number, (number, "named by us", "-", text))
-    spoken = {f"{part.name} {part.version}" for part in parts}
     critical = tuple(
         one
         for one in note.compartments
@@ -239,14 +238,15 @@ def _item(name: str, parts: tuple[Part, ...], note: Note, manifest: Manifest, fo
         parts=parts,
         note=note,
         anomalies=tuple(seen[number] for number in sorted(seen)),
-        support=_support(found, spoken),
+        support=_support(found, names),
         critical=critical,
     )
 
 
-def _support(found: Audit, spoken: Iterable[str]) -> str:
-    for support in found.supports:
-        if support.part in spoken:
-            ends = support.ends.isoformat() if support.ends else "not announced"
-            return f"release line {support.cycle}, until {ends}{', OVER' if support.over else ''}"
+def _support(found: Audit, names: Iterable[str]) -> str:
+    for one in found.covers:
+        ends = one.distribution or one.upstream
+        if one.part in names and ends:
+            extended = f", extended until {one.extended.isoformat()}" if one.extended else ""
+            return f"until {ends.isoformat()}{extended}: {one.state}"
     return ""
