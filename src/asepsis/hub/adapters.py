@@ -1,8 +1,9 @@
 """Fills the ports of the features from one another; only the composition root knows both sides."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from asepsis.core.errors import IdentityRevoked, NotFound
 from asepsis.hub.audit.log import AuditLog
@@ -100,4 +101,10 @@ class StoreAudit:
     async def record(self, *, actor: str, action: str, subject: str, outcome: str) -> None:
         """Write one refused attempt."""
         act = Act(actor=actor, action=action, subject=subject, outcome=outcome)
+        await self.store.write(lambda connection: self.log.record(connection, act))
+
+    async def report(self, *, device: str, action: str, detail: Mapping[str, Any]) -> None:
+        """Write what a device reported of itself."""
+        actor = f"device:{device}"
+        act = Act(actor=actor, action=action, subject=device, detail=dict(detail))
         await self.store.write(lambda connection: self.log.record(connection, act))

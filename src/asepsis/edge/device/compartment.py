@@ -14,6 +14,8 @@ from asepsis.edge.sandbox.confine import Confinement, confine
 from asepsis.edge.sandbox.control import Order
 from asepsis.edge.sandbox.door import PROC
 
+WITNESS: Final = "witness"
+"""Name of the line on which a compartment hands its supervisor the listener of its filter."""
 HEARTBEAT_S: Final = 1.0
 """How often a compartment says that it lives, seconds."""
 
@@ -69,8 +71,11 @@ def serve(control_descriptor: int, build: Callable[[Order, Line], Callable[[], W
         if first is None:
             return
         proc = first.descriptors.pop(PROC, None)
+        witness = first.descriptors.pop(WITNESS, None)
         make = build(first, line)
-        locked = confine(Confinement.from_document(first.body["confinement"]), proc=proc)
+        locked = confine(
+            Confinement.from_document(first.body["confinement"]), proc=proc, witness=witness
+        )
         line.report("confined", pid=os.getpid(), memory_locked=locked)
         if first.body.get("warm") and not _called(first, line):
             return

@@ -43,7 +43,8 @@ class Gate:
         on: Whether this device takes requests at all.
         folder: The device's folder: operator's key, panel, record.
         device: The device's name.
-        tell: Told what becomes of every request.
+        tell: Told what the gate itself refuses.
+        note: Told who asked and what became of it, for the security team.
 
     Resource handling: `close` closes panel, lines and record.
     """
@@ -57,7 +58,9 @@ class Gate:
         folder: Path,
         device: str,
         tell: Tell,
+        note: Callable[[str, str], None],
     ) -> None:
+        self._note = note
         self._manifest = manifest
         self._critical = critical
         self._requests = {n: q for n, q in manifest.requests.items() if q.to == critical and on}
@@ -208,6 +211,8 @@ class Gate:
 
     def _ended(self, outcome: dict[str, Any]) -> None:
         self._outcomes.append(outcome)
+        words = (outcome.get(k, "") for k in ("request", "verdict", "reason", "text"))
+        self._note(outcome.get("asker", ""), " ".join(filter(None, words)))
         if self._log:
             self._log.write(outcome)
         line = self._lines.get((outcome.get("asker", ""), outcome.get("request", "")))

@@ -10,7 +10,7 @@ import random
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,8 @@ from asepsis.core.trust import libcrypto_binding
 from asepsis.core.trust.sealing import kek_from_credential
 from asepsis.core.trust.sealing_days import DayKeys
 from asepsis.core.trust.sealing_libcrypto import LibcryptoAead
-from asepsis.core.wire import frames, origin
+from asepsis.core.wire import frames, origin, security_event
+from asepsis.core.wire.binary import PeekedHeader
 from asepsis.edge.device.clock import BUILD_NS
 from asepsis.edge.device.compartment import Line, serve, take
 from asepsis.edge.device.signing import Signed
@@ -43,6 +44,12 @@ CLINICAL, ENROLMENT = 0, 1
 IDLE_S: Final = 0.2
 POSITION: Final = "forwarded.json"
 SPOOL_BUDGET: Final = LaneBudget(bytes_max=64 * MIB, age_s=0)
+_FORMS: Final[Mapping[int, tuple[str, Callable[[bytes], PeekedHeader]]]] = {
+    Signed.PACKET: (WAVEFORM, frames.peek_header),
+    Signed.SECURITY: (security_event.MEDIA_TYPE, security_event.peek_header),
+}
+"""Media type and reader of what is no batch."""
+_ACCOUNTS: Final = {ORIGIN_BATCH: "origin", security_event.MEDIA_TYPE: "security"}
 _PRELOADED: Final = (encodings.idna,)
 """Nothing can be loaded later: no memory becomes executable after the start."""
 
@@ -142,17 +149,19 @@ class Network:
 
     def _forward(self, number: int, payload: bytes) -> None:
         kind, body = payload[0], payload[1:]
-        packet = kind == Signed.PACKET
+        media, peek = _FORMS.get(kind, (ORIGIN_BATCH, origin.peek_header))
         try:
-            header = frames.peek_header(body) if packet else origin.peek_header(body)
+            header = peek(body)
         except FramingError:
             self._lost += 1
             return
-        account = (WAVEFORM if packet else ORIGIN_BATCH, header.epoch, header.sequence)
+        account = (media, header.epoch, header.sequence)
         self._forwarded.begin(number, account)
         try:
-            if packet:
+            if kind == Signed.PACKET:
                 self._uplink.send_waveforms(body)
+            elif kind == Signed.SECURITY:
+                self._uplink.send_security(body)
             else:
                 self._uplink.send_batch(body, has_alarm_event=kind == Signed.ALERT)
         except BackPressure:
@@ -228,7 +237,7 @@ def build(order: Order, line: Line) -> Callable[[], Network]:
             forwarded.end((record.media_type, record.epoch, record.sequence))
             line.report(
                 "fate",
-                account="origin" if record.media_type == ORIGIN_BATCH else "waveform",
+                account=_ACCOUNTS.get(record.media_type, "waveform"),
                 epoch=record.epoch,
                 sequence=record.sequence,
                 fate=found.value,

@@ -19,6 +19,7 @@ from asepsis.edge.device.catalogue import Kind
 from asepsis.edge.device.clock import OriginClock
 from asepsis.edge.device.compartment import Line, serve, take
 from asepsis.edge.device.models import MODELS
+from asepsis.edge.device.security_signing import EventSigner
 from asepsis.edge.device.signing import Signed, Signer
 from asepsis.edge.sandbox import ring
 from asepsis.edge.sandbox.control import Order
@@ -37,6 +38,7 @@ class Origin:
         wake: Wake-ups of the vitals ring.
         writer: Its own ring.
         clock: What the signer's instants come from.
+        events: Signs security events.
         line: Control line.
     """
 
@@ -48,9 +50,11 @@ class Origin:
         wake: int,
         writer: RingWriter,
         clock: OriginClock,
+        events: EventSigner,
         line: Line,
     ) -> None:
         self._signer = signer
+        self._events = events
         self._clock = clock
         self._reader = reader
         self._wake = wake_of(wake)
@@ -102,6 +106,10 @@ class Origin:
         if order is None or order.what == "stop":
             self._publish(self._signer.flush())
             return False
+        if order.what == "security":
+            event = self._events.sign(order.body)
+            if event:
+                self._writer.write(bytes((Signed.SECURITY,)) + event)
         if order.what == "ring":
             self._read_all()
             self._publish(self._signer.flush())
@@ -169,10 +177,18 @@ def build(order: Order, line: Line) -> Callable[[], Origin]:
         waves=MODELS[Kind(order.body["kind"])].waves,
         instant=clock.instant,
     )
+    events = EventSigner(
+        DeviceId.parse(order.body["device"]),
+        key=key,
+        epoch=order.body["boot_epoch"],
+        wall_ns=lambda: clock.instant(time.monotonic_ns()).wall_ns,
+    )
     reader = reader_of(order, covered=covered)
     wake = take(order, "wake")
     line.report("mapped", epoch=order.body["epoch"])
-    return lambda: Origin(signer, reader=reader, wake=wake, writer=writer, clock=clock, line=line)
+    return lambda: Origin(
+        signer, reader=reader, wake=wake, writer=writer, clock=clock, events=events, line=line
+    )
 
 
 def main(control_descriptor: int) -> None:

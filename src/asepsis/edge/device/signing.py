@@ -33,6 +33,8 @@ class Signed(IntEnum):
     ALERT = 2
     """A batch with an alarm event: it takes the alert lane."""
     PACKET = 3
+    SECURITY = 4
+    """A security event, signed by itself."""
 
 
 @dataclass(slots=True)

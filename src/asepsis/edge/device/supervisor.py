@@ -21,7 +21,7 @@ from asepsis.core.errors import (
     Unavailable,
 )
 from asepsis.core.model.clinical import ClinicalState
-from asepsis.edge.device.manifest import VITALS
+from asepsis.edge.device.manifest import ORIGIN, VITALS
 from asepsis.edge.device.rings import Feed
 from asepsis.edge.device.setting import Setting
 from asepsis.edge.device.supervisor_alerts import Alerts
@@ -112,6 +112,17 @@ class Supervisor:
         serving = self._watches[name].serving
         return serving.process.pid if serving else 0
 
+    @property
+    def _pids(self) -> Mapping[str, int]:
+        return {name: self.pid(name) for name in self._watches}
+
+    def _sign(self, event: Mapping[str, Any]) -> None:
+        """Have a security event signed; one that cannot be now was told to whoever watches."""
+        origin = self._watches[ORIGIN].serving
+        if origin:
+            with contextlib.suppress(Unavailable):
+                origin.process.order("security", event)
+
     def standby_pid(self, name: str) -> int:
         """Return the process id of what stands by beside a compartment; 0 if nothing does."""
         standby = self._watches[name].standby
@@ -171,6 +182,7 @@ class Supervisor:
             watch.look(now_s)
         deciding = self._watches[VITALS].serving
         self.gate.step(deciding.process if deciding else None)
+        self._starts.denials.step(now_s, self._pids, sign=self._sign)
         running = {
             runner.process.control: (watch, runner)
             for watch in self._watches.values()

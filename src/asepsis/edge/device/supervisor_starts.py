@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import IO, Any, Final
 
 from asepsis.core.errors import AsepsisError, ConfigError, TransientError
+from asepsis.edge.device.denials import Denials
+from asepsis.edge.device.denials_log import open_log
 from asepsis.edge.device.gate import Gate
 from asepsis.edge.device.manifest import NETWORK, ORIGIN, TIMEKEEPER, VITALS, shipped
 from asepsis.edge.device.records import SIGNED_RING, VITALS_RING
@@ -92,6 +94,7 @@ class Starts:
         self.rings = {name: RingOwner(name, geometry=_SIZES[name]) for name in self.manifest.rings}
         with domains.sockets_as("line", "time"):
             self._time_in, self._time_out = wake_pair()
+        self.denials = Denials(self.manifest, tell=tell, log=open_log())
         self.gate = Gate(
             self.manifest,
             critical=VITALS,
@@ -99,6 +102,7 @@ class Starts:
             folder=folder.path,
             device=self._device,
             tell=tell,
+            note=self.denials.note_request,
         )
         self._places = Places(self.manifest, realtime=Layer.REALTIME in holding, tell=tell)
         self._first: Mapping[str, Callable[[bool], _First]] = {
@@ -116,9 +120,11 @@ class Starts:
             OSError: The system refuses.
         """
         blueprint = self.blueprint(name, version)
+        self._setting.measure(name, version, blueprint.package)
         first = self._first[name](warm)
         # Lines for requests are the serving one's: what stands by gets them with its call.
         asked, lines = ({}, {}) if warm else self.gate.handed(name)
+        lines = {**lines, **self.denials.handed(name)}
         folder = blueprint.package.parent if blueprint.package else self._code
         place = self._places.begin(name)
 
@@ -199,6 +205,7 @@ class Starts:
     def close(self) -> None:
         """Let go of everything; no compartment runs any more."""
         self.gate.close()
+        self.denials.close()
         self._places.close()
         self._time_in.close()
         self._time_out.close()

@@ -17,6 +17,7 @@ from asepsis.core.errors import LimitExceeded
 INSTRUCTIONS_MAX: Final = 4_096
 RET_KILL_PROCESS: Final = 0x80000000
 RET_ERRNO: Final = 0x00050000
+RET_NOTIFY: Final = 0x7FC00000  # SECCOMP_RET_USER_NOTIF
 RET_ALLOW: Final = 0x7FFF0000
 EPERM: Final = 1
 ENOSYS: Final = 38

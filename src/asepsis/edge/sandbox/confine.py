@@ -95,12 +95,13 @@ class Confinement:
             raise ConfigError("not a confinement") from error
 
 
-def confine(order: Confinement, *, proc: int | None = None) -> bool:
+def confine(order: Confinement, *, proc: int | None = None, witness: int | None = None) -> bool:
     """Apply an order to this process, for good.
 
     Args:
         order: What to take away.
         proc: Descriptor of /proc for the way into the domain, owned from now on.
+        witness: See `seccomp.install`.
 
     Returns:
         Whether its memory is locked. Where that is not allowed it runs all the same, with worse
@@ -125,15 +126,17 @@ def confine(order: Confinement, *, proc: int | None = None) -> bool:
     gc.freeze()
     if Layer.LANDLOCK in order.layers:
         landlock.restrict(readable=order.readable, writable=order.writable)
-    _last(order, door)
+    _last(order, door, witness)
     return locked
 
 
-def _last(order: Confinement, door: Door | None) -> None:
+def _last(order: Confinement, door: Door | None, witness: int | None) -> None:
     if door is not None:
         door.enter(order.domain)
     if Layer.SECCOMP in order.layers:
-        seccomp.install(order.kind)
+        seccomp.install(order.kind, witness=witness)
+    elif witness is not None:
+        os.close(witness)
 
 
 def _door(order: Confinement, proc: int | None) -> Door | None:

@@ -21,7 +21,7 @@ from typing import Final
 
 from asepsis.core.errors import ConfigError
 from asepsis.core.model.syscall_class import SyscallClass
-from asepsis.edge.sandbox import bpf, kernel
+from asepsis.edge.sandbox import bpf, kernel, notify
 from asepsis.edge.sandbox.bpf import Masked, Null, Rule
 
 _MACHINES: Final = {"x86_64": (0xC000003E, 0, 317), "aarch64": (0xC00000B7, 1, 277)}
@@ -29,6 +29,8 @@ _MACHINES: Final = {"x86_64": (0xC000003E, 0, 317), "aarch64": (0xC00000B7, 1, 2
 _SET_MODE_FILTER: Final = 1
 _GET_ACTION_AVAIL: Final = 2
 _FLAG_TSYNC: Final = 1
+_FLAGS_WITNESSED: Final = _FLAG_TSYNC | 1 << 3 | 1 << 4
+"""All threads, or an error for one that cannot; and a listener for the calls that wait."""
 
 _PROT_EXEC: Final = 4
 _CLONE_THREAD: Final = 0x10000
@@ -163,8 +165,14 @@ def machine() -> str | None:
     return name if name in _MACHINES and sys.byteorder == "little" else None
 
 
-def rules(kind: SyscallClass, *, machine_name: str) -> tuple[Rule, ...]:
-    """Return the allow-list of a class, the most frequent calls first."""
+def rules(kind: SyscallClass, *, machine_name: str, witnessed: bool = False) -> tuple[Rule, ...]:
+    """Return the allow-list of a class, the most frequent calls first.
+
+    Args:
+        kind: Class.
+        machine_name: Which numbers.
+        witnessed: Whether the telling calls of `notify` are refused in front of a supervisor.
+    """
     column = _MACHINES[machine_name][1]
     found: list[Rule] = []
     for line in _lines(kind):
@@ -173,7 +181,15 @@ def rules(kind: SyscallClass, *, machine_name: str) -> tuple[Rule, ...]:
             found.append(Rule(number))
     found += [Rule((x86, arm)[column], rest) for _, x86, arm, rest in _conditional(kind)]
     found.append(Rule(_CLONE3[column], answer=bpf.RET_ERRNO | bpf.ENOSYS))
+    if witnessed:
+        found += [Rule(number, answer=bpf.RET_NOTIFY) for number in notify.numbers(column)]
     return tuple(found)
+
+
+def telling() -> dict[int, str]:
+    """Return the telling calls of this machine: number -> name; empty for an unknown one."""
+    name = machine()
+    return notify.numbers(_MACHINES[name][1]) if name else {}
 
 
 def names(kind: SyscallClass) -> tuple[str, ...]:
@@ -223,26 +239,44 @@ def available() -> bool:
     return result == 0
 
 
-def install(kind: SyscallClass) -> None:
+def install(kind: SyscallClass, *, witness: int | None = None) -> None:
     """Put the filter of a class on all threads of this process, for good.
 
     `no_new_privs` must be set.
 
+    Args:
+        kind: Class.
+        witness: Line to the supervisor that refuses the telling calls, owned from now on. A kernel
+            that cannot do that (before Linux 5.7) refuses them by itself, and nobody is told.
+
     Raises:
         ConfigError: No table for this machine, or the kernel refuses.
     """
-    program = compiled(kind)
+    if witness is None:
+        _put(compiled(kind), _FLAG_TSYNC)
+        return
+    try:
+        listener = _put(compiled(kind, witnessed=True), _FLAGS_WITNESSED)
+    except ConfigError:
+        os.close(witness)
+        _put(compiled(kind), _FLAG_TSYNC)
+        return
+    notify.hand_over(witness, listener)
+    os.close(listener)
+
+
+def _put(program: bytes, flags: int) -> int:
     buffer = ctypes.create_string_buffer(program, len(program))
     head = _Program(len(program) // 8, ctypes.cast(buffer, ctypes.c_char_p))
     seccomp_number = _MACHINES[os.uname().machine][2]
-    result, error = kernel.system_call(
-        seccomp_number, _SET_MODE_FILTER, _FLAG_TSYNC, ctypes.byref(head)
-    )
-    if result != 0:
+    result, error = kernel.system_call(seccomp_number, _SET_MODE_FILTER, flags, ctypes.byref(head))
+    wanted = result == 0 if flags == _FLAG_TSYNC else result > 0
+    if not wanted:
         raise ConfigError(f"the kernel does not take the filter (error {error or result})")
+    return result
 
 
-def compiled(kind: SyscallClass) -> bytes:
+def compiled(kind: SyscallClass, *, witnessed: bool = False) -> bytes:
     """Return the filter of a class as the kernel takes it, for this machine.
 
     Raises:
@@ -251,4 +285,5 @@ def compiled(kind: SyscallClass) -> bytes:
     name = machine()
     if name is None:
         raise ConfigError(f"no system call table for {os.uname().machine}")
-    return bpf.encode(bpf.assemble(rules(kind, machine_name=name), architecture=_MACHINES[name][0]))
+    found = rules(kind, machine_name=name, witnessed=witnessed)
+    return bpf.encode(bpf.assemble(found, architecture=_MACHINES[name][0]))

@@ -7,7 +7,7 @@ from typing import Final
 
 from asepsis.core.errors import InputError
 from asepsis.core.model.identity import DeviceId
-from asepsis.core.wire import frames, origin
+from asepsis.core.wire import frames, origin, security_event
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.caretaker import Caretaker, clinical_connection
 from asepsis.edge.uplink.clock import TrustedClock
@@ -148,6 +148,12 @@ class Uplink:
         header = frames.peek_header(packet)
         self._lanes["waveforms"].offer(Outgoing(WAVEFORM, header.epoch, header.sequence, packet))
 
+    def send_security(self, event: bytes) -> None:
+        """Hand over a signed security event; rare enough to share the lane of alarms."""
+        header = security_event.peek_header(event)
+        media = security_event.MEDIA_TYPE
+        self._lanes["alerts"].offer(Outgoing(media, header.epoch, header.sequence, event))
+
     def close(self, *, timeout_s: float = 10.0) -> None:
         """End all threads; what is unsent waits in the spool."""
         self.caretaker.close()
@@ -176,6 +182,8 @@ def outgoing_of(spooled: Spooled) -> Outgoing:
         header = origin.peek_header(spooled.body)
     elif spooled.media_type == WAVEFORM:
         header = frames.peek_header(spooled.body)
+    elif spooled.media_type == security_event.MEDIA_TYPE:
+        header = security_event.peek_header(spooled.body)
     else:
         raise InputError("unknown media type in the spool")
     return Outgoing(spooled.media_type, header.epoch, header.sequence, spooled.body)

@@ -23,6 +23,7 @@ from asepsis.hub.exchange.limiter import RateLimiter
 from asepsis.hub.exchange.message_batches import BatchLane, Opened, open_batch
 from asepsis.hub.exchange.messages import Answer, MessageLane
 from asepsis.hub.exchange.rules import ROUTE_RULES
+from asepsis.hub.exchange.security import SecurityLane
 from asepsis.hub.exchange.signed import SignedLane
 from asepsis.hub.exchange.waveforms import WaveformLane
 from asepsis.hub.web.asgi import App, Receive, Scope, Send, answer, header
@@ -57,6 +58,7 @@ class Lanes:
         bundles: FHIR bundles.
         messages: HL7 v2, one by one.
         batches: HL7 v2, many at once.
+        security: Security events of devices.
         limiter: Rates per producer.
         monotonic: Monotonic clock, nanoseconds.
         metadata: CapabilityStatement as JSON.
@@ -69,6 +71,7 @@ class Lanes:
     bundles: BundleLane
     messages: MessageLane
     batches: BatchLane
+    security: SecurityLane
     limiter: RateLimiter
     monotonic: Callable[[], int]
     metadata: bytes
@@ -167,6 +170,8 @@ def _alerts(lanes: Lanes) -> _Take:
     async def take(principal: Principal, scope: Scope, media: str, body: bytes) -> Receipt:
         if media == rules.ORIGIN_BATCH:
             return await lanes.signed.receive(principal, Action.SUBMIT_ALERT, body, late=False)
+        if media == rules.SECURITY:
+            return await lanes.security.receive(principal, Action.SUBMIT_ALERT, body)
         epoch, sequence = _numbering(scope)
         return await lanes.alarms.receive(
             principal, body, epoch=epoch, sequence=sequence, late=False
@@ -186,6 +191,8 @@ def _late(lanes: Lanes) -> _Take:
     async def take(principal: Principal, scope: Scope, media: str, body: bytes) -> Receipt:
         if media == rules.ORIGIN_BATCH:
             return await lanes.signed.receive(principal, Action.SUBMIT_LATE, body, late=True)
+        if media == rules.SECURITY:
+            return await lanes.security.receive(principal, Action.SUBMIT_LATE, body)
         if media == rules.WAVEFORM:
             return await lanes.waveforms.receive(principal, Action.SUBMIT_LATE, body, late=True)
         epoch, sequence = _numbering(scope)

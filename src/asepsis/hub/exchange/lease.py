@@ -42,6 +42,8 @@ class Cause(StrEnum):
     """Two certificates of one identity are in use; its key may have been copied."""
     SIGNER = "signer"
     """The signer raised an alarm: mostly, it was asked what nobody should ask."""
+    INTRUSION = "intrusion"
+    """A device reports that one of its compartments tried what no honest code tries."""
 
 
 class Fact(Enum):
@@ -62,6 +64,8 @@ class Fact(Enum):
     CERTIFICATES_FOUND = "two certificates of the identity were used"
     CERTIFICATES_QUIET = "no second certificate for the quiet time"
     SIGNER_ALARMED = "the signer raised an alarm"
+    INTRUSION_TOLD = "a device reported a grave denial"
+    INTRUSION_QUIET = "no grave denial for the quiet time"
     SIGNER_QUIET = "no alarm of the signer for the quiet time"
     DEVICE_REVOKED = "the identity was revoked while it was under supervision"
     REVOCATION_OLD = "the revocation is a shift ago"
@@ -85,6 +89,7 @@ OPENED_BY: Final[Mapping[Fact, Cause]] = {
     Fact.DEVICE_REVOKED: Cause.REVOKED,
     Fact.CERTIFICATES_FOUND: Cause.CERTIFICATES,
     Fact.SIGNER_ALARMED: Cause.SIGNER,
+    Fact.INTRUSION_TOLD: Cause.INTRUSION,
 }
 """Which condition a fact begins."""
 CLOSES: Final[Mapping[Fact, tuple[Cause, ...]]] = {
@@ -98,6 +103,7 @@ CLOSES: Final[Mapping[Fact, tuple[Cause, ...]]] = {
     Fact.GATEWAY_HEARD: (Cause.GATEWAY, Cause.REVOKED),
     Fact.CERTIFICATES_QUIET: (Cause.CERTIFICATES,),
     Fact.SIGNER_QUIET: (Cause.SIGNER,),
+    Fact.INTRUSION_QUIET: (Cause.INTRUSION,),
     Fact.REVOCATION_OLD: (Cause.REVOKED,),
     # Nobody waits for a revoked device; that it is revoked is said for a shift.
     Fact.DEVICE_REMOVED: tuple(cause for cause in Cause if cause is not Cause.REVOKED),
@@ -134,11 +140,14 @@ _PRIORITIES: Final[Mapping[Cause, tuple[AlarmPriority, AlarmPriority]]] = {
     Cause.REVOKED: (_LOW, _HIGH),
     Cause.CERTIFICATES: (_MEDIUM, _MEDIUM),
     Cause.SIGNER: (_LOW, _LOW),
+    # The layers held: it is for the security team, and no reason to leave a patient.
+    Cause.INTRUSION: (_LOW, _LOW),
 }
 QUIET: Final[Mapping[Cause, tuple[Fact, int]]] = {
     # What nothing but time can end: the fact that ends it, and after how many nanoseconds.
     Cause.FORGERY: (Fact.FORGERY_QUIET, 60 * _S),
     Cause.SIGNER: (Fact.SIGNER_QUIET, 3_600 * _S),
+    Cause.INTRUSION: (Fact.INTRUSION_QUIET, 3_600 * _S),
     Cause.REVOKED: (Fact.REVOCATION_OLD, 12 * 3_600 * _S),
     Cause.CERTIFICATES: (Fact.CERTIFICATES_QUIET, 24 * 3_600 * _S),
 }
@@ -170,6 +179,7 @@ MDC_CODE: Final[Mapping[Cause, int]] = {
     Cause.REVOKED: 1024 << 16 | 0xF007,
     Cause.CERTIFICATES: 1024 << 16 | 0xF008,
     Cause.SIGNER: 1024 << 16 | 0xF009,
+    Cause.INTRUSION: 1024 << 16 | 0xF00A,
 }
 TEXT: Final[Mapping[Cause, str]] = {
     Cause.SILENCE: "HUB: NO DATA FROM DEVICE",
@@ -181,6 +191,7 @@ TEXT: Final[Mapping[Cause, str]] = {
     Cause.REVOKED: "HUB: DEVICE REVOKED",
     Cause.CERTIFICATES: "HUB: TWO CERTIFICATES OF ONE DEVICE IN USE",
     Cause.SIGNER: "HUB: ALARM OF THE CERTIFICATE SIGNER",
+    Cause.INTRUSION: "HUB: DEVICE REPORTS AN INTRUSION ATTEMPT",
 }
 """Fixed texts: nothing that came from outside enters a text of the hub's own."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from asepsis.core.journal.ports import AccountState, Append, LaneStatus, Receipt, Record
 from asepsis.core.model.identity import Assurance
@@ -176,4 +176,8 @@ class Audit(Protocol):
 
     async def record(self, *, actor: str, action: str, subject: str, outcome: str) -> None:
         """Write one refused attempt; `outcome` is the code of the error."""
+        ...
+
+    async def report(self, *, device: str, action: str, detail: Mapping[str, Any]) -> None:
+        """Write what a device reported of itself; durable when it returns."""
         ...

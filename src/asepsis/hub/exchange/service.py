@@ -18,6 +18,7 @@ from asepsis.hub.exchange.messages import MessageLane
 from asepsis.hub.exchange.metadata import capability_statement
 from asepsis.hub.exchange.ports import Audit, Directory, EventJournal, LiveFeed
 from asepsis.hub.exchange.projection import AlarmProjection
+from asepsis.hub.exchange.security import SecurityLane
 from asepsis.hub.exchange.signed import SignedLane, UnitGuard
 from asepsis.hub.exchange.supervisor import Supervisor
 from asepsis.hub.exchange.waveforms import WaveformLane
@@ -111,6 +112,7 @@ def build_exchange(
         bundles=BundleLane(intake, signed),
         messages=MessageLane(intake),
         batches=BatchLane(intake, LiveMessages(intake), MessageAlarms(intake)),
+        security=SecurityLane(intake),
         limiter=RateLimiter(factor=rate_factor),
         monotonic=clocks.monotonic,
         metadata=capability_statement(()),

@@ -119,6 +119,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "enrol": Kind(event=_ALERT, action="C", type=_NODE),
     "renew": Kind(event=_ALERT, action="U", type=_NODE),
     "revoke-device": Kind(event=_ALERT, action="D", type=_OBJECT, restful="delete"),
+    "report-denial": Kind(event=_ALERT, action="E", type=_RESTRICTED),
     "raise-alarm": Kind(event=_ALERT, action="E", type=_RESTRICTED),
     "submit": Kind(event=_ALERT, action="C", type=_RESTRICTED),
     "report-evidence": Kind(event=_ALERT, action="U", type=_NODE),
