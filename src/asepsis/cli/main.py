@@ -31,6 +31,7 @@ from asepsis.cli import (
     route,
     signer,
     soup,
+    threats,
     ward,
 )
 from asepsis.cli.demo import demo
@@ -67,6 +68,7 @@ app.command(image.app)
 app.command(release.app)
 app.command(ward.app)
 app.command(conform.app)
+app.command(threats.app)
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from asepsis.core.errors import LimitExceeded
 
 FALSE: Final = 0
 TRUE: Final = 1
-NODES_MAX: Final = 60_000
+NODES_MAX: Final = 200_000
 VARIABLES_MAX: Final = 300
 """The recursion is as deep as there are variables."""
 Number = TypeVar("Number", float, Fraction)

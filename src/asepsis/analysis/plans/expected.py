@@ -21,6 +21,8 @@ from asepsis.analysis.plans.proofs import Graph, nats
 from asepsis.core.errors import InputError, LimitExceeded
 
 ROUNDS_MAX: Final = 200
+EXACT_NODES_MAX: Final = 60_000
+"""Size of a diagram up to which it is exact: about half a second of work."""
 METRIC: Final = "expected loss"
 
 
@@ -51,7 +53,7 @@ class Expectation:
         self._problem = problem
         relevant = _relevant(problem)
         self._events = [i for i in relevant if _may_fail(problem.steps[i])]
-        self._diagrams = Diagrams(len(self._events))
+        self._diagrams = Diagrams(len(self._events), nodes_max=EXACT_NODES_MAX)
         self._nodes = _fixed_point(self._diagrams, problem, relevant, self._events)
 
     def probabilities(self, plan: Plan) -> list[Fraction]:

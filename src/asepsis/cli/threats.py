@@ -1,0 +1,412 @@
+"""`asepsis threats`: a fleet's attack paths, the provably best plan, and what a change changes."""
+
+import time
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from cyclopts import App, Parameter
+
+from asepsis.analysis.plans.planner import Outcome
+from asepsis.analysis.threats.compiled import UNITS, Objective
+from asepsis.analysis.threats.difference import difference, meaning
+from asepsis.analysis.threats.file import read_model, schema
+from asepsis.analysis.threats.library import read_rules, shipped, together
+from asepsis.analysis.threats.model import SECTIONS
+from asepsis.analysis.threats.pta import read_analysis
+from asepsis.analysis.threats.reading import MODEL_BYTES_MAX
+from asepsis.analysis.threats.study import Planned, Study, parse_plan, plan_document
+from asepsis.analysis.threats.telling import Path as AttackPath
+from asepsis.cli.output import console, show_facts, show_json, show_table
+from asepsis.core.errors import ConfigError, InputError
+
+app: Final = App(
+    name="threats",
+    help="Analyse the threats to a fleet: attack paths, the best plan for the budget, changes.",
+)
+EXIT_OVER: Final = 1
+EXIT_DIFFERENT: Final = 1
+EXAMPLE: Final = "hospital.yaml"
+Model = Annotated[Path, Parameter(help="The model, YAML.")]
+Taken = Annotated[
+    list[str] | None,
+    Parameter(help="A countermeasure that is there: NAME or NAME=LEVEL; may stand several times."),
+]
+Seconds = Annotated[float, Parameter(help="Longest search for one plan, seconds.")]
+
+
+@app.command
+def init(
+    model: Annotated[Path, Parameter(help="File to write.")] = Path("threats.yaml"),
+    /,
+    *,
+    dry_run: Annotated[bool, Parameter(help="Show the model and write nothing.")] = False,
+) -> None:
+    """Write an example to begin with: the intensive care of a hospital, with comments.
+
+    Change it to what you have, then `asepsis threats check` and `asepsis threats plan`.
+    """
+    text = (files("asepsis.analysis.threats") / "examples" / EXAMPLE).read_text("utf-8")
+    if dry_run:
+        console.print(text, markup=False, soft_wrap=True)
+        return
+    try:
+        with model.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise ConfigError(f"{model} is there already", hint="name another file") from error
+    except OSError as error:
+        raise ConfigError(f"cannot write {model}: {error.strerror}") from error
+    console.print(f"wrote {model}; next: asepsis threats check {model}", markup=False)
+
+
+@app.command
+def check(
+    model: Model,
+    /,
+    *,
+    taken: Taken = None,
+    max_money: Annotated[float | None, Parameter(help="Most that may be lost a year.")] = None,
+    max_hours: Annotated[float | None, Parameter(help="Most hours a year.")] = None,
+    max_patients: Annotated[float | None, Parameter(help="Most patients a year.")] = None,
+    json: bool = False,
+) -> int:
+    """Read a model strictly and compare its risks with limits; made for a build.
+
+    The exit code is 0 if all is within, 1 if a risk or an accepted risk is exceeded or the model
+    has a mistake (file and line are told). Risks are sums over best paths, each objective for
+    itself.
+    """
+    study = _study(model)
+    plan = parse_plan(study.model, taken or [])
+    limits = {"money": max_money, "hours": max_hours, "patients": max_patients}
+    risks = study.risks(plan)
+    over = [
+        {"objective": name, "risk": risks[name], "limit": limit}
+        for name, limit in limits.items()
+        if limit is not None and risks.get(name, 0.0) > limit
+    ]
+    accepted = [
+        {"loss": path.loss, "probability": path.at_most, "accepted": accept}
+        for path in study.paths(plan, expected=False)
+        if (accept := study.model.losses[path.loss].accept) is not None and path.at_most > accept
+    ]
+    document = {
+        "model": study.model.name,
+        "meaning": meaning(study.graph),
+        "things": {s: len(getattr(study.model, s)) for s in SECTIONS},
+        "steps": len(study.graph.steps),
+        "risks": dict(risks),
+        "over": over,
+        "not_accepted": accepted,
+    }
+    if json:
+        show_json(document)
+    else:
+        _show_check(study, document)
+    return EXIT_OVER if over or accepted else 0
+
+
+@app.command
+def explain(
+    model: Model,
+    /,
+    *,
+    loss: Annotated[str | None, Parameter(help="Only this loss.")] = None,
+    taken: Taken = None,
+    json: bool = False,
+) -> None:
+    """Tell the best path to each loss in plain sentences, with probabilities and evidence.
+
+    Patients, money and hours stand beside each other and are never added up; exploitability is the
+    hardest step of the path, an order and no figure.
+    """
+    study = _study(model)
+    if loss is not None and loss not in study.model.losses:
+        raise InputError(f"no loss {loss!r}", hint=f"known: {', '.join(study.model.losses)}")
+    plan = parse_plan(study.model, taken or [])
+    found = [path for path in study.paths(plan) if loss in {None, path.loss}]
+    if json:
+        show_json([path.to_document() for path in found])
+        return
+    for path in found:
+        _show_path(path, study.model.currency)
+    if not found:
+        console.print("no attacker of the model gets there", markup=False)
+
+
+@app.command
+def graph(
+    model: Model,
+    /,
+    *,
+    json: bool = False,
+) -> None:
+    """Print the attack graph for Graphviz (`| dot -Tsvg`): AND/OR, with cycles."""
+    made = _study(model).graph
+    nodes = [" ".join(atom) for atom in made.nodes]
+    if json:
+        steps = [
+            {
+                "rule": step.name or "attempt",
+                "after": [nodes[node] for node in step.premises],
+                "then": nodes[step.target],
+                "probability": float(step.probability),
+                "countermeasures": sorted(step.effects),
+            }
+            for step in made.steps
+        ]
+        show_json({"nodes": nodes, "steps": steps})
+        return
+    lines = ["digraph threats {", "  rankdir=LR;"]
+    lines += [f'  n{index} [label="{node}"];' for index, node in enumerate(nodes)]
+    for index, step in enumerate(made.steps):
+        lines.append(f'  s{index} [shape=box, label="{step.name or "attempt"}"];')
+        lines += [f"  n{node} -> s{index};" for node in step.premises]
+        lines.append(f"  s{index} -> n{step.target};")
+    console.print("\n".join([*lines, "}"]), markup=False, soft_wrap=True)
+
+
+@app.command
+def plan(
+    model: Model,
+    /,
+    *,
+    objective: Annotated[Objective, Parameter(help="In what the plan is to be best.")] = (
+        Objective.PATIENTS
+    ),
+    front: Annotated[
+        str | None, Parameter(help='Show what each amount of a budget buys: "hospital money".')
+    ] = None,
+    seconds: Seconds = 60.0,
+    json: bool = False,
+) -> None:
+    """Find the plan that leaves the least risk within the model's budgets, and prove it.
+
+    Beside it stands the ranked plan (each countermeasure alone, the best for its money first), what
+    both leave in the other objectives, and what is left if only one party does its part. "proven"
+    is said for the metric that was optimised: the sum over the best path to each loss.
+    """
+    study = _study(model, seconds=seconds)
+    if front is not None:
+        _show_front(study.front(objective, front), objective, front, json=json)
+        return
+    planned = study.plan(objective)
+    if json:
+        show_json(plan_document(study, planned))
+    else:
+        _show_plan(study, planned)
+
+
+@app.command
+def diff(
+    old: Annotated[Path, Parameter(help="The model before.")],
+    new: Annotated[Path, Parameter(help="The model after.")],
+    /,
+    *,
+    json: bool = False,
+) -> int:
+    """Say what a change of the model changes for attackers: steps, reach and risks, not letters.
+
+    The exit code is 0 if the two mean the same, 1 if not.
+    """
+    before, after = _study(old), _study(new)
+    found = difference(before.graph, after.graph)
+    risks = {"before": dict(before.risks({})), "after": dict(after.risks({}))}
+    document = {name: list(getattr(found, name)) for name in type(found).__slots__}
+    if json:
+        show_json({**document, "risks": risks})
+    elif found.nothing:
+        console.print("no difference that an attacker or a plan would notice")
+    else:
+        marks = {"opened": "+", "closed": "-", "changed": "~", "reached": "now", "safe": "no more"}
+        for name, mark in marks.items():
+            for line in document[name]:
+                console.print(f"{mark} {line}", markup=False, soft_wrap=True)
+        rows = [
+            (o, _figure(risks["before"].get(o, 0.0)), _figure(risks["after"].get(o, 0.0)))
+            for o in (objective.value for objective in Objective)
+        ]
+        show_table("Risk a year, best paths", ("", "before", "after"), rows)
+    return 0 if found.nothing else EXIT_DIFFERENT
+
+
+@app.command
+def rules(*, json: bool = False) -> None:
+    """List the rules that come with Asepsis: ids, tags, STRIDE, CWE, ATT&CK, MDS2, difficulty."""
+    known = shipped()
+    if json:
+        show_json([{n: getattr(r.text, n) for n in r.text.__struct_fields__} for r in known])
+        return
+    rows = [
+        (r.id, r.text.title, r.text.difficulty, ", ".join(r.text.tags), ", ".join(r.text.attack))
+        for r in known
+    ]
+    show_table(f"{len(rows)} rules", ("id", "what", "difficulty", "tags", "ATT&CK"), rows)
+
+
+@app.command(name="schema")
+def schema_() -> None:
+    """Print the JSON schema of models, for editors."""
+    show_json(schema())
+
+
+@app.command
+def pta(
+    analysis: Annotated[Path, Parameter(help="Assets, threats, countermeasures; YAML.")],
+    /,
+    *,
+    budget: Annotated[float | None, Parameter(help="Money for the plan.")] = None,
+    json: bool = False,
+) -> None:
+    """Practical Threat Analysis: status, cost-effectiveness, ranked plan, and the exact one.
+
+    Without a budget the ranked plan takes everything that lessens risk.
+    """
+    found = read_analysis(_bytes(analysis), name=analysis.name)
+    report = found.report(budget=budget)
+    if json:
+        show_json(report)
+        return
+    show_facts("System status", report["status"])
+    columns = ("countermeasure", "cost", "mitigates", "for each unit", "why")
+    rows = [tuple(line[c] for c in ("name", "cost", "mitigates", "ratio", "why")) for line in
+            report["cost_effectiveness"]]  # fmt: skip
+    show_table("Cost-effectiveness (each alone, theoretical)", columns, rows)
+    for name in ("ranked", "exact"):
+        show_facts(f"The {name} plan", report[name])
+
+
+def _study(path: Path, *, seconds: float = 60.0) -> Study:
+    model, _ = read_model(_bytes(path), name=path.name)
+    own = [
+        rule
+        for name in model.rules
+        for rule in read_rules(_bytes(path.parent / name), name=Path(name).name)
+    ]
+    return Study(model, rules=together(own), clock=time.monotonic, seconds_max=seconds)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MODEL_BYTES_MAX + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _show_check(study: Study, document: dict[str, Any]) -> None:
+    things = ", ".join(f"{count} {name}" for name, count in document["things"].items() if count)
+    console.print(f"{study.model.name}: {things}", markup=False)
+    console.print(f"  {document['steps']} steps of attackers", markup=False)
+    for name, risk in document["risks"].items():
+        console.print(f"  {_figure(risk)} {UNITS[Objective(name)]} ({name})", markup=False)
+    for line in document["over"]:
+        console.print(f"  OVER {line['objective']}: {line['limit']:g} allowed", markup=False)
+    for line in document["not_accepted"]:
+        words = f"{line['probability']:.3g} a year, accepted {line['accepted']:g}"
+        console.print(f"  NOT ACCEPTED {line['loss']}: {words}", markup=False)
+
+
+def _show_path(path: AttackPath, currency: str) -> None:
+    amounts = path.columns
+    console.print(f"{path.text} [{path.loss}] ({path.severity})", markup=False, style="bold")
+    console.print(
+        f"  a year: {amounts['patients']:.3g} patients | {amounts['money']:,.0f} {currency} | "
+        f"{amounts['hours']:.3g} h | exploitability: {path.exploitability}",
+        markup=False,
+    )
+    words = f"  best path: {path.probability:.3g} a year"
+    if path.expected is not None:
+        low, high = path.expected.low, path.expected.high
+        words += f"; any path: {low:.3g}" if path.expected.exact else (
+            f"; any path: between {low:.3g} and {high:.3g}"
+        )  # fmt: skip
+    console.print(words, markup=False)
+    for number, step in enumerate(path.sentences, 1):
+        tail = f" ({step.difficulty}, {step.probability:.3g}; {step.rule})" if step.rule else ""
+        console.print(f"  {number}. {step.text}{tail}", markup=False, soft_wrap=True)
+        for line in step.evidence:
+            console.print(f"     seen: {line}", markup=False)
+    console.print()
+
+
+def _show_plan(study: Study, planned: Planned) -> None:
+    best, unit = planned.best, UNITS[planned.objective]
+    nothing = planned.risks["nothing"][planned.objective.value]
+    bound = f"no plan is below {_figure(best.bound)}, gap {best.gap:.2%}"
+    console.print(
+        f"Best plan for {planned.objective.value}: {_figure(nothing)} -> "
+        f"{_figure(float(best.risk))} {unit} ({_proof(best.proven)}; {bound}; metric: best path)",
+        markup=False,
+        soft_wrap=True,
+    )
+    measures = study.model.countermeasures
+    rows = [
+        (name, level, measures[name].pays, measures[name].decides,
+         measures[name].levels[level - 1].text or measures[name].text)
+        for name, level in best.plan.items()
+    ]  # fmt: skip
+    show_table("What to do", ("", "level", "pays", "decides", ""), rows)
+    show_facts("What it takes", {k: f"{float(v):,.0f}" for k, v in best.costs.items() if v})
+    objectives = list(planned.risks["nothing"])
+    left = [
+        (name, *(_figure(risks[o]) for o in objectives)) for name, risks in planned.risks.items()
+    ]
+    show_table("What is left a year (best paths)", ("plan", *objectives), left)
+    _show_difference(planned)
+    alone = [(f"only the {party} acts", _figure(risk)) for party, risk in planned.alone.items()]
+    show_table(f"If one party does nothing: {planned.objective.value} left", ("", unit), alone)
+
+
+def _show_front(
+    points: Sequence[Outcome], objective: Objective, budget: str, *, json: bool
+) -> None:
+    if json:
+        rows = [
+            {
+                "cost": float(point.costs.get(budget, 0)),
+                "risk": float(point.risk),
+                "proven": point.proven,
+                "plan": dict(point.plan),
+            }
+            for point in points
+        ]
+        show_json(rows)
+        return
+    cells = [
+        (
+            f"{float(point.costs.get(budget, 0)):,.0f}",
+            _figure(float(point.risk)),
+            _proof(point.proven),
+            _words(point.plan),
+        )
+        for point in points
+    ]
+    show_table(f"What {budget} buys", (budget, UNITS[objective], "", "plan"), cells)
+
+
+def _show_difference(planned: Planned) -> None:
+    only_best = {n: v for n, v in planned.best.plan.items() if planned.ranked.get(n) != v}
+    only_ranked = {n: v for n, v in planned.ranked.items() if planned.best.plan.get(n) != v}
+    of = planned.objective.value
+    more = planned.risks["ranked"][of] - planned.risks["best"][of]
+    console.print(
+        f"The ranked plan leaves {_figure(more)} more: it takes "
+        f"{_words(only_ranked) or 'nothing'} instead of {_words(only_best) or 'nothing'}.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _words(plan: Any) -> str:
+    return ", ".join(f"{name}={level}" if level > 1 else name for name, level in plan.items())
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _proof(proven: bool) -> str:  # noqa: FBT001 - says it in a word
+    return "proven" if proven else "not proven"
