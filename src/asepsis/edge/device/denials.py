@@ -16,7 +16,7 @@ from asepsis.core.model.manifest import Criticality, Manifest
 from asepsis.core.wire.security_event import ALARMING, DenialKind
 from asepsis.edge.device.compartment import WITNESS
 from asepsis.edge.device.denials_log import KernelLog
-from asepsis.edge.sandbox import notify, seccomp
+from asepsis.edge.sandbox import domains, notify, seccomp
 from asepsis.edge.sandbox.notify import Refused
 
 CALLS_A_STEP: Final = 16
@@ -126,7 +126,8 @@ class Denials:
         """Return the descriptors that a compartment gets with its first order; they stay ours."""
         if self._manifest.compartments[name].criticality is not Criticality.EXPENDABLE:
             return {}
-        own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with domains.sockets_as("control", name):
+            own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if name in self._theirs:
             self._theirs.pop(name).close()
         self._theirs[name] = theirs

@@ -23,6 +23,7 @@ from asepsis.edge.device.desk import OPERATOR
 from asepsis.edge.device.gate_log import GateLog
 from asepsis.edge.device.panel import Panel
 from asepsis.edge.device.permit import NONCE_BYTES, PermitBook, Question, UpdateRung
+from asepsis.edge.sandbox import domains
 from asepsis.edge.sandbox.launcher import Compartment
 
 PANEL: Final = "panel"
@@ -87,7 +88,8 @@ class Gate:
             if request in self._requests:
                 for line in self._lines.pop((name, request), ()):
                     line.close()
-                pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                with domains.sockets_as("request", request):
+                    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 self._lines[name, request] = pair
                 found[f"request-{request}"] = pair[1].fileno()
         return {}, found
@@ -167,6 +169,7 @@ class Gate:
         }
         with contextlib.suppress(FileNotFoundError):
             self._key = os.open(self._key_path, os.O_RDONLY | os.O_CLOEXEC)
+            domains.label(self._key, "document", OPERATOR)
             return body, {OPERATOR: self._key}
         return body, {}
 
