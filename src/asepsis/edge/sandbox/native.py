@@ -103,6 +103,11 @@ def launch(
             f"{name}: a program in machine code opens no file",
             hint='syscalls = "core", no folder; what it needs is handed to it as a descriptor',
         )
+    if confinement.domain:
+        raise ConfigError(
+            f"{name}: a program in machine code does not enter {confinement.domain} yet",
+            hint="where SELinux is enforced only compartments in Python are started",
+        )
     if not os.access(program, os.X_OK) or not program.is_file():
         raise ConfigError(f"{name}: {program} is no program")
     wrapper = partial(_wrapper, program) if Layer.BUBBLEWRAP in confinement.layers else None
@@ -142,7 +147,7 @@ def check_confined(compartment: Compartment, confinement: Confinement) -> None:
         wanted["NoNewPrivs"] = "1"
     if Layer.USERS in confinement.layers and confinement.user:
         wanted["Uid"] = wanted["Gid"] = "\t".join([str(confinement.user)] * 4)
-        wanted["CapEff"] = wanted["CapPrm"] = "0" * 16
+        wanted["CapEff"] = wanted["CapPrm"] = wanted["CapBnd"] = "0" * 16
     for key, value in wanted.items():
         if found.get(key) != value:
             raise ConfigError(
