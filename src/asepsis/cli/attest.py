@@ -17,6 +17,7 @@ from asepsis.core.errors import ConfigError
 from asepsis.core.trust import tls
 from asepsis.core.trust.attestation import PCR_IMAGE
 from asepsis.edge.device.attester import Attester, fingerprint
+from asepsis.edge.device.measured_versions import digest_of
 from asepsis.edge.device.measuring import LOG, Measuring
 from asepsis.edge.device.tpm import DEVICE, Tpm
 from asepsis.edge.device.tpm_keys import keys
@@ -144,7 +145,10 @@ def release(
         str | None, Parameter(help="PCR 7 that it must have; else as at commissioning.")
     ] = None,
     part: Annotated[
-        list[Path] | None, Parameter(help="File that may replace a part at run time; repeat.")
+        list[Path] | None,
+        Parameter(
+            help="File, or folder of a version, that may replace a part at run time; repeat."
+        ),
     ] = None,
     dry_run: Annotated[bool, Parameter(help="Say what would be entered; do nothing.")] = False,
     data: Data = DATA,
@@ -154,7 +158,7 @@ def release(
     registers = {str(PCR_IMAGE): predict_pcr11(_read(image, IMAGE_BYTES_MAX))}
     if secure_boot is not None:
         registers["7"] = secure_boot
-    hashes = [hashlib.sha256(_read(one, IMAGE_BYTES_MAX)).hexdigest() for one in part or ()]
+    hashes = [_hash(one) for one in part or ()]
     body = {"model": model, "name": name, "number": number, "registers": registers, "parts": hashes}
     if not dry_run:
         _post(data, "/releases", body)
@@ -213,6 +217,12 @@ def distrust_maker(
     """Let no TPM of a maker be bound any more; devices that are bound stay as they are."""
     _post(data, "/makers/remove", {"sha256": sha256})
     console.print("the maker is not trusted any more")
+
+
+def _hash(part: Path) -> str:
+    if part.is_dir():
+        return digest_of(part)
+    return hashlib.sha256(_read(part, IMAGE_BYTES_MAX)).hexdigest()
 
 
 def _path(device: str) -> str:

@@ -15,6 +15,8 @@ from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.core.errors import AsepsisError
 from asepsis.edge.device.app import run_device
 from asepsis.edge.device.catalogue import Kind
+from asepsis.edge.device.measured_versions import begin_measuring, not_measured
+from asepsis.edge.device.measuring import LOG
 from asepsis.edge.device.setting import Setting
 from asepsis.edge.device.supervisor import Supervisor, Tell
 from asepsis.edge.sandbox.layers import detect
@@ -55,6 +57,10 @@ def run(
     requests: Annotated[
         bool, Parameter(help="Take requests for alarm limits, and open the panel's socket.")
     ] = False,
+    tpm: Annotated[
+        Path | None, Parameter(help="TPM that every version of a compartment is measured into.")
+    ] = None,
+    log: Annotated[Path, Parameter(help="Log of what was measured; with --tpm.")] = LOG,
     json: Annotated[bool, Parameter(help="One JSON object a line for every event.")] = False,
 ) -> None:
     """Run an enrolled device with all its compartments against its hub.
@@ -75,7 +81,13 @@ def run(
     outcome = run_device(
         IdentityFolder(folder.resolve()),
         found=detect(),
-        setting=Setting(kind=kind, seed=seed, recording=recording, requests=requests),
+        setting=Setting(
+            kind=kind,
+            seed=seed,
+            recording=recording,
+            requests=requests,
+            measure=not_measured if tpm is None else begin_measuring(tpm, log=log, tell=tell),
+        ),
         tell=tell,
         stop=stop,
         seconds=seconds,

@@ -91,7 +91,7 @@ def test_the_commands_bring_a_device_from_its_image_to_verified(
     hub = ("devices", "attestation")
     release = (*hub, "release", str(image), "--model", MODEL, "--name", "5", "--number", "5")
     pcr7 = ("--secure-boot", extend(bytes(32), SECURE).hex())
-    assert "registers" in run(*release, *pcr7, *data)
+    assert "registers" in run(*release, *pcr7, "--part", str(image), *data)
     ek = json.loads(run("image", "attest", "--show-key", *tpm, "--json"))["ek_sha256"]
     assert "not attested" in run(*hub, "open", SIGNING, "--ek", ek, "--dry-run", *data)
     assert "waits" in run(*hub, "open", SIGNING, "--ek", ek, *data)

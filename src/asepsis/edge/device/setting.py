@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asepsis.edge.device.catalogue import Kind
+from asepsis.edge.device.measured_versions import Measure, not_measured
 from asepsis.edge.sandbox.supervision_parts import Pace
 
 
@@ -18,6 +19,7 @@ class Setting:
         recording: Recording to replay instead; None for the simulated patient.
         pace: How long the supervisor waits for what.
         preludes: Code put before a compartment's own; only tests set it.
+        measure: Told of each version of a compartment before it runs.
         requests: Whether compartments and the panel may ask the critical compartment for anything.
     """
 
@@ -26,4 +28,5 @@ class Setting:
     recording: Path | None = None
     pace: Pace = field(default_factory=Pace)
     preludes: Mapping[str, str] = field(default_factory=dict[str, str])
+    measure: Measure = not_measured
     requests: bool = False
