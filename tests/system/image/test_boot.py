@@ -5,11 +5,13 @@ Without KVM, on a processor that QEMU imitates.
 
 import datetime as dt
 import importlib.util
+import json
 import shutil
+import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -74,17 +76,72 @@ def acknowledged(seen: Seen) -> bool:
     )
 
 
+class Hands:
+    """Somebody who stands at the machine: plugs things in and presses keys, through QMP."""
+
+    def __init__(self, control: Path, stick: Path) -> None:
+        self.control, self._stick = control, stick
+        self.at: int | None = None
+
+    def use(self) -> None:
+        """Plug in a spoilt disk, a network card, a serial line and a keyboard, and press keys."""
+        node = {"driver": "file", "filename": str(self._stick)}
+        devices = ("virtio-blk-pci", "virtio-net-pci", "virtio-serial-pci", "virtio-keyboard-pci")
+        # To the kernel: restart now; to whoever listens: a word and Enter.
+        strokes = (["ctrl", "alt", "delete"], ["alt", "sysrq", "b"], ["i", "d"], ["ret"])
+        with socket.socket(socket.AF_UNIX) as line, line.makefile("rwb") as talk:
+            line.settimeout(30)
+            line.connect(str(self.control))
+            talk.readline()
+            self._say(talk, "qmp_capabilities")
+            self._press(talk, strokes)  # On the keyboard that was there from the start.
+            self._say(talk, "blockdev-add", **{"node-name": "stick", "driver": "raw", "file": node})
+            for device in devices:
+                more = {"drive": "stick"} if device == "virtio-blk-pci" else {}
+                self._say(talk, "device_add", driver=device, id=device, **more)
+            self._press(talk, strokes)
+
+    def _press(self, talk: Any, strokes: Sequence[list[str]]) -> None:
+        for stroke in strokes:
+            keys = [{"type": "qcode", "data": key} for key in stroke]
+            self._say(talk, "send-key", keys=keys)
+
+    def _say(self, talk: Any, command: str, **arguments: Any) -> None:
+        talk.write(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
+        talk.flush()
+        while "return" not in (answer := json.loads(talk.readline())):
+            assert "error" not in answer, answer
+
+    def until(self, seen: Seen) -> bool:
+        """Act once vital signs have reached the hub; go on until it was looked at afterwards."""
+        if self.at is None and settled(seen):
+            self.at = len(seen.events)
+            self.use()
+        after = [] if self.at is None else seen.events[self.at :]
+        named = [event["event"] for event in after]
+        return "plugged" in named and "ports" in named[named.index("plugged") :]
+
+
 def ports(seen: Seen) -> list[dict[str, Any]]:
     return [event for event in seen.events if event["event"] == "ports"]
 
 
 def test_vital_signs_of_a_booted_image_reach_the_hub(
-    image: Path, report: dict[str, Any], hub: Any, record_property: Any
+    image: Path, report: dict[str, Any], hub: Any, tmp_path: Path, record_property: Any
 ) -> None:
-    """Goal: verified root, compartments as other users, no open port, and a hub that gets it."""
+    """Goal: verified root, compartments as other users, no open port, and a hub that gets it.
+
+    And whoever stands at the machine plugs in what they like, and it changes nothing.
+    """
     folder = hub.enrolled(DEVICE)
-    seen = run(Trial(image=image, device=folder.path, limit_s=LIMIT_S), settled)
+    stick = tmp_path / "stick.img"
+    stick.write_bytes(b"\x53\xef".join([bytes(1080), bytes(1 << 20)]))  # An ext4 gone wrong.
+    hands = Hands(tmp_path / "qmp", stick)
+    trial = Trial(image=image, device=folder.path, limit_s=LIMIT_S, control=hands.control)
+    seen = run(trial, hands.until)
     assert acknowledged(seen), seen.console[-20:]
+    assert hands.at is not None
+    nothing_moved(seen, hands.at)
     hub.pull()
     assert hub.of(DEVICE, "vitals", "alert")
     started = seen.first("started")
@@ -111,6 +168,23 @@ def test_vital_signs_of_a_booted_image_reach_the_hub(
     assert programs == {"/usr/bin/python3.11", "/usr/bin/bwrap"}
     record_property("first_vitals_uptime_s", float(seen.first_vitals_s or 0))
     record_property("wall_to_started_s", seen.wall_s["started"])
+
+
+def nothing_moved(seen: Seen, at: int) -> None:
+    """Check that what was plugged in was told, and neither used nor felt."""
+    after = seen.events[at:]
+    told = {name for event in after if event["event"] == "plugged" for name in event["what"]}
+    assert len([name for name in told if name.startswith("pci/")]) == 4, told
+    # No driver took one: no disk, no network card, no serial line and no input came of it.
+    assert not [name for name in told if name.startswith("class/")]
+    assert not seen.ended
+    ends = {"ended", "hung", "killed", "failed"}
+    assert not [e for e in seen.events if e["event"] == "device" and e["what"] in ends]
+    lives = [e for e in after if (e.get("compartment"), e.get("what")) == ("vitals", "alive")]
+    assert lives
+    assert ports(seen)[-1]["listening"] == []
+    before = {p["program"] for p in ports(seen)[0]["processes"]}
+    assert {p["program"] for p in ports(seen)[-1]["processes"]} == before
 
 
 def test_a_changed_root_does_not_boot(image: Path, tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ class Trial:
         kind: What sort of device it is.
         slots: Images that the boot loader chooses from, each with its place and number of tries;
             needs firmware, and lets the machine restart. None starts `image` by itself.
+        control: Socket to make, by which things can be plugged into the running machine (QMP).
     """
 
     image: Path
@@ -87,6 +88,7 @@ class Trial:
     limit_s: float = 60.0
     kind: str = "monitor"
     slots: tuple[tuple[Slot, Path], ...] = ()
+    control: Path | None = None
 
 
 @dataclass(slots=True)
@@ -161,6 +163,8 @@ def boot(trial: Trial, *, until: Callable[[Seen], bool], tell: Callable[[str], N
 def _machine(trial: Trial, work: Path) -> list[str]:
     common = ["-accel", "tcg", "-cpu", "max", "-m", str(MEMORY_MIB), "-nodefaults"]
     common += [] if trial.slots else ["-no-reboot"]
+    if trial.control is not None:
+        common += ["-qmp", f"unix:{trial.control},server=on,wait=off"]
     common += ["-display", "none", "-serial", "stdio", "-no-user-config"]
     if not trial.firmware:
         files = {"-kernel": KERNEL, "-initrd": INITRD}

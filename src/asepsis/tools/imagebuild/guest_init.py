@@ -9,6 +9,7 @@ import ctypes
 import fcntl
 import json
 import os
+import signal
 import socket
 import struct
 import sys
@@ -25,8 +26,13 @@ DEVICE: Final = STATE / "device"
 START: Final = STATE / "start.json"
 START_BYTES_MAX: Final = 65_536
 LOG_BYTES: Final = 4_000
+START_S: Final = 60.0
+"""Longest time from the start of a compartment to its first heartbeat, seconds."""
 DENIALS_MAX: Final = 200
 """Denials of SELinux told in one life of the machine; a flood must not hold the line."""
+PLUGS_MAX: Final = 200
+"""How often it is told that something was plugged in."""
+PLUG_S: Final = 0.5
 LOOK_S: Final = 5.0
 LOOKS: Final = 60
 """How often, and how many times, open ports and processes are told after the start."""
@@ -34,13 +40,16 @@ VARIABLES: Final = Path("/sys/firmware/efi/efivars")
 PARTITION: Final = Path("/run/partition")
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _PRIVATE = 1, 2, 4, 8, 1 << 18 | 1 << 14
 _REMOUNT: Final = 32
-_RESTART: Final = 0x01234567
+_RESTART, _KEYS_OFF = 0x01234567, 0x00000000
 _SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCADDRT = 0x8914, 0x8916, 0x891C, 0x890B
 _UP: Final = 0x1
 _ROUTE_UP, _ROUTE_GATEWAY = 0x1, 0x2
 _LISTEN, _UNCONNECTED = "0A", "07"
 _LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
+_BUSES: Final = ("pci", "virtio", "usb", "serio", "hid", "scsi")
 _SYSCTL: Final = {
+    "kernel/sysrq": "0",
+    "kernel/ctrl-alt-del": "0",
     "kernel/dmesg_restrict": "1",
     "kernel/kptr_restrict": "2",
     "kernel/yama/ptrace_scope": "3",
@@ -50,7 +59,7 @@ _SYSCTL: Final = {
     "net/ipv4/conf/all/accept_redirects": "0",
     "fs/suid_dumpable": "0",
 }
-"""No dumps, no tracing, no second kernel, and IPv4 only: what is not used is off."""
+"""No keys to the kernel, dumps, tracing or second kernel; IPv4 only: what is not used is off."""
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _line: Final = threading.Lock()
 
@@ -88,6 +97,37 @@ def disks() -> list[str]:
     """Return block devices that are not made of others."""
     names = sorted(path.name for path in Path("/sys/class/block").iterdir())
     return [f"/dev/{n}" for n in names if not n.startswith(("dm-", "loop", "ram"))]
+
+
+def refuse_new_devices() -> None:
+    """Bind no driver to what is plugged in from now on, and take no order from a keyboard."""
+    _libc.reboot(_KEYS_OFF)  # Ctrl-Alt-Del would restart the machine.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for bus in _BUSES:
+        switch = Path(f"/sys/bus/{bus}/drivers_autoprobe")
+        if switch.exists():
+            switch.write_text("0", "ascii")
+
+
+def plugged() -> set[str]:
+    """Return what hangs on every bus, and all block devices, network cards and inputs."""
+    found: set[str] = set()
+    folders = [Path(f"/sys/bus/{bus}/devices") for bus in _BUSES]
+    folders += [Path("/sys/class") / name for name in ("block", "net", "input")]
+    for folder in folders:
+        if folder.is_dir():
+            found |= {f"{folder.parent.name}/{path.name}" for path in folder.iterdir()}
+    return found
+
+
+def tell_plugged() -> None:
+    """Tell what is plugged in while the machine runs."""
+    known = plugged()
+    for _ in range(PLUGS_MAX):
+        while not (new := plugged() - known):
+            time.sleep(PLUG_S)
+        known |= new
+        tell("plugged", what=sorted(new))
 
 
 def read_start() -> Mapping[str, Any]:
@@ -254,6 +294,7 @@ def run(start: Mapping[str, Any], slot: Any) -> None:
     from asepsis.edge.device.manifest import shipped  # noqa: PLC0415
     from asepsis.edge.device.setting import Setting  # noqa: PLC0415
     from asepsis.edge.sandbox.layers import detect  # noqa: PLC0415
+    from asepsis.edge.sandbox.supervision_parts import Pace  # noqa: PLC0415
     from asepsis.edge.uplink.folder import IdentityFolder  # noqa: PLC0415
 
     found = detect()
@@ -275,13 +316,17 @@ def run(start: Mapping[str, Any], slot: Any) -> None:
 
     threading.Thread(target=look, daemon=True).start()
     threading.Thread(target=tell_denials, daemon=True).start()
+    threading.Thread(target=tell_plugged, daemon=True).start()
     threading.Thread(target=give_up_later, args=(slot, passed), daemon=True).start()
     try:
         outcome = run_device(
             IdentityFolder(DEVICE),
             found=found,
             setting=Setting(
-                kind=Kind(start.get("kind", "monitor")), seed=int(start.get("seed", 0))
+                kind=Kind(start.get("kind", "monitor")),
+                seed=int(start.get("seed", 0)),
+                # A cold disk, or a processor that is imitated; who hangs later is found by silence.
+                pace=Pace(start_s=START_S),
             ),
             tell=told,
             stop=threading.Event(),
@@ -317,6 +362,7 @@ def main() -> None:
     mount_all()
     start = read_start()
     configure(start)
+    refuse_new_devices()
     slot = read_slot(VARIABLES)
     tell("started", **machine(), slot={"entry": slot.entry, "counted": slot.counted})
     if not DEVICE.is_dir():
