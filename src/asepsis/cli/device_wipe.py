@@ -1,5 +1,6 @@
 """`asepsis device wipe` on the device, `asepsis devices retire` at the hub: the end of a device."""
 
+import contextlib
 import ssl
 import time
 from datetime import UTC, datetime
@@ -106,13 +107,13 @@ def retire(
     wiped = wipe_receipt.verify(raw, root_der=root, between=[issuing])
     if not json:
         _show_receipt(wiped)
-    client = people(data)
     if not yes and console.input("Type the word 'revoke' to go on: ").strip() != "revoke":
         console.print("nothing was changed")
         return EXIT_UNCHANGED
     searched = "searched" if wiped.clean else "not verified by a search"
     reason = f"wiped {wiped.begun[:19]}, {searched}; receipt {wiped.digest}"
-    outcome = client.revoke(wiped.device, reason=reason, confirm=True)
+    with contextlib.closing(people(data)) as client:
+        outcome = client.revoke(wiped.device, reason=reason, confirm=True)
     if json:
         show_json({"device": wiped.device, "receipt": dict(wiped.statement), "revoked": outcome})
     else:

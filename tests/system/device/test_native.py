@@ -51,6 +51,7 @@ def next_epoch(supervisor: Supervisor, old: int) -> Feed:
     return feed
 
 
+@pytest.mark.slow
 def test_it_follows_the_vitals_compartment_into_its_next_epoch(ward: ModuleType) -> None:
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
@@ -110,11 +111,11 @@ def follow(supervisor: Supervisor, running: native.Native, result: RingOwner, fe
         return enough
 
     try:
-        until(supervisor, heard(50), "records of the first epoch")
+        until(supervisor, heard(20), "records of the first epoch")
         os.kill(supervisor.pid("vitals"), signal.SIGKILL)
         second = next_epoch(supervisor, feed.epoch)
         running.order("ring", {"ring_epoch": second.epoch}, descriptors=second.handed())
-        until(supervisor, heard(50), "records of the second epoch")
+        until(supervisor, heard(20), "records of the second epoch")
     finally:
         reader.close()
     assert told == list(range(told[0], told[0] + len(told)))
