@@ -1,5 +1,7 @@
 """A vendor with throw-away keys, and a device that reads what the vendor publishes from files."""
 
+import copy
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -117,6 +119,14 @@ class Vendor:
         )
         self.sign(*self.root[:2], *self.top, self.model)
         self.publish()
+
+    def copied(self, folder: Path) -> "Vendor":
+        """Return the same vendor in another folder; making keys and signing takes time."""
+        shutil.copytree(self.folder, folder)
+        other = copy.copy(self)
+        other.folder, other.repository = folder, Repository.open(folder)
+        other.root, other.top = [*self.root], [*self.top]
+        return other
 
     @property
     def first_root(self) -> bytes:

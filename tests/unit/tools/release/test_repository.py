@@ -13,9 +13,14 @@ from asepsis.tools.release.repository import Repository
 from asepsis.tools.testing.releases import Vendor, holders, new_signer
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Vendor:
+    return Vendor(tmp_path_factory.mktemp("begun") / "vendor")
+
+
 @pytest.fixture
-def vendor(tmp_path: Path) -> Vendor:
-    return Vendor(tmp_path / "vendor")
+def vendor(begun: Vendor, tmp_path: Path) -> Vendor:
+    return begun.copied(tmp_path / "vendor")
 
 
 def test_publishing_waits_for_the_threshold(vendor: Vendor) -> None:

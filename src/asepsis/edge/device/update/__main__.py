@@ -7,7 +7,6 @@ Exit codes: 0 done, 1 refused or failed (standard error says why), 2 an operator
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,14 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from asepsis.core.errors import AsepsisError, ConfigError, Unavailable
+from asepsis.core.errors import AsepsisError, ConfigError
 from asepsis.core.trust.sealing import write_durably
-from asepsis.edge.device.update.fetching import Fetcher, Place
-from asepsis.edge.device.update.talk import Kind, send
+from asepsis.edge.device.update.fetching import Fetcher, Place, Repository
+from asepsis.edge.device.update.starting import verify
+from asepsis.edge.device.update.talk import IMAGE
 
 ROOT_BYTES_MAX: Final = 512_000
-VERIFIER: Final = "asepsis.edge.device.update.verifying"
-END_S: Final = 10.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,8 +69,12 @@ def run(options: argparse.Namespace) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="asepsis-incoming-") as scratch:
         incoming = options.incoming_dir or Path(scratch)
         fetcher = Fetcher(
-            metadata=Place.parse(options.metadata_url),
-            artefacts=Place.parse(options.target_base_url) if download else None,
+            repositories={
+                IMAGE: Repository(
+                    Place.parse(options.metadata_url),
+                    Place.parse(options.target_base_url) if download else None,
+                )
+            },
             incoming=incoming,
             now_s=time.monotonic,
         )
@@ -87,32 +89,6 @@ def run(options: argparse.Namespace) -> list[str]:
     if not result.get("done"):
         raise AsepsisError(f"{result.get('code')}: {result.get('why')}")
     return result["files"]
-
-
-def verify(order: dict[str, Any], fetcher: Fetcher) -> dict[str, Any]:
-    """Start a verifier, give it an order and answer what it asks; returns its result.
-
-    Raises:
-        Unavailable: It does not start, or ends without a word.
-    """
-    try:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", VERIFIER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-    except OSError as error:
-        raise Unavailable("the verifier does not start") from error
-    with process:
-        if process.stdin is None or process.stdout is None:
-            raise AssertionError("both are pipes")
-        try:
-            send(process.stdin, Kind.ORDER, order)
-            result = fetcher.serve(process.stdout, process.stdin)
-            process.wait(END_S)
-        except subprocess.TimeoutExpired as error:
-            raise Unavailable("the verifier does not end") from error
-        finally:
-            process.kill()
-    return result
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -7,7 +7,7 @@ sends somebody elsewhere is given up.
 
 import http.client
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
@@ -76,19 +76,30 @@ class Place:
         return kind(self.host, self.port, timeout=TIMEOUT_S)
 
 
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Where a repository is.
+
+    Attributes:
+        metadata: Where its metadata is.
+        artefacts: Where its artefacts are, or None if none is fetched from there.
+    """
+
+    metadata: Place
+    artefacts: Place | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetcher:
     """Answers what a verifier asks.
 
     Attributes:
-        metadata: Where metadata is.
-        artefacts: Where artefacts are, or None if none is fetched.
+        repositories: Those that may be asked, by name.
         incoming: Folder for artefacts that nobody has checked.
         now_s: Monotonic seconds.
     """
 
-    metadata: Place
-    artefacts: Place | None
+    repositories: Mapping[str, Repository]
     incoming: Path
     now_s: Callable[[], float]
 
@@ -114,13 +125,16 @@ class Fetcher:
 
     def _answer(self, kind: Kind, said: dict[str, Any], answers: IO[bytes]) -> None:
         name, most = str(said["name"]), int(said["bytes"])
+        found = self.repositories.get(str(said["from"]))
+        if found is None:
+            raise NotFound("no such repository is known here")
         if kind is Kind.METADATA:
             if most > METADATA_BYTES_MAX:
                 raise LimitExceeded("the verifier asks for too much metadata")
-            for part in self._parts(self.metadata, name, bytes_max=most, begin=0):
+            for part in self._parts(found.metadata, name, bytes_max=most, begin=0):
                 send(answers, Kind.PART, part)
-        elif kind is Kind.ARTEFACT and self.artefacts is not None:
-            self._bring(self.artefacts, name, into=str(said["into"]), length=most)
+        elif kind is Kind.ARTEFACT and found.artefacts is not None:
+            self._bring(found.artefacts, name, into=str(said["into"]), length=most)
         else:
             raise Unavailable("no such thing is fetched here")
 

@@ -14,6 +14,9 @@ from typing import IO, Any, Final, cast
 
 from asepsis.core.errors import FramingError, LimitExceeded, Unavailable
 
+IMAGE: Final = "image"
+"""Name of the repository where there is only one."""
+DIRECTOR: Final = "director"
 BODY_BYTES_MAX: Final = 1 << 17
 PART_BYTES: Final = 1 << 16
 _HEAD: Final = struct.Struct(">cI")
@@ -23,6 +26,7 @@ class Kind(Enum):
     """Kinds of messages."""
 
     ORDER = b"O"
+    ASSIGNMENTS = b"D"
     METADATA = b"M"
     ARTEFACT = b"A"
     PART = b"P"

@@ -12,20 +12,19 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from asepsis.core.errors import (
     AsepsisError,
     FramingError,
-    InputError,
-    LimitExceeded,
     NotFound,
-    Unavailable,
 )
 from asepsis.core.trust.metadata.faults import translated
-from asepsis.core.trust.metadata.library import CryptoSigner, Metadata, TargetFile, Timestamp
-from asepsis.core.trust.metadata.session import Session, prefixed
+from asepsis.core.trust.metadata.library import CryptoSigner, Metadata, Timestamp
+from asepsis.core.trust.metadata.session import Session
+from asepsis.edge.device.update import assigned
 from asepsis.edge.device.update.keeping import Artefacts, FolderStore
+from asepsis.edge.device.update.line import Line, bring
 from asepsis.edge.device.update.talk import Kind, fields, receive, send
 from asepsis.edge.sandbox import landlock, seccomp
 from asepsis.edge.sandbox.confine import Confinement, Limits, confine
@@ -78,57 +77,6 @@ class Order:
             raise FramingError("not an order for the verifier") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """The fetcher at the other end of two pipes, as a source.
-
-    Attributes:
-        asking: To the fetcher.
-        answers: From the fetcher.
-    """
-
-    asking: IO[bytes]
-    answers: IO[bytes]
-
-    def metadata(self, name: str, *, bytes_max: int) -> bytes:
-        """Return a metadata file; see `session.Source`."""
-        send(self.asking, Kind.METADATA, {"name": name, "bytes": bytes_max})
-        content = bytearray()
-        while (part := self._next()) is not None:
-            content += part
-            if len(content) > bytes_max:
-                raise LimitExceeded(f"{name} is over {bytes_max} bytes")
-        return bytes(content)
-
-    def artefact(self, name: str, *, into: str, length: int) -> None:
-        """Let the fetcher write an artefact into the incoming folder.
-
-        Raises:
-            NotFound: The repository has none.
-            LimitExceeded: It is longer than signed.
-            Unavailable: The repository does not answer.
-        """
-        send(self.asking, Kind.ARTEFACT, {"name": name, "bytes": length, "into": into})
-        if self._next() is not None:
-            raise FramingError("the fetcher sends an artefact instead of writing it")
-
-    def _next(self) -> bytes | None:
-        kind, body = receive(self.answers)
-        if kind is Kind.PART:
-            return body
-        if kind is not Kind.END:
-            raise FramingError("the fetcher says what it was not asked")
-        said = fields(body)
-        status, why = said.get("status"), str(said.get("why", ""))[:200]
-        if status == "whole":
-            return None
-        if status == "missing":
-            raise NotFound(why)
-        if status == "too long":
-            raise LimitExceeded(why)
-        raise Unavailable(why)
-
-
 def fulfil(order: Order, line: Line) -> list[str]:
     """Refresh, then take every artefact that is wanted; returns the files.
 
@@ -140,35 +88,13 @@ def fulfil(order: Order, line: Line) -> list[str]:
     session.refresh()
     if order.artefacts is None:
         return []
-    return [
-        str(_take(order, session, line, name, Artefacts(order.artefacts))) for name in order.names
-    ]
-
-
-def _take(order: Order, session: Session, line: Line, name: str, kept: Artefacts) -> str:
-    target = session.find(name)
-    if target is None:
-        raise NotFound("no trusted role names that artefact")
-    if not kept.has(target):
-        into = incoming_name(target)
-        place = prefixed(target, consistent=session.consistent)
-        line.artefact(place, into=into, length=target.length)
-        kept.take(order.incoming / into, target)
-    return name
-
-
-def incoming_name(target: TargetFile) -> str:
-    """Return the name of an artefact that nobody checked yet.
-
-    It is its hash, so that a resumed download never goes on in another artefact.
-
-    Raises:
-        InputError: The metadata names it by no hash in hexadecimal digits.
-    """
-    digest = next(iter(target.hashes.values()))
-    if not (digest.isascii() and digest.isalnum() and len(digest) <= 128):
-        raise InputError("an artefact is not named by a hash")
-    return digest
+    kept = Artefacts(order.artefacts)
+    for name in order.names:
+        target = session.find(name)
+        if target is None:
+            raise NotFound("no trusted role names that artefact")
+        bring(target, session=session, line=line, incoming=order.incoming, kept=kept)
+    return list(order.names)
 
 
 def rehearse() -> None:
@@ -183,7 +109,7 @@ def rehearse() -> None:
         ctypes.CDLL("libgcc_s.so.1")
 
 
-def give_up(order: Order) -> None:
+def give_up(*, readable: Path, writable: tuple[Path, ...]) -> None:
     """Take everything away from this process but its own folders.
 
     Raises:
@@ -194,16 +120,28 @@ def give_up(order: Order) -> None:
         layers.add(Layer.LANDLOCK)
     if seccomp.available():
         layers.add(Layer.SECCOMP)
-    own = [order.metadata] if order.artefacts is None else [order.metadata, order.artefacts]
     confine(
         Confinement(
             layers=frozenset(layers),
             kind=SyscallClass.NETWORK,
-            readable=(order.incoming,),
-            writable=tuple(own),
+            readable=(readable,),
+            writable=writable,
             limits=Limits(memory_mib=MEMORY_MIB, files=FILES, file_mib=FILE_MIB),
         )
     )
+
+
+def _obey(kind: Kind, body: bytes, line: Line) -> list[str]:
+    if kind is Kind.ORDER:
+        order = Order.parse(body)
+        kept = () if order.artefacts is None else (order.artefacts,)
+        give_up(readable=order.incoming, writable=(order.metadata, *kept))
+        return fulfil(order, line)
+    if kind is Kind.ASSIGNMENTS:
+        wanted = assigned.Order.parse(body)
+        give_up(readable=wanted.incoming, writable=(wanted.folder,))
+        return assigned.fulfil(wanted, line)
+    raise FramingError("the verifier begins with an order")
 
 
 def main() -> None:
@@ -212,12 +150,8 @@ def main() -> None:
     result: dict[str, Any]
     try:
         kind, body = receive(line.answers)
-        if kind is not Kind.ORDER:
-            raise FramingError("the verifier begins with an order")
-        order = Order.parse(body)
         rehearse()
-        give_up(order)
-        result = {"done": True, "files": fulfil(order, line)}
+        result = {"done": True, "files": _obey(kind, body, line)}
     except AsepsisError as error:
         result = {"done": False, "code": error.code, "why": str(error)[:500]}
     send(line.asking, Kind.RESULT, result)

@@ -31,10 +31,11 @@ class World:
     """A vendor, a hospital and a device between them."""
 
     folder: Path
+    begun: Vendor
     online: CryptoSigner = field(default_factory=new_signer)
 
     def __post_init__(self) -> None:
-        self.vendor = Vendor(self.folder / "vendor")
+        self.vendor = self.begun.copied(self.folder / "vendor")
         self.hospital = Hospital(self.folder / "hospital", self.online.public_key)
         self.vendor_root = root_of(self.vendor.first_root, "root")
         self.hospital_root = root_of(self.hospital.first_root, "root")
@@ -70,9 +71,14 @@ class World:
         return judge(offer, own=own, floor=floor, now=BEGUN + timedelta(days=days))
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Vendor:
+    return Vendor(tmp_path_factory.mktemp("begun") / "vendor")
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(begun: Vendor, tmp_path: Path) -> World:
+    return World(tmp_path, begun)
 
 
 def test_what_both_repositories_and_both_approvers_name_is_accepted(world: World) -> None:

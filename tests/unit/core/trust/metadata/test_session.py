@@ -15,9 +15,14 @@ from asepsis.tools.testing.releases import FolderSource, MemoryStore, Vendor, ne
 YEAR = timedelta(days=365)
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Vendor:
+    return Vendor(tmp_path_factory.mktemp("begun") / "vendor")
+
+
 @pytest.fixture
-def vendor(tmp_path: Path) -> Vendor:
-    return Vendor(tmp_path / "vendor")
+def vendor(begun: Vendor, tmp_path: Path) -> Vendor:
+    return begun.copied(tmp_path / "vendor")
 
 
 @pytest.fixture

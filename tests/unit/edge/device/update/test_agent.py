@@ -13,9 +13,9 @@ import pytest
 
 from asepsis.core import errors
 from asepsis.edge.device.update.__main__ import main
-from asepsis.edge.device.update.fetching import Fetcher, Place
-from asepsis.edge.device.update.keeping import Floors
-from asepsis.edge.device.update.talk import Kind
+from asepsis.edge.device.update.fetching import Fetcher, Place, Repository
+from asepsis.edge.device.update.floors import Floors
+from asepsis.edge.device.update.talk import IMAGE, Kind
 from asepsis.tools.testing.releases import Vendor
 
 BIG = bytes(range(256)) * 1_024
@@ -63,10 +63,11 @@ class Answering(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-@pytest.fixture
-def vendor(tmp_path: Path) -> Vendor:
+@pytest.fixture(scope="module")
+def vendor(tmp_path_factory: pytest.TempPathFactory) -> Vendor:
     """A vendor whose metadata is of now: the agent takes this machine's clock."""
-    vendor = Vendor(tmp_path / "vendor", now=datetime.now(UTC).replace(microsecond=0))
+    folder = tmp_path_factory.mktemp("vendor") / "vendor"
+    vendor = Vendor(folder, now=datetime.now(UTC).replace(microsecond=0))
     vendor.release(1, content=BIG)
     return vendor
 
@@ -180,10 +181,12 @@ def test_a_slow_repository_is_given_up(server: Server, tmp_path: Path) -> None:
     seconds = iter(range(0, 10_000, 60))
     place = Place.parse(f"http://127.0.0.1:{server.server_address[1]}/metadata")
     fetcher = Fetcher(
-        metadata=place, artefacts=None, incoming=tmp_path, now_s=lambda: float(next(seconds))
+        repositories={IMAGE: Repository(place)},
+        incoming=tmp_path,
+        now_s=lambda: float(next(seconds)),
     )
     asked, answers = tmp_path / "asked", tmp_path / "answers"
-    question = json.dumps({"name": "timestamp.json", "bytes": 16_384}).encode()
+    question = json.dumps({"from": IMAGE, "name": "timestamp.json", "bytes": 16_384}).encode()
     result = json.dumps({"done": False}).encode()
     asked.write_bytes(
         b"".join(
@@ -228,13 +231,11 @@ def test_floors_never_sink_and_a_lost_file_installs_nothing(tmp_path: Path) -> N
 
 TRY = """
 import json, os, socket, sys
-from datetime import UTC, datetime
 from pathlib import Path
 from asepsis.edge.device.update import verifying
 own, foreign = Path(sys.argv[1]), Path(sys.argv[2])
-order = verifying.Order(own, own, own, (), datetime(2026, 11, 23, tzinfo=UTC))
 verifying.rehearse()
-verifying.give_up(order)
+verifying.give_up(readable=own, writable=(own,))
 tried = {
     "socket": lambda: socket.socket(),
     "pair": lambda: socket.socketpair(),

@@ -1,0 +1,156 @@
+"""What the director assigns to this device, judged in the verifier: all of it holds, or none.
+
+director/           trusted metadata of the hospital's director
+vendors/NAME/       trusted metadata of a vendor's image repository, its root from the image
+artefacts/          what was checked
+floors.json         below which release a component never goes again
+accepted.json       what may be installed now; gone as long as nothing is
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from asepsis.core.errors import ContentMismatch, FramingError, NotPermitted, Unavailable
+from asepsis.core.trust.metadata.authorisation import AUTHORISATION_BYTES_MAX
+from asepsis.core.trust.metadata.fields import Assignment, Release, read_custom
+from asepsis.core.trust.metadata.judgement import Accepted, Offer, Own, assignments, judge
+from asepsis.core.trust.metadata.library import TargetFile
+from asepsis.core.trust.metadata.session import Session
+from asepsis.core.trust.sealing import write_durably
+from asepsis.edge.device.update.floors import Floors
+from asepsis.edge.device.update.keeping import Artefacts, FolderStore
+from asepsis.edge.device.update.line import Line, bring
+from asepsis.edge.device.update.place import ACCEPTED, ARTEFACTS, DIRECTOR_FOLDER, vendor_folder
+from asepsis.edge.device.update.talk import DIRECTOR, fields
+
+VENDORS_MAX: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the supervisor wants.
+
+    Attributes:
+        folder: The update folder of the device.
+        incoming: Folder of what the fetcher wrote.
+        own: What the device is.
+        vendors: Vendors whose roots are in the verified image.
+        now: Trusted time.
+    """
+
+    folder: Path
+    incoming: Path
+    own: Own
+    vendors: frozenset[str]
+    now: datetime
+
+    @classmethod
+    def parse(cls, body: bytes) -> "Order":
+        """Read an order.
+
+        Raises:
+            FramingError: Not one.
+        """
+        said = fields(body)
+        try:
+            return cls(
+                folder=Path(said["folder"]),
+                incoming=Path(said["incoming"]),
+                own=Own(**{name: str(value) for name, value in said["own"].items()}),
+                vendors=frozenset(map(str, said["vendors"][:VENDORS_MAX])),
+                now=datetime.fromtimestamp(int(said["now_s"]), UTC),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
+            raise FramingError("not an order for the verifier") from error
+
+
+@dataclass(slots=True)
+class _Round:
+    """One contact with the director and the vendors that it names."""
+
+    order: Order
+    line: Line
+    director: Session
+    images: dict[str, Session] = field(default_factory=dict[str, Session])
+
+    def image(self, vendor: str) -> Session:
+        if vendor not in self.order.vendors:
+            raise NotPermitted(f"no root of a vendor {vendor[:64]} is in the image")
+        if vendor not in self.images:
+            self.images[vendor] = Session(
+                store=FolderStore(vendor_folder(self.order.folder, vendor)),
+                source=self.line.at(vendor),
+                now=self.order.now,
+            )
+        return self.images[vendor]
+
+    def accept(self, target: TargetFile, said: Assignment) -> Accepted:
+        image = self.image(said.vendor)
+        released = image.find(target.path)
+        floor = 0
+        if released is not None:
+            floor = Floors(self.order.folder).of(read_custom(released, Release).component)
+        offer = Offer(
+            assigned=target,
+            released=released,
+            authorisation=self._authorisation(said.authorisation),
+            vendor=image.root,
+            hospital=self.director.root,
+        )
+        return judge(offer, own=self.order.own, floor=floor, now=self.order.now)
+
+    def _authorisation(self, sha256: str) -> bytes:
+        content = self.line.at(DIRECTOR).metadata(
+            f"authorisations/{sha256}.json", bytes_max=AUTHORISATION_BYTES_MAX
+        )
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ContentMismatch("the authorisation is not the one that the director names")
+        return content
+
+
+def fulfil(order: Order, line: Line) -> list[str]:
+    """Refresh, judge everything that is assigned, take the artefacts; returns their paths.
+
+    Raises:
+        TrustError: The director, a vendor or the approvers do not agree, or below a floor.
+        AsepsisError: As `Session.refresh`, `judge` and `Artefacts.take`.
+    """
+    (order.folder / ACCEPTED).unlink(missing_ok=True)
+    director = Session(
+        store=FolderStore(order.folder / DIRECTOR_FOLDER),
+        source=line.at(DIRECTOR),
+        now=order.now,
+    )
+    director.refresh()
+    contact = _Round(order, line, director)
+    accepted: list[tuple[Accepted, str]] = []
+    for target, said in assignments(director.targets, order.own):
+        accepted.append((contact.accept(target, said), said.vendor))
+    kept = Artefacts(order.folder / ARTEFACTS)
+    for one, vendor in accepted:
+        session = contact.image(vendor)
+        bring(one.target, session=session, line=line.at(vendor), incoming=order.incoming, kept=kept)
+    _write(order.folder / ACCEPTED, [_document(one, kept) for one, _ in accepted])
+    return [one.target.path for one, _ in accepted]
+
+
+def _document(one: Accepted, kept: Artefacts) -> dict[str, Any]:
+    return {
+        "path": one.target.path,
+        "file": kept.place(one.target).name,
+        "length": one.target.length,
+        "sha256": one.target.hashes["sha256"],
+        "release": {name: getattr(one.release, name) for name in one.release.__struct_fields__},
+        "floor": one.floor,
+    }
+
+
+def _write(path: Path, documents: list[dict[str, Any]]) -> None:
+    try:
+        write_durably(path, json.dumps(documents, sort_keys=True).encode())
+    except OSError as error:
+        raise Unavailable(f"what is accepted cannot be kept: {error.strerror}") from error
