@@ -73,8 +73,9 @@ def hand_over(line: int, listener: int) -> None:
 
 def take_over(line: socket.socket) -> int | None:
     """Return the listener that a compartment sent; None while there is none. Never waits."""
+    line.setblocking(False)  # Python 3.11 does not pass on the flags of `recv_fds`.
     try:
-        _, descriptors, _, _ = socket.recv_fds(line, 1, 1, socket.MSG_DONTWAIT)
+        _, descriptors, _, _ = socket.recv_fds(line, 1, 1)
     except OSError:
         return None
     return descriptors[0] if descriptors else None
