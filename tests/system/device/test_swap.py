@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ class Bed:
 
     def swap(self, version: str) -> None:
         """Ask for a version until a permit is granted: a state that has just changed gets none."""
-        while True:
+        for _ in range(9):
             refused = len(self.told("version-refused"))
             asked = len(self.told("version-takes-over"))
             self.supervisor.swap("network", version)
@@ -97,6 +98,7 @@ class Bed:
             why = self.told("version-refused")[-1]["why"]
             if not why.startswith("no permit"):
                 return
+        raise AssertionError(self.events[-20:])
 
     def heard_of(self, version: str) -> bool:
         return any(facts.get("version") == version for facts in self.told("alive"))
@@ -123,6 +125,9 @@ def bed(ward: ModuleType) -> Iterator[Bed]:
             yield found
         finally:
             supervisor.close()
+            where = folder.path / "releases" / "network" / "3.0"
+            while where.is_mount():
+                subprocess.run(["umount", "--lazy", where], check=True)
 
 
 def sent(bed: Bed) -> dict[str, list[int]]:
@@ -187,6 +192,47 @@ def test_killed_its_spare_takes_over(bed: Bed) -> None:
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
+@pytest.mark.root
+def test_a_rotten_image_costs_its_compartment_and_is_alarmed(bed: Bed, tmp_path: Path) -> None:
+    """Goal: reading it gives EIO; the compartment is said to be lost, vitals misses no tick."""
+    whole, rotten = images(bed, tmp_path)
+    where = bed.folder.path / "releases" / "network" / "3.0"
+    where.mkdir()
+    mount(whole, where)
+    bed.swap("3.0")
+    bed.until(lambda: any(d["version"] == "3.0" for d in bed.told("version-confirmed")))
+    bed.until(lambda: bed.supervisor.phases["network"] is Phase.READY)
+    mount(rotten, where)
+    vitals, ticks = bed.supervisor.pid("vitals"), len(bed.told("alive", "vitals"))
+    os.kill(bed.supervisor.pid("network"), signal.SIGKILL)
+    bed.until(lambda: bed.told("spare-failed"))
+    assert bed.supervisor.phases["network"] is Phase.SERVING
+    os.kill(bed.supervisor.pid("network"), signal.SIGKILL)
+    bed.until(lambda: bed.told("compartment-lost"))
+    assert b"Input/output error" in (bed.folder.path / "device.log").read_bytes()
+    alive = bed.told("alive", "vitals")[ticks:]
+    assert bed.supervisor.pid("vitals") == vitals
+    assert alive[-1]["skipped"] == alive[0]["skipped"]
+    subprocess.run(["umount", "--lazy", where], check=True)
+    bed.until(lambda: bed.supervisor.phases["network"] in {Phase.SERVING, Phase.READY})
+
+
+def images(bed: Bed, folder: Path) -> tuple[Path, Path]:
+    """Return an image of version 1.2 and the same with every block of data spoilt."""
+    whole, rotten = folder / "whole.squashfs", folder / "rotten.squashfs"
+    source = bed.folder.path / "releases" / "network" / "1.2"
+    subprocess.run(["mksquashfs", source, whole], check=True, stdout=subprocess.DEVNULL)
+    data = bytearray(whole.read_bytes())
+    inodes = int.from_bytes(data[64:72], "little")  # squashfs superblock: inode_table_start
+    data[96:inodes] = bytes(byte ^ 0x5A for byte in data[96:inodes])
+    rotten.write_bytes(data)
+    return whole, rotten
+
+
+def mount(image: Path, where: Path) -> None:
+    subprocess.run(["mount", "-t", "squashfs", "-o", "loop,ro", image, where], check=True)
+
+
 def test_what_the_clinical_state_or_the_manifest_forbids_is_refused(bed: Bed) -> None:
     with pytest.raises(SafetyRefusal, match="in clinical state"):
         bed.supervisor.swap("origin", SHIPPED)
@@ -198,6 +244,7 @@ def test_what_the_clinical_state_or_the_manifest_forbids_is_refused(bed: Bed) ->
 
 def test_started_anew_the_device_runs_what_was_confirmed(bed: Bed) -> None:
     """Goal: over the end of the supervisor itself; a version that is gone is said, not missed."""
+    version = bed.supervisor.versions["network"]
     bed.supervisor.close()
     told: list[tuple[str, str]] = []
 
@@ -211,9 +258,13 @@ def test_started_anew_the_device_runs_what_was_confirmed(bed: Bed) -> None:
         )
 
     supervisor = again()
-    assert supervisor.versions["network"] == "1.1"
+    assert supervisor.versions["network"] == version != SHIPPED
     supervisor.close()
-    shutil.rmtree(bed.folder.path / "releases" / "network" / "1.1")
+    where = bed.folder.path / "releases" / "network" / version
+    if where.is_mount():
+        subprocess.run(["umount", "--lazy", where], check=True)
+    else:
+        shutil.rmtree(where)
     supervisor = again()
     assert supervisor.versions["network"] == SHIPPED
     assert ("network", "version-missing") in told

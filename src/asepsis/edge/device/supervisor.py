@@ -91,6 +91,7 @@ class Supervisor:
         self._alerts = Alerts(tell)
         self.gate = self._starts.gate
         self._state: ClinicalState | None = None
+        self._closed = False
 
     @property
     def starts(self) -> Mapping[str, int]:
@@ -197,7 +198,10 @@ class Supervisor:
         self._alerts.look(time.monotonic())
 
     def close(self) -> None:
-        """Stop the compartments in order, then let go of everything."""
+        """Stop the compartments in order, then let go of everything; twice is once."""
+        if self._closed:
+            return
+        self._closed = True
         for name, watch in self._watches.items():
             serving = watch.serving
             if serving:
