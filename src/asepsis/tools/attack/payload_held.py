@@ -20,6 +20,8 @@ FASTOPEN: Final = 0x20000000
 F_SEAL_WRITE: Final = 0x0008
 RING_BYTES_MIN: Final = 1 << 20
 WATCH_S: Final = 0.25
+STILL_S: Final = 10.0
+"""A writer that wrote nothing for so long stands still; origin signs once a second."""
 DIAL_S: Final = 3.0
 
 
@@ -47,7 +49,7 @@ def _still_written(worker: Any) -> None:
     Raises:
         Denied: The writer did not mind.
     """
-    before, until_s = _head(worker), time.monotonic() + 4 * WATCH_S
+    before, until_s = _head(worker), time.monotonic() + STILL_S
     while _head(worker) == before:
         if time.monotonic() > until_s:
             return
