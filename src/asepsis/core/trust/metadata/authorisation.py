@@ -124,12 +124,14 @@ def check(content: bytes, *, vendor: Root, hospital: Root, now: datetime) -> Aut
 
 def _signers(metadata: Metadata[Targets], party: Approvers, *, but: set[str]) -> list[str]:
     found: dict[str, str] = {}
+    with translated("the authorisation"):
+        payload = metadata.signed_bytes
     for key in party.keys:
         signature = metadata.signatures.get(key.keyid)
         if signature is None or _value(key) in but:
             continue
         try:
-            key.verify_signature(signature, metadata.signed_bytes)
+            key.verify_signature(signature, payload)
         except SignatureLibraryError:
             continue  # One bad signature does not spoil the others; it just does not count.
         found[_value(key)] = key.keyid

@@ -1,11 +1,17 @@
 """What a device accepts of two repositories and two approvers; every attack is refused by it."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from asepsis.core import errors
 from asepsis.core.trust.metadata import authorisation
@@ -219,3 +225,44 @@ def test_a_root_without_approvers_approves_nothing(world: World, field: object) 
     world.hospital_root.unrecognized_fields = {"x-asepsis-approvers": field}
     with pytest.raises(errors.TrustError, match="hospital names no approvers"):
         world.judge(world.offer(path, approved))
+
+
+@pytest.fixture(scope="module")
+def approved(begun: Vendor, tmp_path_factory: pytest.TempPathFactory) -> tuple[World, bytes]:
+    world = World(tmp_path_factory.mktemp("approved"), begun)
+    path = world.vendor.release(1)
+    return world, world.authorise(path)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+def places(found: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the place of every value inside a JSON document."""
+    if not isinstance(found, dict | list):
+        return []
+    pairs = found.items() if isinstance(found, dict) else enumerate(found)
+    return [p for k, v in pairs for p in ((*before, k), *places(v, (*before, k)))]
+
+
+@given(at=st.integers(min_value=0), value=JSON)
+@settings(max_examples=150, deadline=None)
+def test_a_spoilt_authorisation_is_refused_or_says_the_same(
+    approved: tuple[World, bytes], at: int, value: Any
+) -> None:
+    """Goal: no other error leaks; what is accepted names the same artefact on the same terms."""
+    world, content = approved
+    document = json.loads(content)
+    found = places(document)
+    *way, last = found[at % len(found)]
+    reduce(getitem, way, document)[last] = value
+    roots = {"vendor": world.vendor_root, "hospital": world.hospital_root}
+    with suppress(errors.AsepsisError):
+        spoilt = authorisation.check(json.dumps(document).encode(), **roots, now=BEGUN)
+        assert spoilt == authorisation.check(content, **roots, now=BEGUN)
