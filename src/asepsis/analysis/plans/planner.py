@@ -24,6 +24,8 @@ PROVEN_GAP: Final = 1e-7
 CHEAPEST_SLACK: Final = 1e-8
 ROUNDS_MAX: Final = 10_000
 POINTS_MAX: Final = 1_000
+OTHER_WAYS: Final = 12
+"""Further proofs that the master is told with each new one; they save turns."""
 METRIC: Final = "best path"
 ORACLE_SHARE: Final = 0.25
 """Share of the remaining seconds that one search for an exact proof may take."""
@@ -228,6 +230,9 @@ class Planner:
         """Let the attacker answer; what he knows at once first, a long search only if he must."""
         quick = self._outcome(plan, 0.0, rounds, None)
         if self._learn(master, quick):
+            for goal, steps in self._graph.other_ways(plan, count=OTHER_WAYS):
+                self._known[goal, steps] = None
+                master.add(goal, steps, plan)
             return quick, True
         exact = self._outcome(plan, 0.0, rounds, end)
         return exact, self._learn(master, exact)

@@ -21,6 +21,9 @@ from asepsis.analysis.plans.problem import Plan, Problem, Step
 ROUNDING: Final = 1e-9
 """Relative difference of two sums of logarithms below which they count as equal."""
 
+DEARER_NATS: Final = 1.0
+"""How much dearer a proof becomes once it was found, when others are looked for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
@@ -90,6 +93,23 @@ class Graph:
             None if cost[goal.node] == inf else self._proof(goal.node, by, plan, bound[goal.node])
             for goal in self.problem.goals
         ]
+
+    def other_ways(self, plan: Plan, *, count: int) -> list[tuple[int, tuple[int, ...]]]:
+        """Return further good proofs under a plan, as index of the goal and steps; perhaps fewer.
+
+        Each search makes the steps of the proofs before it dearer, so that the next one differs.
+        """
+        weights = self.weights(plan)
+        found: dict[tuple[int, tuple[int, ...]], None] = {}
+        for _ in range(count):
+            cost, by = self._cheapest(weights, shared=False)
+            for index, goal in enumerate(self.problem.goals):
+                if cost[goal.node] < inf:
+                    steps = unfold(self.problem.steps, by, goal.node)
+                    found[index, steps] = None
+                    for step in steps:
+                        weights[step] += DEARER_NATS / len(steps)
+        return list(found)
 
     def at_least(self, weights: Sequence[float]) -> list[float]:
         """Return for each node what any proof of it costs at least, nats; inf if there is none."""
