@@ -1,8 +1,8 @@
 """What a supervisor does with one compartment, as a table. Pure.
 
 One process serves; at most one more of the same compartment stands by beside it: a *spare* of the
-same version, ready to take over when the serving one falls, or a *candidate*, a new version that
-has to prove itself first. Nothing takes over before its self-tests are reported, and nothing that
+same version, ready to take over when the serving one falls, or another version that has to prove
+itself first. Nothing takes over before its self-tests are reported, and nothing that
 serves is ended before there is something to take over.
 
 Source: IEC 62304:2006+A1:2015, 5.3.5 (segregation); design of the device, "Compartment swap".

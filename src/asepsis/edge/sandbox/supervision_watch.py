@@ -59,7 +59,7 @@ class Watch:
         self._pace = pace
         self._tell = tell
         self._clock_s = clock_s
-        self._candidate = ""
+        self._next_version = ""
         self._next_start_s = 0.0
         self._asked_s = 0.0
         self._permit_asked_s: float | None = None
@@ -90,7 +90,7 @@ class Watch:
     @property
     def replacing(self) -> bool:
         """Whether another version was asked for, and has not taken over or been refused yet."""
-        return bool(self._candidate)
+        return bool(self._next_version)
 
     def swap(self, version: str) -> None:
         """Begin to replace what serves by another version; `look` goes on with it.
@@ -102,11 +102,11 @@ class Watch:
         rung = self.declared.update.rung
         if rung is Rung.IMAGE:
             raise Conflict(f"{self.name} comes with the image of the whole device")
-        if self._candidate or self.version != self.confirmed:
+        if self._next_version or self.version != self.confirmed:
             raise Conflict(f"{self.name} is being replaced already")
         if self.phase not in SERVED:
             raise Unavailable(f"{self.name} does not serve now")
-        self._candidate = version
+        self._next_version = version
         self._permit_asked_s = None
         if rung is Rung.SWAP:
             self._happen(Happened.WANTED)
@@ -123,7 +123,7 @@ class Watch:
         if self.phase in SERVED and now_s >= self._steady_s:
             self._happen(Happened.STEADY)
         # A version on trial gets no spare: if it falls, the confirmed one comes back.
-        proven = self.version == self.confirmed and not self._candidate
+        proven = self.version == self.confirmed and not self._next_version
         spare_due = self._keeps_spare and proven and now_s >= self._spare_due_s
         if self.phase is Phase.SERVING and spare_due:
             self._happen(Happened.WANTED)
@@ -185,7 +185,7 @@ class Watch:
         """Activate what was asked for and is ready, once the critical compartment permits it."""
         swaps = self.declared.update.rung is Rung.SWAP
         ready = self.phase is Phase.READY if swaps else self.phase in SERVED
-        if not self._candidate or not ready:
+        if not self._next_version or not ready:
             return
         try:
             verdict = self._verdict(now_s)
@@ -204,7 +204,7 @@ class Watch:
         """Ask once, then return what came of it; a permit that is there is used up."""
         if self._permit_asked_s is None:
             self._permit_asked_s = now_s
-            self._means.permit.ask(self._candidate)
+            self._means.permit.ask(self._next_version)
             return None
         verdict = self._means.permit.verdict()
         if verdict is None and now_s - self._permit_asked_s > self._pace.permit_s:
@@ -232,7 +232,7 @@ class Watch:
             self._events.append(Happened.FAILED)
 
     def _warm(self) -> None:
-        self.standby = self._launch(self._candidate or self.version, warm=True)
+        self.standby = self._launch(self._next_version or self.version, warm=True)
         if self.standby is None:
             self._events.append(Happened.STANDBY_FAILED)
 
@@ -255,7 +255,7 @@ class Watch:
         self.standby = None
 
     def _refuse(self) -> None:
-        version, self._candidate = self._candidate, ""
+        version, self._next_version = self._next_version, ""
         self._drop_standby()
         # A spare that fails is made anew, not at once: what it failed by may still be there.
         self._spare_due_s = self._clock_s() + self._pace.trial_s
@@ -270,7 +270,7 @@ class Watch:
 
     def _promote(self) -> None:
         runner, self.standby = self.standby, None
-        version, self._candidate = self._candidate, ""
+        version, self._next_version = self._next_version, ""
         if not version:
             self._tell(self.name, self._why, {"restart_in_s": 0.0, "starts": self.starts})
         self._end_serving()
@@ -301,7 +301,7 @@ class Watch:
             details["rolled_back"] = self.version
             self.version = self.confirmed
             wait_s = 0.0
-        self._candidate = ""
+        self._next_version = ""
         self._next_start_s = self._clock_s() + wait_s
         self._tell(self.name, self._why, {"restart_in_s": round(wait_s, 2), **details})
         self._in_vain += 1
@@ -310,7 +310,7 @@ class Watch:
 
     def _at_once(self) -> None:
         self._end_serving()
-        self.version, self._candidate = self._candidate or self.version, ""
+        self.version, self._next_version = self._next_version or self.version, ""
         self._next_start_s = 0.0
         self._events.append(Happened.DUE)
 

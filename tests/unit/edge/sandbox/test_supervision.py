@@ -94,7 +94,7 @@ def test_every_phase_leads_back_to_service_and_can_end() -> None:
 
 
 def test_what_serves_is_told_to_let_go_only_for_something_that_proved_itself() -> None:
-    """Goal: a candidate that fails its self-test costs nothing; only `replace` makes a gap."""
+    """Goal: a version that fails its self-test costs nothing; only `replace` makes a gap."""
     for (phase, happened), (after, acts) in TABLE.items():
         if Act.RELEASE in acts:
             assert phase is Phase.READY or happened is Happened.REPLACE

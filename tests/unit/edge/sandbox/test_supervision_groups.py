@@ -76,8 +76,8 @@ def test_a_process_in_its_group_is_held_by_the_generated_limits() -> None:
         pytest.skip("this machine makes no control groups")
     groups = Groups(where)
     group = groups.make(COMPARTMENTS[NETWORK])
+    pids = next(folder for folder in group.folders if (folder / "pids.max").exists())
     try:
-        pids = next(folder for folder in group.folders if (folder / "pids.max").exists())
         tasks = COMPARTMENTS[NETWORK].resources.tasks
         assert (pids / "pids.max").read_text("ascii").strip() == str(tasks)
         shell = f"for n in $(seq {tasks + 8}); do sleep 60 2>/dev/null >/dev/null & done"
@@ -93,7 +93,7 @@ def test_a_process_in_its_group_is_held_by_the_generated_limits() -> None:
     finally:
         deadline_s = time.monotonic() + 20
         while any(folder.exists() for folder in group.folders):
-            left: str = (pids / "cgroup.procs").read_text("ascii")
+            left = (pids / "cgroup.procs").read_text("ascii")
             for pid in left.split():
                 os.kill(int(pid), signal.SIGKILL)
             assert time.monotonic() < deadline_s, "what was killed is still there"
