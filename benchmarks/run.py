@@ -27,6 +27,7 @@ NAMES = {
     "sdc": "sdc.py",
     "reads": "reads.py",
     "ward": "ward.py",
+    "plan": "plan.py",
 }
 
 

@@ -26,6 +26,8 @@ ROUNDS_MAX: Final = 10_000
 POINTS_MAX: Final = 1_000
 OTHER_WAYS: Final = 12
 """Further proofs that the master is told with each new one; they save turns."""
+WAYS_EFFORT: Final = 200_000
+"""Steps to walk over for them in one turn."""
 METRIC: Final = "best path"
 ORACLE_SHARE: Final = 0.25
 """Share of the remaining seconds that one search for an exact proof may take."""
@@ -230,7 +232,9 @@ class Planner:
         """Let the attacker answer; what he knows at once first, a long search only if he must."""
         quick = self._outcome(plan, 0.0, rounds, None)
         if self._learn(master, quick):
-            for goal, steps in self._graph.other_ways(plan, count=OTHER_WAYS):
+            affordable = WAYS_EFFORT // (len(self._problem.steps) + 1)
+            count = max(2, min(OTHER_WAYS, affordable))
+            for goal, steps in self._graph.other_ways(plan, count=count):
                 self._known[goal, steps] = None
                 master.add(goal, steps, plan)
             return quick, True
