@@ -11,6 +11,7 @@ import pytest
 from cryptography import x509
 
 from asepsis.core.errors import SignatureInvalid
+from asepsis.edge.device.manifest import shipped
 from asepsis.tools.imagebuild import uki
 from asepsis.tools.imagebuild.build import CMDLINE, KEYS, REPORT, ROOT, SBOM, SIGNED, UKI
 from asepsis.tools.imagebuild.rootfs import Root, verify_root
@@ -78,6 +79,19 @@ def test_a_device_carries_nothing_of_gateway_hub_and_tools(image: Path) -> None:
     for foreign in ("/hub/", "/cli/", "/tools/", "/gateway/", "/inspection/"):
         assert not [name for name in ours if foreign in name]
     assert not [name for name in names if "site-packages" in name or "cryptography" in name]
+
+
+def test_the_report_lists_what_each_compartment_loads(report: dict[str, Any]) -> None:
+    """Goal: the critical compartment has no TLS, no HTTP and no database, and nobody a big one."""
+    loaded = {name: set(of["modules"]) for name, of in report["imports"].items()}
+    assert set(loaded) == set(shipped().compartments)
+    packages = {name: {m.partition(".")[0] for m in of} for name, of in loaded.items()}
+    assert not packages["vitals"] & {"ssl", "_ssl", "http", "email", "sqlite3", "subprocess"}
+    assert {"ssl", "http", "sqlite3"} <= packages["network"]
+    for name, of in packages.items():
+        assert "cryptography" not in of, name
+        assert f"asepsis.edge.device.{name}" in loaded[name]
+        assert not [m for m in loaded[name] if m.startswith(("asepsis.hub", "asepsis.tools"))]
 
 
 def test_a_changed_block_does_not_match_the_root_hash(

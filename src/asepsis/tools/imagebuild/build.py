@@ -14,8 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from asepsis.core.errors import ConfigError
-from asepsis.tools.imagebuild import checks, debian, initramfs, labels, rootfs, slots, uki
+from asepsis.edge.device.manifest import shipped
+from asepsis.tools.imagebuild import checks, debian, imports, initramfs, labels, rootfs, slots, uki
 from asepsis.tools.imagebuild.debian import Package
 from asepsis.tools.imagebuild.programs import require
 from asepsis.tools.imagebuild.recipe import STAGE1, Recipe, read_recipe
@@ -107,6 +110,7 @@ def build_image(
         labels.add_policy(tree)
         checks.check_tree(tree, recipe)
         labels.label_tree(tree)
+        loaded = imports.list_imports(tree, shipped(), recipe)
         progress("packing the root and its hash tree")
         root = rootfs.make_root(tree, out / ROOT, epoch=epoch)
         progress("binding kernel, first program and command line")
@@ -125,7 +129,11 @@ def build_image(
             target=out / LOADER,
         )
         progress("listing what is in it")
-        return _report(recipe, out, tree, parts, root=root, epoch=epoch)
+        report = _report(recipe, out, tree, parts, root=root, epoch=epoch)
+        report["imports"] = msgspec.to_builtins(loaded)
+        text = json.dumps(report, indent=1, sort_keys=True) + "\n"
+        (out / REPORT).write_text(text, "ascii")
+        return report
 
 
 def default_epoch(recipe_folder: Path) -> int:
@@ -223,7 +231,7 @@ def _report(
     (out / SBOM).write_bytes(sbom)
     unsigned = (out / UKI).read_bytes()
     kernel = next(package for package in used if package.source.startswith("linux"))
-    document = {
+    return {
         "name": recipe.name,
         "version": version("asepsis"),
         "epoch": epoch,
@@ -247,6 +255,3 @@ def _report(
         "packages": len(used),
         "selinux": {"enforcing": True, "policy_sha256": labels.policy_hash(tree)},
     }
-    text = json.dumps(document, indent=1, sort_keys=True) + "\n"
-    (out / REPORT).write_text(text, "ascii")
-    return document

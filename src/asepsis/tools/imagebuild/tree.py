@@ -146,12 +146,12 @@ def _import_all(target: Path, recipe: Recipe) -> None:
     names = [".".join((PACKAGE, *module.parts)) for module in modules if module.parts]
     wanted = sorted(name.removesuffix(".__init__") for name in names)
     run(
-        (*_interpreter(target, recipe), "-c", _IMPORT, target, target / OURS, *wanted),
+        (*interpreter(target, recipe), "-c", _IMPORT, target, target / OURS, *wanted),
         environment={"PYTHONHOME": str(target / "usr")},
     )
 
 
-def _interpreter(root: Path, recipe: Recipe) -> tuple[str | Path, ...]:
+def interpreter(root: Path, recipe: Recipe) -> tuple[str | Path, ...]:
     """Return how to start the interpreter of a root from outside.
 
     It is started by its own loader, so that neither root nor an equal version on this machine is
@@ -166,7 +166,7 @@ def _compile(source: Path, target: Path, recipe: Recipe) -> None:
     """Turn every module to bytecode with the device's own interpreter, and drop the text."""
     modules = sorted(target.rglob("*.py"))
     run(
-        (*_interpreter(source, recipe), "-c", _COMPILE, target, *modules),
+        (*interpreter(source, recipe), "-c", _COMPILE, target, *modules),
         # One order of sets in the bytecode, whichever machine builds.
         environment={"PYTHONHASHSEED": "0", "PYTHONHOME": str(source / "usr")},
     )
