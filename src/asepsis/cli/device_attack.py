@@ -11,6 +11,7 @@ from asepsis.cli.output import console, problems, show_json, show_table
 from asepsis.edge.sandbox import landlock
 from asepsis.edge.sandbox.layers import detect
 from asepsis.tools.attack import sets
+from asepsis.tools.attack.mdhex.replay import Replay
 from asepsis.tools.attack.payload import SUCCEEDED
 from asepsis.tools.attack.report import Report, predictions, write_reports
 from asepsis.tools.attack.rig import Trial
@@ -38,6 +39,10 @@ def attack(
             help="Also boot a kernel with the SELinux policy, and attack it as root; needs the "
             "packages user-mode-linux and secilc."
         ),
+    ] = False,
+    mdhex: Annotated[
+        bool,
+        Parameter(help="Also replay six flaws in the shape of MDhex, in one process and apart."),
     ] = False,
     out: Annotated[Path | None, Parameter(help="Folder for attack.json and attack.html.")] = None,
     dry_run: Annotated[
@@ -70,6 +75,7 @@ def attack(
         at=datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         abi=landlock_version,
         with_guest=guest,
+        with_replay=mdhex,
         progress=lambda step: problems.print(f"trying: {step}", markup=False),
     )
     if out is not None:
@@ -106,6 +112,8 @@ def _show(report: Report) -> None:
         ("attack", "outcome", "seen"),
         [(row.title, row.outcome, row.detail) for row in report.rows],
     )
+    if report.replay:
+        _show_replay(report.replay)
     if report.guest:
         tried = report.guest.outcomes
         console.print(
@@ -117,6 +125,29 @@ def _show(report: Report) -> None:
         console.print(f"WORSE THAN EXPECTED {finding}", markup=False)
     if not findings:
         console.print("Every outcome is as the table of layers says, or better.")
+
+
+def _show_replay(replay: Replay) -> None:
+    rows = [
+        (
+            flaw,
+            "; ".join(replay.monolith.succeeded(flaw)),
+            "; ".join(replay.compartments.succeeded(flaw)) or "nothing",
+        )
+        for flaw, _ in replay.flaws
+    ]
+    rows.append(
+        (
+            "longest gap",
+            f"{replay.monolith.gap_ms_max} ms (a sample every 20 ms)",
+            f"{replay.compartments.gap_ms_max} ms (a block every 100 ms)",
+        )
+    )
+    show_table("Six MDhex-shaped flaws", ("flaw", "in one process", "in compartments"), rows)
+    console.print(
+        f"Remote keys that a maker wires to the bedside: {replay.wired}. No layer helps; "
+        f"a manifest with such a way breaks {', '.join(replay.claims)} and does not start."
+    )
 
 
 def _cell(report: Report, attack: Attack, trial: Trial) -> str:

@@ -14,6 +14,7 @@ from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.layers import Layers
 from asepsis.tools.attack import sets
 from asepsis.tools.attack.guest import GuestTrial
+from asepsis.tools.attack.mdhex.replay import Replay
 from asepsis.tools.attack.payload import ABSENT, DENIED, SUCCEEDED
 from asepsis.tools.attack.rig import Trial
 from asepsis.tools.attack.rows import Row
@@ -83,6 +84,7 @@ class Report:
         trials: Label and outcome, in the order of the run.
         rows: Attacks on what travels and on the supervisor, tried with every layer on.
         guest: Attacks as root against the SELinux policy; None if no guest was started.
+        replay: The six MDhex-shaped flaws in a monolith and in a compartment; None if not asked.
     """
 
     machine: Machine
@@ -90,6 +92,7 @@ class Report:
     trials: Sequence[tuple[str, Trial]]
     rows: Sequence[Row] = ()
     guest: GuestTrial | None = None
+    replay: Replay | None = None
 
     def cells(self, attack: Attack, trial: Trial) -> list[Cell]:
         """Return what an attack came to from every vantage that holds what it attacks."""
@@ -121,7 +124,9 @@ class Report:
             if trial.vitals_starts != 1:
                 found.append(f"{label}: vitals was started {trial.vitals_starts} times")
         found += [f"{row.name}: {row.detail}" for row in self.rows if row.believed]
-        return [*found, *self.guest.findings()] if self.guest else found
+        found += self.guest.findings() if self.guest else []
+        found += self.replay.findings() if self.replay else []
+        return found
 
     def carried_by(self, attack: Attack) -> list[str]:
         """Return the layers without which an attack succeeds somewhere, of those tried."""
@@ -151,6 +156,7 @@ class Report:
             "trials": [self._trial(label, trial) for label, trial in self.trials],
             "rows": [row.document() for row in self.rows],
             "guest": self.guest.document() if self.guest else None,
+            "mdhex": self.replay.document() if self.replay else None,
             "expected": predictions(self.machine.layers.holding),
             "findings": self.findings(),
         }

@@ -11,6 +11,7 @@ from asepsis.edge.sandbox.layers import Layers, require_apart
 from asepsis.tools.attack import guest, rows_device, sets
 from asepsis.tools.attack.enrolled import enrolled
 from asepsis.tools.attack.guest import GuestTrial
+from asepsis.tools.attack.mdhex.replay import Replay, replay
 from asepsis.tools.attack.report import Machine, Report
 from asepsis.tools.attack.rig import Trial, attacked
 
@@ -22,6 +23,7 @@ def run(
     at: str,
     abi: int | None = None,
     with_guest: bool = False,
+    with_replay: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Attack a device once for each set of layers.
@@ -32,6 +34,7 @@ def run(
         at: Time of the run, for the report.
         abi: Landlock is made to look no newer than this; None for what the kernel has.
         with_guest: Whether a guest with SELinux is attacked too.
+        with_replay: Whether the six MDhex-shaped flaws are replayed.
         progress: Told what comes next.
 
     Raises:
@@ -68,6 +71,7 @@ def run(
         trials=trials,
         rows=judged,
         guest=_guest(progress) if with_guest else None,
+        replay=_replay(found, progress) if with_replay else None,
     )
 
 
@@ -75,3 +79,11 @@ def _guest(progress: Callable[[str], None]) -> GuestTrial:
     progress("root in a guest with SELinux")
     with tempfile.TemporaryDirectory(prefix="asepsis-guest-") as made:
         return guest.attacked(shipped(), folder=Path(made))
+
+
+def _replay(found: Layers, progress: Callable[[str], None]) -> Replay:
+    progress("six flaws in one process and in compartments")
+    with tempfile.TemporaryDirectory(prefix="asepsis-mdhex-") as made:
+        place = Path(made)
+        place.chmod(0o755)
+        return replay(enrolled(place / "device"), layers=found.holding, place=place)

@@ -146,9 +146,10 @@ def carried(names: tuple[str, ...]) -> str:
     """Return the code that brings payload files into a compartment, where they cannot be seen.
 
     Args:
-        names: Files of this package, `payload` first.
+        names: Modules of this package, `payload` first.
     """
-    files = {f"{__package__}.{name}": (HERE / f"{name}.py").read_text("utf-8") for name in names}
+    places = {name: HERE / f"{name.replace('.', '/')}.py" for name in names}
+    files = {f"{__package__}.{name}": path.read_text("utf-8") for name, path in places.items()}
     return _CARRY.format(files=repr(json.dumps(files)))
 
 
