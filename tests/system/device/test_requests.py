@@ -181,6 +181,8 @@ def test_who_brings_a_request_counts_for_nothing(device: Device) -> None:
     record = [json.loads(line) for line in (device.path / "requests.log").read_text().splitlines()]
     assert [entry["verdict"] for entry in record].count("accepted") == 2
     assert {entry["asker"] for entry in record} == {"network"}
+    told = [d["text"] for d in device.under_test.told("network", "denied")]
+    assert any(text.startswith("signed-alarm-limit accepted") for text in told)
 
 
 def test_a_permit_is_vitals_answer_and_ends_with_the_state_it_was_given_in(

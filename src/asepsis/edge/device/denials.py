@@ -130,6 +130,9 @@ class Denials:
             own, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if name in self._theirs:
             self._theirs.pop(name).close()
+        for old in [line for line in self._lines if line[0] == name]:
+            old[1].close()  # Its process ended before it had a filter, or never will have one.
+            self._lines.remove(old)
         self._theirs[name] = theirs
         self._lines.append((name, own))
         return {WITNESS: theirs.fileno()}

@@ -15,9 +15,11 @@ from asepsis.edge.device.denials import (
     QUIET_S,
     Denial,
     DenialCounter,
+    Denials,
     denial_of,
 )
 from asepsis.edge.device.denials_log import LandlockLines, of_avc, open_log
+from asepsis.edge.device.manifest import shipped
 from asepsis.edge.device.security_signing import EventSigner
 from asepsis.edge.sandbox import notify, seccomp
 from asepsis.edge.sandbox.notify import Refused
@@ -74,6 +76,22 @@ def test_a_refused_call_is_named_with_whom_it_meant(
     pids = {"vitals": 7, "network": 0}
     found = denial_of("network", Refused(9, call, arguments), pids)
     assert found == Denial(source="network", kind=kind, text=text)
+
+
+def test_starts_that_never_get_a_filter_cost_no_descriptors() -> None:
+    told: list[str] = []
+    denials = Denials(shipped(), tell=lambda who, _what, _details: told.append(who), log=None)
+    denials.handed("network")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        assert denials.handed("network")
+        denials.step(0, {}, sign=lambda _: None)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert denials.handed("vitals") == denials.handed("origin") == {}
+    denials.note_request("panel", "alarm-limit accepted")
+    denials.step(0, {}, sign=lambda event: told.append(str(event["kind"])))
+    denials.close()
+    assert told == ["panel", "request"]
 
 
 def test_no_telling_call_is_allowed_to_anybody() -> None:
