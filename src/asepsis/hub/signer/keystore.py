@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from asepsis.core.errors import ConfigError
 from asepsis.core.trust.sealing import write_durably
+from asepsis.core.trust.token import Pkcs11Config
 from asepsis.hub.signer import sealed
 
 SEALED_NAME: Final = "keys.sealed"
@@ -89,22 +90,6 @@ class SealedKeyStore:
     def describe(self) -> str:
         """Say where the keys lie."""
         return f"sealed file, opened by {self.origin}"
-
-
-class Pkcs11Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A PKCS#11 token.
-
-    Attributes:
-        module: Path of the vendor's shared library.
-        token: Label of the token.
-        pin_file: File that holds the user PIN.
-        prefix: The keys are labelled `<prefix>-issuing` and so on.
-    """
-
-    module: str
-    token: str
-    pin_file: str
-    prefix: str = "asepsis"
 
 
 class SignerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

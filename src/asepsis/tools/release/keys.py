@@ -15,8 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from asepsis.core.errors import ConfigError
 from asepsis.core.trust.metadata.library import CryptoSigner, Key, SSlibKey
-from asepsis.hub.signer.keystore import Pkcs11Config
-from asepsis.hub.signer.token import make_key, open_key
+from asepsis.core.trust.token import Pkcs11Config, make_key, open_key
 
 KEY_BYTES_MAX: Final = 65_536
 PASSPHRASE_BYTES_MIN: Final = 12
