@@ -14,7 +14,7 @@ from asepsis.analysis.plans.problem import Control, Goal, Level, Problem, Step
 from asepsis.analysis.plans.search import best_plan
 from asepsis.core.errors import Conflict, InputError
 
-SETTINGS = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 BUDGETS = st.fixed_dictionaries(
     {"money": st.integers(0, 8).map(Fraction), "hours": st.integers(0, 4).map(Fraction)}
 )
@@ -153,7 +153,7 @@ def test_the_least_expected_loss_is_that_of_brute_force(
     assert found.risk == pytest.approx(min(risks), rel=1e-9)
 
 
-@settings(SETTINGS, max_examples=20)
+@settings(SETTINGS, max_examples=15)
 @given(problem=brute.problems(), extra=st.integers(301, 310))
 def test_where_it_is_too_large_for_exactness_it_is_bracketed(problem: Problem, extra: int) -> None:
     """Goal: 300 steps that change nothing push it over the limit; the truth lies between."""

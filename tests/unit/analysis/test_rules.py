@@ -180,7 +180,7 @@ def fact_sets(draw: st.DrawFn) -> set[Atom]:
     return facts
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
 @given(facts=fact_sets(), start=st.sets(st.sampled_from(["at", "present", "infects"]), min_size=1))
 def test_the_graph_is_that_of_an_independent_datalog(facts: set[Atom], start: set[str]) -> None:
     have = {(name, f"{letter}{n}") for name, letter, n in product(start, "zpmd", (1, 2))}
