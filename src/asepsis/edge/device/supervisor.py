@@ -180,6 +180,9 @@ class Supervisor:
         """Do what is due, then wait for reports, at most `POLL_S`."""
         now_s = time.monotonic()
         for watch in self._watches.values():
+            for runner in watch.runners:
+                if not runner.process.running:
+                    self._listen(watch, runner)  # Its last words come before its end.
             watch.look(now_s)
         deciding = self._watches[VITALS].serving
         self.gate.step(deciding.process if deciding else None)
