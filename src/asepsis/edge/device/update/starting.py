@@ -20,7 +20,9 @@ def verify(order: dict[str, Any], fetcher: Fetcher, *, kind: Kind = Kind.ORDER) 
     """
     try:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", VERIFIER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [sys.executable, "-P", "-m", VERIFIER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
     except OSError as error:
         raise Unavailable("the verifier does not start") from error
