@@ -9,7 +9,7 @@ from asepsis.edge.device.update.fetching import Fetcher
 from asepsis.edge.device.update.talk import Kind, send
 
 VERIFIER: Final = "asepsis.edge.device.update.verifying"
-END_S: Final = 10.0
+END_S: Final = 60.0
 
 
 def verify(order: dict[str, Any], fetcher: Fetcher, *, kind: Kind = Kind.ORDER) -> dict[str, Any]:
