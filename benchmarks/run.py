@@ -22,6 +22,7 @@ NAMES = {
     "dicom": "dicom.py",
     "stow": "stow.py",
     "ring": "ring.py",
+    "image": "image.py",
     "swap": "swap.py",
     "exhaustion": "exhaustion.py",
     "sdc": "sdc.py",
