@@ -11,6 +11,7 @@ Run: .venv/bin/python benchmarks/swap.py [--replacements N]
 """
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import select
@@ -123,9 +124,13 @@ def consume(server: socket.socket, result: Connection) -> None:
             continue
         if line is None:
             line, rest = server.accept()[0], b""
-            line.send(struct.pack("<Q", done))
+            with contextlib.suppress(OSError):
+                line.send(struct.pack("<Q", done))
             continue
-        data = line.recv(1 << 16)
+        try:
+            data = line.recv(1 << 16)
+        except OSError:  # Whoever is killed may leave a reset behind.
+            data = b""
         if not data:
             line.close()
             line = None
