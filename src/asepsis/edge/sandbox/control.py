@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import socket
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -64,10 +65,10 @@ def send_bytes(
     if len(data) > ORDER_BYTES_MAX or len(descriptors) > DESCRIPTORS_MAX:
         raise LimitExceeded(f"order {what} is too large")
     try:
-        if descriptors:
-            socket.send_fds(control, [data], list(descriptors.values()), socket.MSG_DONTWAIT)
-        else:
-            control.send(data, socket.MSG_DONTWAIT)
+        # Not `socket.send_fds`, which leaves out its flags in Python 3.11 and so would wait.
+        passed = array("i", descriptors.values())
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)] if passed else []
+        control.sendmsg([data], ancillary, socket.MSG_DONTWAIT)
     except OSError as error:
         raise Unavailable(f"a compartment takes no order ({type(error).__name__})") from error
 

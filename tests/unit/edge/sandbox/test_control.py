@@ -51,6 +51,17 @@ def test_orders_are_bounded_and_a_dead_compartment_is_said(line: Pair) -> None:
     assert control.receive_report(mine) is None
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("passed", [False, True], ids=["bare", "with a descriptor"])
+def test_an_order_to_one_that_reads_nothing_never_blocks(line: Pair, passed: bool) -> None:  # noqa: FBT001
+    """Goal: an owned compartment that stops reading cannot hold up its supervisor."""
+    mine, theirs = line
+    descriptors = {"line": theirs.fileno()} if passed else {}
+    with pytest.raises(Unavailable):
+        for _ in range(100_000):
+            control.send_order(mine, "again", {}, descriptors=descriptors)
+
+
 def test_a_report_never_blocks(line: Pair) -> None:
     mine, theirs = line
     for _ in range(5_000):
