@@ -90,7 +90,9 @@ class DeviceLedger:
             if not chunk.records:
                 return
             for _, payload in chunk.records:
-                self._made(payload[0] == Signed.PACKET, payload[1:])
+                # What was denied goes to the hub's audit log, not to those who subscribe.
+                if payload[0] != Signed.SECURITY:
+                    self._made(payload[0] == Signed.PACKET, payload[1:])
 
     def _made(self, packet: bool, body: bytes) -> None:  # noqa: FBT001 - one of two kinds
         account = WAVEFORM if packet else ORIGIN

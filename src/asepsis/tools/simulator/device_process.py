@@ -102,10 +102,10 @@ class DeviceProcess:
         return True
 
     def _restart_network(self, supervisor: Supervisor) -> None:
-        """Kill the network compartment; the supervisor starts it anew, with whoever is in it."""
-        pid = supervisor.pid(NETWORK)
-        if pid:
-            os.kill(pid, signal.SIGKILL)
+        """Kill the network compartment and its spare; it starts anew, with whoever is in it."""
+        for pid in (supervisor.standby_pid(NETWORK), supervisor.pid(NETWORK)):
+            if pid:
+                os.kill(pid, signal.SIGKILL)
 
     def _tell(self, compartment: str, event: str, details: Mapping[str, Any]) -> None:
         facts = dict(details)

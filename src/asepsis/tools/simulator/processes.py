@@ -84,7 +84,8 @@ class Actor:
 
     def stop(self, *, timeout_s: float = STOP_S) -> int:
         """Close standard input, wait, and return the exit status; kill it if it does not end."""
-        cast("IO[bytes]", self.process.stdin).close()
+        with contextlib.suppress(BrokenPipeError):  # It has ended already; its status says how.
+            cast("IO[bytes]", self.process.stdin).close()
         try:
             return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
