@@ -64,7 +64,8 @@ def test_nothing_is_lost_and_order_is_kept_whatever_dies(
     through.start_outbound()
     wait_until(lambda: len(through.sink.once()) >= 100)
     assert through.sink.once() == numbers(1, 100)
-    assert len(through.sink.ids()) <= 100 + 3 * 20
+    # A death repeats at most what went before it and was not noted yet, never anything twice over.
+    assert len(through.sink.ids()) <= 100 + 60 + 80
     assert through.stop_outbound() == 0
 
 

@@ -13,7 +13,7 @@ from asepsis.tools.simulator.summary import UNRENEWED_S_MAX
 NEW = cast.PLAYERS[0]
 LEGACY = next(player for player in cast.PLAYERS if player.legacy)
 PLAYERS = (NEW, LEGACY)
-LIVE_S = 60.0
+LIVE_S = 110.0
 BLANK_S = 10.0
 """A bed shows that it has no data at most so long after the last value."""
 
