@@ -1,6 +1,7 @@
 """Rules for every test: a skip must be allowed, and says what was left out."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import settings
 # A busy machine makes an example slow; how long things take is measured where that is the point.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+# A shell's background job ignores interrupts, and so would every program that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ALLOWED = Path(__file__).with_name("allowed_skips.txt")
 PUBLIC_DATA = Path(__file__).parents[2] / "shared" / "data"
