@@ -47,11 +47,14 @@ def propose(
         counter=release.counter,
         floor=max(floor, release.floor),
         not_before=int(now.timestamp()),
+        document=release.document,
     )
     return authorisation.draft(target, terms=terms, expires=now + timedelta(days=days))
 
 
-def approve(content: bytes, signer: CryptoSigner, *, root: Root, party: str) -> bytes:
+def approve(
+    content: bytes, signer: CryptoSigner, *, root: Root, party: str, author: str = ""
+) -> bytes:
     """Return the authorisation with one more signature.
 
     Args:
@@ -59,15 +62,20 @@ def approve(content: bytes, signer: CryptoSigner, *, root: Root, party: str) -> 
         signer: The approver's key.
         root: Root of the approver's party.
         party: `vendor` or `hospital`, for the message.
+        author: SHA-256 of the assessment's author's public key, as the release document names it.
 
     Raises:
-        NotPermitted: The key is no approver's of that party.
+        NotPermitted: The key is no approver's of that party, or is the author's.
         InputError: Not an authorisation.
     """
     approvers = read_approvers(root, party=party)
     if signer.public_key.keyid not in {key.keyid for key in approvers.keys}:
         raise NotPermitted(f"key {signer.public_key.keyid[:16]} approves nothing for the {party}")
-    metadata, _ = authorisation.read(content)
+    metadata, found = authorisation.read(content)
+    if author and authorisation.fingerprint(signer.public_key) == author:
+        raise NotPermitted("who made the assessment does not approve it")
+    if not found.terms.document:
+        raise InputError("the authorisation names no release document")
     with translated("the authorisation"):
         metadata.sign(signer, append=True)
     return metadata.to_bytes()

@@ -22,6 +22,7 @@ from asepsis.core.trust.metadata.library import (
     TargetFile,
     Targets,
 )
+from asepsis.tools.release.documents import Documented
 from asepsis.tools.release.repository import TOP, AnyMetadata, Repository, Settings
 
 TARGETS_PER_ROLE_MAX: Final = 2_000
@@ -101,14 +102,29 @@ def init(folder: Path, *, settings: Settings, plan: Plan, now: datetime) -> Repo
 
 
 def add(
-    repository: Repository, file: Path, *, release: Release, name: str, now: datetime
+    repository: Repository,
+    file: Path,
+    *,
+    release: Release,
+    name: str,
+    now: datetime,
+    document: Documented | None = None,
 ) -> tuple[str, str]:
     """Add an artefact as a release of its model; returns its target path and the role's name.
 
     The counter must be above that of every release of the same model and component.
 
+    Args:
+        repository: The vendor's.
+        file: The artefact.
+        release: What is signed about it.
+        name: Its file name.
+        now: Present time, aware.
+        document: The release document with its files; without it nobody can approve the release.
+
     Raises:
-        InputError: A name that is none, or an unreadable file.
+        InputError: A name that is none, an unreadable file, or a document that is not complete or
+            is about something else.
         Conflict: The path or the counter is taken.
         LimitExceeded: The role is full.
     """
@@ -121,6 +137,10 @@ def add(
         target = TargetFile.from_file(path, str(file), ["sha256"])
     except OSError as error:
         raise InputError(f"{file} does not open: {error.strerror}") from error
+    if document is not None:
+        release = document.bind(release, target, vendor=repository.settings.name)
+        for content in (document.content, *document.files):
+            repository.keep_document(content)
     write_custom(target, release)
     repository.keep_artefact(file, target.hashes["sha256"])
 

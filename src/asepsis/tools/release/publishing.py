@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 
 from asepsis.core.errors import ConfigError, Conflict, NotPermitted, SignatureInvalid
 from asepsis.core.trust.metadata.faults import translated
+from asepsis.core.trust.metadata.fields import CUSTOM
 from asepsis.core.trust.metadata.library import (
     CryptoSigner,
     Metadata,
@@ -113,6 +114,9 @@ def publish(
     for role in repository.roles()[1:]:
         for target in cast("Targets", repository.current(role).signed).targets.values():
             repository.publish_artefact(target.hashes["sha256"], prefixed(target, consistent=True))
+            document = cast("dict[str, Any]", target.custom or {}).get(CUSTOM, {}).get("document")
+            if document:
+                repository.publish_document(document)
     repository.write_public(
         {
             **files,

@@ -3,7 +3,9 @@
     repository.json     name and lifetimes
     drafts/ROLE.json    the next version of a role; every edit voids its signatures
     artefacts/SHA256    files of releases that are not published yet
-    public/metadata     what devices fetch: N.ROLE.json, timestamp.json
+    documents/SHA256    release documents and their files, not published yet
+    public/metadata     what devices fetch: N.ROLE.json, timestamp.json, documents/SHA256.json
+    public/files        what hubs fetch: SHA256 of a bill of materials, VEX, or decision
     public/targets      what devices fetch: FOLDER/SHA256.NAME
 
 Private keys are never in it, so it can be carried to where they are.
@@ -19,6 +21,7 @@ from typing import Annotated, Any, Final, cast
 import msgspec
 
 from asepsis.core.errors import ConfigError, InputError, NotFound
+from asepsis.core.model.release import digest, read_document
 from asepsis.core.trust.metadata.faults import translated
 from asepsis.core.trust.metadata.library import (
     Delegations,
@@ -32,6 +35,14 @@ from asepsis.core.trust.metadata.session import file_name
 from asepsis.core.trust.sealing import write_durably
 
 TOP: Final = ("root", "targets", "snapshot", "timestamp")
+PARTS: Final = (
+    "drafts",
+    "artefacts",
+    "documents",
+    "public/metadata/documents",
+    "public/targets",
+    "public/files",
+)
 METADATA_BYTES_MAX: Final = 5_000_000
 Days = Annotated[int, msgspec.Meta(ge=1, le=3_650)]
 AnyMetadata = Metadata[Any]
@@ -90,7 +101,7 @@ class Repository:
         if path.exists():
             raise ConfigError(f"{folder} holds a repository already")
         try:
-            for part in ("drafts", "artefacts", "public/metadata", "public/targets"):
+            for part in PARTS:
                 (folder / part).mkdir(parents=True, exist_ok=True)
             write_durably(path, msgspec.json.format(msgspec.json.encode(settings)) + b"\n")
         except OSError as error:
@@ -220,6 +231,40 @@ class Repository:
             partial.replace(shown)
         except OSError as error:
             raise ConfigError(f"artefact {place} is not kept here") from error
+
+    def keep_document(self, content: bytes) -> None:
+        """Keep a release document, or one of its files, by its hash.
+
+        Raises:
+            ConfigError: The disk takes no more.
+        """
+        (self.folder / "documents").mkdir(exist_ok=True)
+        self._write(self.folder / "documents" / digest(content), content)
+
+    def publish_document(self, sha256: str) -> None:
+        """Show a release document to devices, and its files to hubs.
+
+        Raises:
+            ConfigError: One of them is not kept here.
+        """
+        shown = self.public / "documents" / f"{sha256}.json"
+        if shown.exists():
+            return
+        try:
+            content = (self.folder / "documents" / sha256).read_bytes()
+            for one in read_document(content).files():
+                kept = (self.folder / "documents" / one.sha256).read_bytes()
+                self._show(self.folder / "public" / "files" / one.sha256, kept)
+        except OSError as error:
+            raise ConfigError(
+                f"a file of release document {sha256[:16]} is not kept here"
+            ) from error
+        self._show(shown, content)
+
+    def _show(self, path: Path, content: bytes) -> None:
+        path.parent.mkdir(exist_ok=True)
+        self._write(path, content)
+        path.chmod(0o644)
 
     def _write(self, path: Path, content: bytes) -> None:
         try:

@@ -8,25 +8,104 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from asepsis.core.errors import LimitExceeded, NotFound
+from asepsis.core.model.release import (
+    Answer,
+    Assessment,
+    Closed,
+    Component,
+    FieldAction,
+    FileRef,
+    Installing,
+    Note,
+    Pathway,
+    ReleaseDocument,
+    SelfTest,
+    digest,
+    write_document,
+)
+from asepsis.core.model.release_pathways import PATHWAYS
 from asepsis.core.trust.metadata.approvers import Approvers
 from asepsis.core.trust.metadata.fields import Release
 from asepsis.core.trust.metadata.library import CryptoSigner, Key
 from asepsis.core.trust.metadata.session import Session
 from asepsis.tools.release import editing
+from asepsis.tools.release.documents import Documented, documented
 from asepsis.tools.release.editing import Holders, Plan
 from asepsis.tools.release.publishing import publish, sign
 from asepsis.tools.release.repository import Repository, Settings
 
 BEGUN: Final = datetime(2026, 11, 23, tzinfo=UTC)
 MODEL: Final = "m5"
+ASSESSMENT: Final = Assessment(
+    manufacturer="Acme Medical",
+    author="R. Author",
+    author_key="0" * 64,
+    document="QMS-4711",
+    date="2026-11-20",
+    pathways=(
+        Pathway(
+            name="510k",
+            answers=tuple(
+                Answer(
+                    question=question.id,
+                    answer=question.id == "cybersecurity-only",
+                    rationale="The parser checks a length that it did not check before.",
+                )
+                for question in PATHWAYS["510k"].questions
+            ),
+        ),
+    ),
+    schedule="routine",
+    field_action=FieldAction(kind="none", rationale="No risk to health is reduced by it."),
+)
 
 
 def new_signer() -> CryptoSigner:
     """Return a new P-256 key in memory."""
     return CryptoSigner(ec.generate_private_key(ec.SECP256R1()))
+
+
+def document_for(
+    release: Release, artefact: bytes, *, vendor: str = "vendor", **changed: object
+) -> Documented:
+    """Return a complete document of a release of one artefact.
+
+    Args:
+        release: What is signed about it.
+        artefact: Its bytes.
+        vendor: Whose it is.
+        changed: Fields of the document to be set otherwise.
+    """
+    sbom = b'{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": []}'
+    document = ReleaseDocument(
+        format=1,
+        vendor=vendor,
+        model=release.model,
+        name=f"{release.component} {release.version}",
+        components=(
+            Component(
+                component=release.component,
+                version=release.version,
+                counter=release.counter,
+                floor=release.floor,
+                reboot=release.reboot,
+                sha256=digest(artefact),
+                length=len(artefact),
+            ),
+        ),
+        sbom=FileRef(name="sbom.cdx.json", sha256=digest(sbom), length=len(sbom)),
+        closes=(Closed(id="CVE-2026-10001", words="a parser read past its input"),),
+        installing=Installing(states=("standby", "idle"), run_s=60, rollback_s=30),
+        self_tests=(SelfTest(name="reference-signal", unit="mV", low=0.95, high=1.05),),
+        notes=(Note(language="en", text="Nothing changes in how the device is used."),),
+        assessment=ASSESSMENT,
+    )
+    document = msgspec.structs.replace(document, **changed)
+    return documented(write_document(document), [sbom])
 
 
 def holders(signers: Sequence[CryptoSigner], threshold: int = 1) -> Holders:
@@ -154,7 +233,14 @@ class Vendor:
         )
         file = self.folder / f"vitals-{counter}.img"
         file.write_bytes(content or b"release %d" % counter)
-        path, _ = editing.add(self.repository, file, release=release, name=file.name, now=self.now)
+        path, _ = editing.add(
+            self.repository,
+            file,
+            release=release,
+            name=file.name,
+            now=self.now,
+            document=document_for(release, file.read_bytes(), vendor=self.repository.settings.name),
+        )
         return path
 
     def release(self, counter: int, *, floor: int = 0, content: bytes = b"") -> str:

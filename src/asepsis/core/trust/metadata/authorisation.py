@@ -5,6 +5,8 @@ and signatures. Who may sign it stands in the two pinned roots (`approvers`). TU
 keys of one role and cannot say "one of each party"; so the parties are counted apart.
 """
 
+import binascii
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
@@ -12,7 +14,13 @@ from typing import Any, Final, cast
 from asepsis.core.errors import InputError, LimitExceeded, SignatureInvalid, TrustError
 from asepsis.core.trust.metadata.approvers import Approvers, read_approvers
 from asepsis.core.trust.metadata.faults import translated
-from asepsis.core.trust.metadata.fields import Release, Terms, read_custom, write_custom
+from asepsis.core.trust.metadata.fields import (
+    NO_DOCUMENT,
+    Release,
+    Terms,
+    read_custom,
+    write_custom,
+)
 from asepsis.core.trust.metadata.library import (
     Key,
     Metadata,
@@ -46,9 +54,15 @@ def draft(target: TargetFile, *, terms: Terms, expires: datetime) -> bytes:
     """Return an authorisation that nobody has signed yet.
 
     Raises:
-        InputError: The release's own counter is another, or the floor is above it.
+        InputError: The release's own counter is another, the floor is above it, or it carries no
+            assessment.
     """
     release = read_custom(target, Release)
+    if release.document == NO_DOCUMENT or release.document != terms.document:
+        raise InputError(
+            "the release carries no assessment by its manufacturer",
+            hint="`asepsis release assess`, then `asepsis release add --document`",
+        )
     if terms.counter != release.counter or not release.floor <= terms.floor <= release.counter:
         raise InputError("counter and floor do not fit the release")
     named = TargetFile(target.length, dict(target.hashes), target.path)
@@ -75,10 +89,13 @@ def read(content: bytes) -> tuple[Metadata[Targets], Authorisation]:
     return metadata, Authorisation(target, read_custom(target, Terms), signed.expires)
 
 
-def signed_by(content: bytes, *, vendor: Root, hospital: Root) -> tuple[list[str], list[str]]:
+def signed_by(
+    content: bytes, *, vendor: Root, hospital: Root, author: str = ""
+) -> tuple[list[str], list[str]]:
     """Return the ids of the vendor's and the hospital's approvers whose signatures hold.
 
-    A key that approves for both parties counts for neither: nobody agrees with themselves.
+    A key that approves for both parties counts for neither: nobody agrees with themselves. Nor does
+    the key of `author`, the SHA-256 of the public key of who made the assessment.
 
     Raises:
         InputError: Not an authorisation.
@@ -91,12 +108,14 @@ def signed_by(content: bytes, *, vendor: Root, hospital: Root) -> tuple[list[str
     values = [{_value(key) for key in party.keys} for party in parties]
     both = values[0] & values[1]
     return (
-        _signers(metadata, parties[0], but=both),
-        _signers(metadata, parties[1], but=both),
+        _signers(metadata, parties[0], but=both, author=author),
+        _signers(metadata, parties[1], but=both, author=author),
     )
 
 
-def check(content: bytes, *, vendor: Root, hospital: Root, now: datetime) -> Authorisation:
+def check(
+    content: bytes, *, vendor: Root, hospital: Root, now: datetime, author: str = ""
+) -> Authorisation:
     """Check that both parties signed and that it holds now.
 
     Args:
@@ -104,13 +123,14 @@ def check(content: bytes, *, vendor: Root, hospital: Root, now: datetime) -> Aut
         vendor: Trusted root of the vendor's image repository.
         hospital: Trusted root of the hospital's director.
         now: Trusted time, aware.
+        author: SHA-256 of the public key of the assessment's author, whose signature never counts.
 
     Raises:
         SignatureInvalid: An approver of one party is missing.
         TrustError: Not valid yet, or not any more.
         InputError: Not an authorisation.
     """
-    found = signed_by(content, vendor=vendor, hospital=hospital)
+    found = signed_by(content, vendor=vendor, hospital=hospital, author=author)
     for root, name, signers in ((vendor, VENDOR, found[0]), (hospital, HOSPITAL, found[1])):
         if len(signers) < read_approvers(root, party=name).threshold:
             raise SignatureInvalid(f"no approver of the {name} signed the authorisation")
@@ -122,13 +142,15 @@ def check(content: bytes, *, vendor: Root, hospital: Root, now: datetime) -> Aut
     return authorisation
 
 
-def _signers(metadata: Metadata[Targets], party: Approvers, *, but: set[str]) -> list[str]:
+def _signers(
+    metadata: Metadata[Targets], party: Approvers, *, but: set[str], author: str
+) -> list[str]:
     found: dict[str, str] = {}
     with translated("the authorisation"):
         payload = metadata.signed_bytes
     for key in party.keys:
         signature = metadata.signatures.get(key.keyid)
-        if signature is None or _value(key) in but:
+        if signature is None or _value(key) in but or fingerprint(key) == author:
             continue
         try:
             key.verify_signature(signature, payload)
@@ -136,6 +158,15 @@ def _signers(metadata: Metadata[Targets], party: Approvers, *, but: set[str]) ->
             continue  # One bad signature does not spoil the others; it just does not count.
         found[_value(key)] = key.keyid
     return sorted(found.values())
+
+
+def fingerprint(key: Key) -> str:
+    """Return the SHA-256 of a public key as SubjectPublicKeyInfo; "" where it is not in PEM."""
+    lines = _value(key).strip().splitlines()
+    try:
+        return hashlib.sha256(binascii.a2b_base64("".join(lines[1:-1]))).hexdigest()
+    except (binascii.Error, ValueError):
+        return ""
 
 
 def _value(key: Key) -> str:

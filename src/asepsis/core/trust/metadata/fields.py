@@ -5,28 +5,22 @@ TUF leaves `custom` of a target and unknown fields of a role to the application 
 does not understand every field of a release refuses it.
 """
 
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, cast
+from typing import Annotated, Any, Final, TypeAlias, TypeVar, cast
 
 import msgspec
 
 from asepsis.core.errors import InputError
+from asepsis.core.model.release import COUNTER_MAX, Counter, Reboot, Sha256, Version, Word
 from asepsis.core.trust.metadata.library import TargetFile
 
 CUSTOM: Final = "asepsis"
 """Name of our object within `custom` of a target."""
-COUNTER_MAX: Final = 2**53 - 1
 MODELS_MAX: Final = 64
+NO_DOCUMENT: Final = ""
 
-Word: TypeAlias = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9.-]*$")
-]
-"""Lower-case letters, digits, point and hyphen: models, components and vendors."""
-Version: TypeAlias = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z][0-9A-Za-z.+~-]*$")
-]
-Counter: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=COUNTER_MAX)]
 Floor: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=COUNTER_MAX)]
-Sha256: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Named: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$")]
+"""SHA-256 of a release document; empty for none, and then no device takes the release."""
 
 
 class Custom(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +37,8 @@ class Release(Custom, frozen=True):
         counter: Number of the release of this component, larger for every new one.
         floor: Once this release is verified on a device, nothing below it is taken there.
         reboot: What has to start anew.
+        document: SHA-256 of the release document: assessment, self-tests, notes.
+        author: SHA-256 of the public key of the assessment's author, who never approves it.
     """
 
     model: Word
@@ -50,7 +46,9 @@ class Release(Custom, frozen=True):
     version: Version
     counter: Counter
     floor: Floor = 0
-    reboot: Literal["none", "component", "device"] = "component"
+    reboot: Reboot = "component"
+    document: Named = NO_DOCUMENT
+    author: Named = NO_DOCUMENT
 
     def __post_init__(self) -> None:
         if self.floor > self.counter:
@@ -81,12 +79,14 @@ class Terms(Custom, frozen=True):
         counter: The release's own counter, repeated.
         floor: Security floor, at least the release's own.
         not_before: First moment, seconds since 1970; the end is the metadata's expiry.
+        document: SHA-256 of the release document that both read.
     """
 
     models: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1, max_length=MODELS_MAX)]
     counter: Counter
     floor: Floor = 0
     not_before: Annotated[int, msgspec.Meta(ge=0, le=COUNTER_MAX)] = 0
+    document: Named = NO_DOCUMENT
 
 
 _Custom = TypeVar("_Custom", bound=Custom)

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from asepsis.core.errors import ContentMismatch, NotPermitted, TrustError
 from asepsis.core.trust.metadata.authorisation import Authorisation, check
-from asepsis.core.trust.metadata.fields import Assignment, Release, read_custom
+from asepsis.core.trust.metadata.fields import NO_DOCUMENT, Assignment, Release, read_custom
 from asepsis.core.trust.metadata.library import Root, TargetFile, Targets
 
 
@@ -102,9 +102,17 @@ def judge(offer: Offer, *, own: Own, floor: int, now: datetime) -> Accepted:
         raise TrustError("the vendor names no such release, or has withdrawn it")
     _check_same(offer.assigned, offer.released, who="the vendor")
     release = read_custom(offer.released, Release)
-    authorised = check(offer.authorisation, vendor=offer.vendor, hospital=offer.hospital, now=now)
+    authorised = check(
+        offer.authorisation,
+        vendor=offer.vendor,
+        hospital=offer.hospital,
+        now=now,
+        author=release.author,
+    )
     _check_same(offer.assigned, authorised.target, who="the approvers")
     _check_model(release, authorised, path=offer.assigned.path, own=own)
+    if release.document == NO_DOCUMENT or authorised.terms.document != release.document:
+        raise TrustError("the approvers read another release document than the vendor signed")
     if authorised.terms.counter != release.counter:
         raise ContentMismatch("vendor and approvers name different counters")
     if release.counter < max(floor, authorised.terms.floor):
