@@ -60,6 +60,7 @@ class Action(StrEnum):
     OPEN_BYPASS = "open-bypass"
     ATTEST = "attest"
     MANAGE_ATTESTATION = "manage-attestation"
+    WITNESS_AUDIT = "witness-audit"
 
 
 _SUBMIT: Final = frozenset(
@@ -77,7 +78,9 @@ _ENROLMENT: Final = frozenset({Action.ENROL, Action.READ_CA, Action.READ_TIME})
 _IDENTITY: Final = _ENROLMENT | {Action.RENEW}
 
 MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
-    PrincipalKind.DEVICE: _IDENTITY | _SUBMIT | {Action.READ_METADATA, Action.ATTEST},
+    PrincipalKind.DEVICE: _IDENTITY
+    | _SUBMIT
+    | {Action.READ_METADATA, Action.ATTEST, Action.WITNESS_AUDIT},
     # Messages come from gateways and declared servers only (REQ-MSG-003).
     PrincipalKind.GATEWAY: _IDENTITY
     | _BEARS
@@ -88,6 +91,7 @@ MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
         Action.FETCH_OUTBOUND,
         Action.ASK_ARCHIVE,
         Action.READ_IMAGES,
+        Action.WITNESS_AUDIT,
     },
     PrincipalKind.CONSUMER: _IDENTITY
     | {
@@ -98,6 +102,7 @@ MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
         Action.COMMIT_CURSOR,
         Action.SUBSCRIBE,
         Action.WATCH_LIVE,
+        Action.WITNESS_AUDIT,  # A vendor's witness is enrolled as a consumer.
     },
     PrincipalKind.IDEVID: _ENROLMENT,
     PrincipalKind.ANONYMOUS: _ENROLMENT | {Action.SIGN_IN},

@@ -6,10 +6,11 @@ from asepsis.hub.app.core import Core
 from asepsis.hub.app.feature import Feature
 from asepsis.hub.audit.views.forwarding import AuditForwarder, AuditRepository
 from asepsis.hub.audit.views.http import AuditEventRoutes
+from asepsis.hub.audit.witness_http import WitnessRoutes
 
 
 def open_audit(core: Core) -> Feature:
-    """Open the FHIR view, and one forwarder for each repository.
+    """Open the FHIR view, the witnesses' routes, and one forwarder for each repository.
 
     Raises:
         ConfigError: A file of a repository cannot be read.
@@ -35,8 +36,13 @@ def open_audit(core: Core) -> Feature:
     async def status() -> object:
         return {name: "waits" if each.waiting else "follows" for name, each in forwarders.items()}
 
+    witnessing = WitnessRoutes(core.store, core.audit_log, core.signer)
     return Feature(
-        people=AuditEventRoutes(core.store, core.audit_log, hub=hub).routes(),
+        clinical=witnessing.clinical(),
+        people=[
+            *AuditEventRoutes(core.store, core.audit_log, hub=hub).routes(),
+            *witnessing.people(),
+        ],
         work={f"audit to {name}": each.run for name, each in forwarders.items()},
         status={"audit_repositories": status} if forwarders else {},
     )

@@ -1,4 +1,4 @@
-"""Tables of the audit log: entries, the nodes of their Merkle tree, signed heads."""
+"""Tables of the audit log: entries, the nodes of their Merkle tree, signed heads, witnesses."""
 
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Named, String, Table, TypedColumns
 
@@ -35,6 +35,27 @@ class HeadColumns(TypedColumns):
     signature: Named[bytes] = Column(LargeBinary, nullable=False)
 
 
+class WitnessColumns(TypedColumns):
+    """A witness: an enrolled machine with a key of its own for this."""
+
+    name: Named[str] = Column(String(256), primary_key=True)
+    kind: Named[str] = Column(String(20), nullable=False)
+    spki: Named[bytes] = Column(LargeBinary, nullable=False)
+    since_ns: Named[int] = Column(BigInteger, nullable=False)
+
+
+class CoSignatureColumns(TypedColumns):
+    """A head that a witness signed, with the time of the witness."""
+
+    name: Named[str] = Column(String(256), primary_key=True)
+    size: Named[int] = Column(BigInteger, primary_key=True, autoincrement=False)
+    root: Named[bytes] = Column(LargeBinary, nullable=False)
+    at_ns: Named[int] = Column(BigInteger, nullable=False)
+    signature: Named[bytes] = Column(LargeBinary, nullable=False)
+
+
 entries = Table("audit_entries", METADATA, EntryColumns)
 nodes = Table("audit_nodes", METADATA, NodeColumns)
 heads = Table("audit_heads", METADATA, HeadColumns)
+witnesses = Table("audit_witnesses", METADATA, WitnessColumns)
+cosignatures = Table("audit_cosignatures", METADATA, CoSignatureColumns)

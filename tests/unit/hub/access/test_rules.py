@@ -48,6 +48,7 @@ hold-pair          . G . . . . .   . . . . .
 open-bypass        . . . . . . .   a e . . .
 attest             D . . . . . .   . . . . .
 manage-attestation . . . . . . .   a e . . .
+witness-audit      D G C . . . .   . . . . .
 store-images       D G . . . . .   . . . . .
 read-images        . G C . . . .   . e . c v
 fetch-outbound     . G . . . . .   . . . . .
