@@ -1,26 +1,27 @@
 """Below which release a component never goes again; the device's own memory of it."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
 from asepsis.core.errors import TrustError, Unavailable
-from asepsis.core.trust.sealing import write_durably
+from asepsis.edge.sandbox.supervision_disk import Disk, FolderDisk
 
 FLOORS: Final = "floors.json"
+ASIDE: Final = "floors.json.new"
 COMPONENTS_MAX: Final = 256
+BYTES_MAX: Final = 65_536
 
 
-@dataclass(frozen=True, slots=True)
 class Floors:
     """Below which release a component never goes again.
 
-    Attributes:
-        folder: Where the file is; the device made it at its first start.
+    Args:
+        place: Where the file is, a folder or a disk; the device made it at its first start.
     """
 
-    folder: Path
+    def __init__(self, place: Path | Disk) -> None:
+        self._disk = FolderDisk(place) if isinstance(place, Path) else place
 
     def create(self) -> None:
         """Begin without floors, once.
@@ -28,7 +29,11 @@ class Floors:
         Raises:
             Unavailable: The disk takes no more.
         """
-        if not (self.folder / FLOORS).exists():
+        try:
+            found = self._disk.read(FLOORS, BYTES_MAX)
+        except OSError as error:
+            raise Unavailable(f"floors cannot be read: {error.strerror}") from error
+        if found is None:
             self._write({})
 
     def of(self, component: str) -> int:
@@ -52,7 +57,7 @@ class Floors:
 
     def _read(self) -> dict[str, int]:
         try:
-            found: object = json.loads((self.folder / FLOORS).read_bytes())
+            found: object = json.loads(self._disk.read(FLOORS, BYTES_MAX) or b"")
         except (OSError, ValueError, RecursionError) as error:
             raise TrustError("the floors of this device are not readable") from error
         if not isinstance(found, dict) or len(cast("dict[str, object]", found)) > COMPONENTS_MAX:
@@ -64,6 +69,9 @@ class Floors:
 
     def _write(self, floors: dict[str, int]) -> None:
         try:
-            write_durably(self.folder / FLOORS, json.dumps(floors, sort_keys=True).encode())
+            self._disk.write(ASIDE, json.dumps(floors, sort_keys=True).encode())
+            self._disk.flush(ASIDE)
+            self._disk.rename(ASIDE, FLOORS)
+            self._disk.flush_names()
         except OSError as error:
             raise Unavailable(f"floors cannot be kept: {error.strerror}") from error
