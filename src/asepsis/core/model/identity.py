@@ -31,6 +31,7 @@ class PrincipalKind(Enum):
     SERVER = "server"
     PERSON = "person"
     IDEVID = "idevid"
+    UPDATE_CLIENT = "update-client"
     ANONYMOUS = "anonymous"
 
 

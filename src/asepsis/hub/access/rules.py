@@ -60,6 +60,8 @@ class Action(StrEnum):
     OPEN_BYPASS = "open-bypass"
     ATTEST = "attest"
     MANAGE_ATTESTATION = "manage-attestation"
+    UPDATE_BY_DDI = "update-by-ddi"
+    MANAGE_DDI = "manage-ddi"
     WITNESS_AUDIT = "witness-audit"
 
 
@@ -105,6 +107,8 @@ MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
         Action.WITNESS_AUDIT,  # A vendor's witness is enrolled as a consumer.
     },
     PrincipalKind.IDEVID: _ENROLMENT,
+    # A device with SWUpdate or RAUC: its token or certificate opens the DDI listener only.
+    PrincipalKind.UPDATE_CLIENT: frozenset({Action.UPDATE_BY_DDI}),
     PrincipalKind.ANONYMOUS: _ENROLMENT | {Action.SIGN_IN},
     # A hub's own certificate names a server; it never opens a route as a client.
     PrincipalKind.SERVER: frozenset(),
@@ -140,6 +144,7 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
         Action.DECLARE_SOURCE,
         Action.OPEN_BYPASS,
         Action.MANAGE_ATTESTATION,
+        Action.MANAGE_DDI,
         Action.PLACE_DEVICE,
         Action.READ_AUDIT,
         Action.MANAGE_CONSUMERS,
@@ -155,6 +160,7 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
         Action.DECLARE_SOURCE,
         Action.OPEN_BYPASS,
         Action.MANAGE_ATTESTATION,
+        Action.MANAGE_DDI,
         Action.PLACE_DEVICE,
         Action.MANAGE_PROFILES,
         Action.READ_DELIVERIES,

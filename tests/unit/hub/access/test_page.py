@@ -14,6 +14,7 @@ COLUMNS = {
     "IDevID": MACHINES[PrincipalKind.IDEVID],
     "nobody": MACHINES[PrincipalKind.ANONYMOUS],
     "server": MACHINES[PrincipalKind.SERVER],
+    "update client": MACHINES[PrincipalKind.UPDATE_CLIENT],
     "expired or unrecorded": RENEWAL_ONLY,
 } | {role.value: PEOPLE[role] for role in Role}
 

@@ -10,7 +10,7 @@ from asepsis.hub.access.principal import ANONYMOUS, Principal, Role
 from asepsis.hub.access.rules import Action, decide
 
 # One row an action. D device, G gateway, C consumer, I IDevID, N nobody, S server's certificate,
-# X machine with an expired or unrecorded certificate;
+# X machine with an expired or unrecorded certificate, U update client of the DDI interface;
 # a administrator, e clinical engineer, s security, c clinician, v viewer.
 EXPECTED = """
 submit-origin      D G . . . . .   . . . . .
@@ -57,6 +57,8 @@ subscribe          . . C . . . .   . . . . .
 read-deliveries    . . . . . . .   a e . . .
 manage-destinations . . . . . . .  a . . . .
 handle-dead-letters . . . . . . .  . e . . .
+update-by-ddi      U . . . . . .   . . . . .
+manage-ddi         . . . . . . .   a e . . .
 """
 NAME = "urn:dev:mac:0000000000000001"
 OTHER = "urn:dev:mac:0000000000000002"
@@ -67,6 +69,7 @@ MACHINES = {
     "I": Principal(kind=PrincipalKind.IDEVID, name="SN-1"),
     "N": ANONYMOUS,
     "S": Principal(kind=PrincipalKind.SERVER, name=NAME),
+    "U": Principal(kind=PrincipalKind.UPDATE_CLIENT, name="pump-7"),
     "X": Principal(kind=PrincipalKind.DEVICE, name=NAME, renewal_only=True),
 }
 ROLES = {

@@ -1,0 +1,1 @@
+"""Devices with SWUpdate, RAUC or another client of the DDI interface (docs/reference/ddi.md)."""
