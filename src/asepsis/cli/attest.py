@@ -16,9 +16,10 @@ from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.core.errors import ConfigError
 from asepsis.core.trust import tls
 from asepsis.core.trust.attestation import PCR_IMAGE
-from asepsis.edge.device.attester import Attester, fingerprint
+from asepsis.edge.device.attesting import Attester
 from asepsis.edge.device.measured_versions import digest_of
 from asepsis.edge.device.measuring import LOG, Measuring
+from asepsis.edge.device.proving import TpmProver, fingerprint
 from asepsis.edge.device.tpm import DEVICE, Tpm
 from asepsis.edge.device.tpm_keys import keys
 from asepsis.edge.uplink.connection import HubConnection
@@ -63,10 +64,11 @@ def attest(
         context = tls.client_context(root_der=root_der, identity=folder.identity)
         hub = HubConnection(hospital.clinical, context, now_ns=None)
         try:
-            attester = Attester(line, hub, folder.key("tls").spki_der)
+            prover = TpmProver(line, Measuring(line, log).lines)
+            attester = Attester(prover, hub, folder.key("tls").spki_der)
             if bind:
                 attester.bind()
-            found = attester.attest(Measuring(line, log).lines())
+            found = attester.attest()
         finally:
             hub.close()
     said = {"device": name, "verified": found.standing, "release": found.release}

@@ -15,8 +15,9 @@ from asepsis.cli.devices import people
 from asepsis.core.trust import libcrypto, tls
 from asepsis.core.trust.attestation_log import Change, Line
 from asepsis.core.trust.tpm import extend
-from asepsis.edge.device.attester import Attester, Found
+from asepsis.edge.device.attesting import Attester, Found
 from asepsis.edge.device.measuring import Measuring
+from asepsis.edge.device.proving import TpmProver
 from asepsis.edge.device.tpm import Tpm
 from asepsis.edge.uplink.connection import Endpoint, HubConnection
 from asepsis.tools.people import PeopleClient
@@ -71,7 +72,7 @@ class AttestedWard:
         return f"/api/devices/{quote(name, safe='')}/attestation"
 
     @contextmanager
-    def attester(self, name: str, software: SoftwareTpm) -> Generator[Attester]:
+    def attester(self, name: str, software: SoftwareTpm, *lines: Line) -> Generator[Attester]:
         """Yield the device's side, over a TLS connection with its own key."""
         files = self.ward.machines[name].files
         assert self.ward.hub is not None
@@ -81,7 +82,7 @@ class AttestedWard:
         key = libcrypto.read_key(Path(files.key_path))
         try:
             with Tpm(software.path) as tpm:
-                yield Attester(tpm, connection, key.spki_der)
+                yield Attester(TpmProver(tpm, lambda: lines), connection, key.spki_der)
         finally:
             connection.close()
 
@@ -92,8 +93,8 @@ class AttestedWard:
 
     def attest(self, name: str, software: SoftwareTpm, *lines: Line) -> Found:
         """Be asked and answer, as the device does."""
-        with self.attester(name, software) as attester:
-            return attester.attest(lines)
+        with self.attester(name, software, *lines) as attester:
+            return attester.attest()
 
     def measure(self, software: SoftwareTpm, *lines: Line) -> None:
         """Measure changes as whoever makes them does."""

@@ -17,7 +17,8 @@ from asepsis.core.errors import (
     SignatureInvalid,
 )
 from asepsis.core.trust.tpm import ak_template, ek_template
-from asepsis.edge.device.attester import Attester, fingerprint
+from asepsis.edge.device.attesting import Attester
+from asepsis.edge.device.proving import fingerprint
 from asepsis.edge.device.tpm import Tpm
 from asepsis.edge.device.tpm_keys import activate, keys, read_floor
 from asepsis.tools.testing.software_tpm import SoftwareTpm, TpmMaker
@@ -100,7 +101,7 @@ def test_keys_of_two_tpms_are_not_bound(ward: AttestedWard, software: SoftwareTp
     with SoftwareTpm() as other, Tpm(other.path) as tpm:
         stranger = keys(tpm)[1]
     with ward.attester(OTHER, software) as attester:
-        ek, _ = keys(attester.tpm)
+        ek, _ = keys(attester.prover.tpm)
         offered = attester._post(  # noqa: SLF001 - what an attacker sends
             "/attestation/keys",
             {
@@ -126,7 +127,7 @@ def test_replayed_relayed_and_foreign_answers_are_refused(
     ward.attest(OTHER, software)
     with ward.attester(OTHER, software) as attester:
         nonce = bytes.fromhex(attester._post("/attestation/question", {})["nonce"])  # noqa: SLF001 - as above
-        answer = attester._answer(nonce, ())  # noqa: SLF001 - as above
+        answer = attester.prover.answer(nonce, attester.tls_spki_der)
         attester._post("/attestation/answer", answer)  # noqa: SLF001 - as above
         with pytest.raises(Conflict, match="asked"):
             attester._post("/attestation/answer", answer)  # noqa: SLF001 - as above
@@ -135,9 +136,9 @@ def test_replayed_relayed_and_foreign_answers_are_refused(
             attester._post("/attestation/answer", answer)  # noqa: SLF001 - as above
         # Relayed: the TPM of this device answers for a connection with another TLS key.
         with ward.attester(SIGNING, software) as elsewhere:
-            relay = Attester(attester.tpm, attester.hub, elsewhere.tls_spki_der)
+            relay = Attester(attester.prover, attester.hub, elsewhere.tls_spki_der)
             with pytest.raises(IdentityInvalid, match="another connection"):
-                relay.attest(())
+                relay.attest()
     assert "another question" in ward.shown(OTHER)["text"]
     with SoftwareTpm() as foreign:
         ward.maker.equip(foreign)
@@ -182,4 +183,4 @@ def _base64(content: bytes) -> str:
 
 def _open(attester: Attester, offered: dict[str, str]) -> bytes:
     parts = {key: base64.b64decode(value) for key, value in offered.items()}
-    return activate(attester.tpm, credential=parts["credential"], secret=parts["sealer"])
+    return activate(attester.prover.tpm, credential=parts["credential"], secret=parts["sealer"])

@@ -107,6 +107,7 @@ class Document:
         path: In the device's folder; "" where a person chooses it at the start.
         secret: Whether whoever reads it can pretend to be somebody.
         optional: Whether the compartment runs without it.
+        device_file: Whether it is a device of the kernel that is read and written, such as a TPM.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Document:
     path: str = ""
     secret: bool = False
     optional: bool = False
+    device_file: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -145,6 +145,8 @@ def _described(manifest: Manifest) -> dict[str, str]:
         found[f"line.{line.name}.bytes_max"] = str(line.bytes_max)
     for d in manifest.documents.values():
         found[f"document.{d.name}"] = f"path {d.path}, secret {d.secret}, optional {d.optional}"
+        if d.device_file:
+            found[f"document.{d.name}"] += ", a device of the kernel"
     for q in manifest.requests.values():
         found[f"request.{q.name}"] = (
             f"to {q.to}, {q.per_minute_max} a minute, confirmed by {q.confirmed_by.value}"

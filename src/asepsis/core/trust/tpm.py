@@ -50,12 +50,16 @@ _AK_ATTRIBUTES: Final = 0x00050472
 """fixedTPM, fixedParent, sensitiveDataOrigin, userWithAuth, noDA, restricted, sign."""
 NV_FLOOR: Final = 0x01800A50
 """Index of the counter that is the floor, among those that an owner defines."""
+NV_FLOOR_BASE: Final = 0x01800A51
+"""Index with the value that the floor's counter had when it was made: that value is floor 0."""
 NV_EK_CERTIFICATE: Final = 0x01C0000A
 """Index where a maker puts the certificate of a P-256 EK (EK Credential Profile, table 2)."""
 NV_COUNTER: Final = 0x02060016
 """ownerWrite, authWrite, counter, ownerRead, authRead, noDA: it only ever grows."""
 NV_BLOB: Final = 0x02060006
 """As `NV_COUNTER`, but ordinary bytes."""
+NV_ONCE: Final = NV_BLOB | 0x2000
+"""As `NV_BLOB`, and locked for good once it is written (writeDefine)."""
 NV_WRITTEN: Final = 0x20000000
 COUNTER_BYTES: Final = 8
 

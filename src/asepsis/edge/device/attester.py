@@ -1,170 +1,117 @@
-"""The device's side of attestation: bring its TPM to the hub, and answer when it is asked.
+"""The attester compartment: has the TPM state what started and what was changed since.
 
-Whoever runs this holds TLS key and TPM, and no origin key. The hub's word changes one thing here:
-the floor's counter in the TPM is raised, never lowered.
+It has the TPM and nothing else: no way out, no folder, no key in its memory. Who asks is the
+network compartment, which may be owned; so what can be asked is four things of fixed form, and none
+of them changes what the device is measured as. The floor is not raised above the image that runs.
 """
 
-import base64
-import binascii
-import hashlib
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final, cast
+import os
+import select
+import socket
+from collections.abc import Callable
+from typing import Any, Final
 
-from asepsis.core.errors import InputError, NotFound
-from asepsis.core.trust.attestation import NONCE_BYTES, QUOTED, qualifying
-from asepsis.core.trust.attestation_log import Line
-from asepsis.core.trust.tpm import EccKey
+from asepsis.core.errors import FramingError, InputError
+from asepsis.core.trust.attestation_log import Line as Measured
+from asepsis.edge.device.compartment import Line, serve, take
+from asepsis.edge.device.measuring import read_log
+from asepsis.edge.device.prover_line import MESSAGE_BYTES_MAX, answer, read_question
+from asepsis.edge.device.proving import Prover, TpmProver
 from asepsis.edge.device.tpm import Tpm
-from asepsis.edge.device.tpm_keys import (
-    activate,
-    attestation_key,
-    certify_floor,
-    ek_certificate,
-    keys,
-    make_floor,
-    quote,
-    raise_floor,
-    read_pcrs,
-)
-from asepsis.edge.uplink.connection import HubConnection
+from asepsis.edge.sandbox.control import Order
 
-_JSON: Final = {"Content-Type": "application/json"}
+IDLE_S: Final = 0.5
+SEND_S: Final = 5.0
+"""Longest wait for a line that is full; whoever does not listen gets no answer."""
+MEASURED_LOG: Final = "measured-log"
+TPM: Final = "tpm"
+_PRELOADED: Final = (json,)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What the hub found the device to be.
+class AttesterCompartment:
+    """Answers until its supervisor is gone.
 
-    Attributes:
-        standing: `booted` or `running`.
-        release: Which release it started.
-        counter: Value of the floor's counter now.
+    Args:
+        prover: Has the TPM.
+        questions: Line from whoever asks.
+        evidence: Line to whoever asked.
+        line: Control line.
     """
 
-    standing: str
-    release: str
-    counter: int
+    def __init__(
+        self, prover: Prover, *, questions: socket.socket, evidence: socket.socket, line: Line
+    ) -> None:
+        self._prover = prover
+        self._questions = questions
+        self._evidence = evidence
+        self._line = line
+        self._answered = self._dropped = 0
+
+    def run(self) -> None:
+        """Answer."""
+        while True:
+            readable, _, _ = select.select([self._line.socket, self._questions], [], [], IDLE_S)
+            if self._line.socket in readable:
+                order = self._line.order()
+                if order is None or order.what == "stop":
+                    return
+            if self._questions in readable:
+                self._answer_one()
+            self._line.heartbeat(self._facts)
+
+    def _answer_one(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            message = self._questions.recv(MESSAGE_BYTES_MAX + 1)
+            try:
+                asked = read_question(message)
+            except FramingError:
+                self._dropped += 1
+                return
+            for piece in answer(asked, self._prover):
+                if not select.select([], [self._evidence], [], SEND_S)[1]:
+                    self._dropped += 1
+                    return
+                self._evidence.send(piece)
+            self._answered += 1
+
+    def _facts(self) -> dict[str, Any]:
+        return {"answered": self._answered, "dropped": self._dropped}
 
 
-def fingerprint(ek: EccKey) -> str:
-    """Return what a person records of an endorsement key: SHA-256 of its SPKI, hexadecimal."""
-    return hashlib.sha256(ek.spki_der).hexdigest()
+def measured_lines(descriptor: int) -> tuple[Measured, ...]:
+    """Read the log of changes from its first line on.
 
-
-@dataclass(frozen=True, slots=True)
-class Attester:
-    """One device with its TPM and its way to the hub.
-
-    Attributes:
-        tpm: The TPM.
-        hub: Connection to the clinical listener, authenticated by the device's TLS key.
-        tls_spki_der: That key's public half.
+    Raises:
+        InputError: It cannot be read, or a line is none.
+        LimitExceeded: It is too long.
     """
-
-    tpm: Tpm
-    hub: HubConnection
-    tls_spki_der: bytes
-
-    def bind(self, *, intermediates_der: Sequence[bytes] = ()) -> str:
-        """Bring the TPM to the hub, once a person has opened the commissioning.
-
-        Args:
-            intermediates_der: Certificates between that of the TPM and its maker's root.
-
-        Returns:
-            The endorsement key, as a person records it.
-
-        Raises:
-            TrustError: The hub refuses this TPM.
-            InputError: The TPM cannot open what the hub sealed.
-            TransientError: No connection.
-        """
-        ek, ak = keys(self.tpm)
-        try:
-            chain = [ek_certificate(self.tpm), *intermediates_der]
-        except NotFound:
-            chain = []  # Then a person has recorded the key, or the hub says that it is refused.
-        offered = self._post(
-            "/attestation/keys",
-            {
-                "ek": _text(ek.public),
-                "ak": _text(ak.public),
-                "chain": [_text(one) for one in chain],
-            },
-        )
-        secret = activate(
-            self.tpm,
-            credential=_bytes(offered, "credential"),
-            secret=_bytes(offered, "sealer"),
-        )
-        self._post("/attestation/activation", {"secret": _text(secret)})
-        return fingerprint(ek)
-
-    def attest(self, lines: Sequence[Line]) -> Found:
-        """Be asked, answer, and raise the floor as far as the hub says.
-
-        Args:
-            lines: The log of changes since the start.
-
-        Raises:
-            TrustError: The hub refuses what this device is.
-            InputError: The hub refuses what started or runs.
-            TransientError: No connection.
-        """
-        make_floor(self.tpm)
-        asked = self._post("/attestation/question", {})
-        found = self._post("/attestation/answer", self._answer(_nonce(asked), lines))
-        try:
-            wanted = int(found["raise_counter_to"])
-            standing, release = str(found["standing"]), str(found["release"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError("the hub's verdict is none") from error
-        return Found(standing, release, raise_floor(self.tpm, wanted))
-
-    def _answer(self, nonce: bytes, lines: Sequence[Line]) -> dict[str, Any]:
-        extra = qualifying(nonce, self.tls_spki_der)
-        with attestation_key(self.tpm) as key:
-            quoted, signature = quote(self.tpm, key, pcrs=QUOTED, extra=extra)
-            counter, counted = certify_floor(self.tpm, key, extra=extra)
-        values = read_pcrs(self.tpm, QUOTED)
-        return {
-            "quote": _text(quoted),
-            "quote_signature": _text(signature),
-            "counter": _text(counter),
-            "counter_signature": _text(counted),
-            "registers": {str(pcr): value.hex() for pcr, value in values.items()},
-            "lines": [asdict(line) for line in lines],
-        }
-
-    def _post(self, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
-        answer = self.hub.request("POST", path, body=json.dumps(document).encode(), headers=_JSON)
-        try:
-            found: object = json.loads(answer.body)
-        except (ValueError, RecursionError) as error:
-            raise InputError("the hub's answer is no JSON") from error
-        if not isinstance(found, dict):
-            raise InputError("the hub's answer is no object")
-        return cast("dict[str, Any]", found)
-
-
-def _text(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
-
-
-def _bytes(document: Mapping[str, Any], name: str) -> bytes:
     try:
-        return base64.b64decode(str(document[name]), validate=True)
-    except (KeyError, binascii.Error) as error:
-        raise InputError(f"the hub's answer has no {name}") from error
+        # The position is shared with every earlier start, and there is no `pread` here.
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+            return read_log(file)
+    except OSError as error:
+        raise InputError("the log of changes cannot be read") from error
 
 
-def _nonce(document: Mapping[str, Any]) -> bytes:
-    try:
-        nonce = bytes.fromhex(str(document["nonce"]))
-    except (KeyError, ValueError) as error:
-        raise InputError("the hub's question is none") from error
-    if len(nonce) != NONCE_BYTES:
-        raise InputError(f"the hub's question has {NONCE_BYTES} bytes")
-    return nonce
+def build(order: Order, line: Line) -> Callable[[], AttesterCompartment]:
+    """Take TPM, log and lines; the rights go after this."""
+    tpm = Tpm(take(order, TPM))
+    log = order.descriptors.pop(MEASURED_LOG, None)
+    number = order.body.get("image_number")
+    lines = [socket.socket(fileno=take(order, name)) for name in ("question", "evidence")]
+    for one in lines:
+        one.setblocking(False)
+    prover = TpmProver(
+        tpm,
+        lambda: () if log is None else measured_lines(log),
+        number=number if isinstance(number, int) else 0,
+    )
+    return lambda: AttesterCompartment(prover, questions=lines[0], evidence=lines[1], line=line)
+
+
+def main(control_descriptor: int) -> None:
+    """Run the compartment."""
+    serve(control_descriptor, build)

@@ -21,6 +21,7 @@ VITALS: Final = "vitals"
 ORIGIN: Final = "origin"
 NETWORK: Final = "network"
 TIMEKEEPER: Final = "timekeeper"
+ATTESTER: Final = "attester"
 SHIPPED: Final = Path(__file__).with_name("monitor.toml")
 
 

@@ -10,7 +10,7 @@ The log lies where it does not outlive the start (`/run`), as the register does 
 import json
 import os
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from asepsis.core.errors import ContentMismatch, InputError, LimitExceeded, Unavailable
 from asepsis.core.trust.attestation_log import (
@@ -83,18 +83,12 @@ class Measuring:
             Unavailable: The log cannot be read.
         """
         try:
-            raw = self._path.read_bytes()
+            with self._path.open("rb") as file:
+                return read_log(file)
         except FileNotFoundError:
             return ()
         except OSError as error:
             raise Unavailable("the log of changes cannot be read") from error
-        if len(raw) > LOG_BYTES_MAX:
-            raise LimitExceeded("the log of changes is too long")
-        try:
-            # Without a line end the last line was cut short and never extended.
-            return read_lines([json.loads(one) for one in raw.split(b"\n")[:-1]])
-        except (ValueError, RecursionError) as error:
-            raise InputError("a line of the log of changes is no JSON") from error
 
     def _append(self, text: bytes) -> None:
         try:
@@ -116,3 +110,23 @@ class Measuring:
         raw = self._path.read_bytes()
         if not raw.endswith(b"\n"):
             os.truncate(self._path, raw.rfind(b"\n") + 1)
+
+
+def read_log(file: BinaryIO) -> tuple[Line, ...]:
+    """Read a log from an open file.
+
+    Raises:
+        InputError: A line is none.
+        LimitExceeded: The log is too long.
+        OSError: The file cannot be read.
+    """
+    raw = b""
+    while len(raw) <= LOG_BYTES_MAX and (chunk := file.read(LOG_BYTES_MAX + 1 - len(raw))):
+        raw += chunk
+    if len(raw) > LOG_BYTES_MAX:
+        raise LimitExceeded("the log of changes is too long")
+    try:
+        # Without a line end the last line was cut short and never extended.
+        return read_lines([json.loads(one) for one in raw.split(b"\n")[:-1]])
+    except (ValueError, RecursionError) as error:
+        raise InputError("a line of the log of changes is no JSON") from error

@@ -10,7 +10,7 @@ import random
 import select
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,13 +26,17 @@ from asepsis.core.wire import frames, origin, security_event
 from asepsis.core.wire.binary import PeekedHeader
 from asepsis.edge.device.clock import BUILD_NS
 from asepsis.edge.device.compartment import Line, serve, take
+from asepsis.edge.device.errands import Attestation, Errand, Errands
+from asepsis.edge.device.prover_line import LineProver
 from asepsis.edge.device.signing import Signed
 from asepsis.edge.sandbox import ring
 from asepsis.edge.sandbox.broker import BrokerClient
 from asepsis.edge.sandbox.control import Order
 from asepsis.edge.sandbox.ring import RingReader, Token, wake_of
+from asepsis.edge.uplink.backoff import Backoff
+from asepsis.edge.uplink.caretaker import clinical_connection
 from asepsis.edge.uplink.clock import TrustedClock
-from asepsis.edge.uplink.connection import Dial, Endpoint
+from asepsis.edge.uplink.connection import Dial, Endpoint, HubConnection
 from asepsis.edge.uplink.files import read_state, write_durably
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
 from asepsis.edge.uplink.outgoing import Fate, Outgoing
@@ -42,6 +46,7 @@ from asepsis.edge.uplink.uplink import ORIGIN_BATCH, WAVEFORM, Uplink
 CLINICAL, ENROLMENT = 0, 1
 """Numbers of the broker's endpoints."""
 IDLE_S: Final = 0.2
+ERRAND_TIMEOUT_S: Final = 20.0
 POSITION: Final = "forwarded.json"
 SPOOL_BUDGET: Final = LaneBudget(bytes_max=64 * MIB, age_s=0)
 _FORMS: Final[Mapping[int, tuple[str, Callable[[bytes], PeekedHeader]]]] = {
@@ -107,6 +112,7 @@ class Network:
         uplink: The connection to the hub.
         forwarded: Position.
         line: Control line.
+        errands: What else is done at the hub.
     """
 
     def __init__(
@@ -117,22 +123,28 @@ class Network:
         uplink: Uplink,
         forwarded: Forwarded,
         line: Line,
+        errands: Sequence[Errands] = (),
     ) -> None:
         self._reader = reader
         self._wake = wake_of(wake)
         self._uplink = uplink
         self._forwarded = forwarded
         self._line = line
+        self._errands = errands
         self._lost = 0
 
     def run(self) -> None:
         """Forward."""
         self._uplink.start()
+        for errand in self._errands:
+            errand.start()
         while True:
             readable, _, _ = select.select([self._wake, self._line.socket], [], [], IDLE_S)
             ring.drain_wakes(self._wake)
             self._read_all()
             if self._line.socket in readable and not self._obey():
+                for errand in self._errands:
+                    errand.close()
                 self._uplink.close()
                 self._forwarded.save()
                 return
@@ -254,10 +266,43 @@ def build(order: Order, line: Line) -> Callable[[], Network]:
         )
         reader = _reader(order, done=forwarded.sequence)
         return Network(
-            reader, wake=take(order, "wake"), uplink=uplink, forwarded=forwarded, line=line
+            reader,
+            wake=take(order, "wake"),
+            uplink=uplink,
+            forwarded=forwarded,
+            line=line,
+            errands=_errands(order, line, folder=folder, clock=clock, client=client),
         )
 
     return make
+
+
+def _errands(
+    order: Order, line: Line, *, folder: IdentityFolder, clock: TrustedClock, client: BrokerClient
+) -> list[Errands]:
+    """Return what else this compartment was handed lines for."""
+    _, hospital, root_der = folder.load()
+
+    def connect() -> HubConnection:
+        return clinical_connection(
+            folder,
+            hospital=hospital,
+            root_der=root_der,
+            clock=clock,
+            timeout_s=ERRAND_TIMEOUT_S,
+            dial=_dial(client, hospital),
+        )
+
+    def errand(name: str, what: Errand, *, kept: bool = False) -> Errands:
+        backoff = Backoff(rng=random.Random())  # noqa: S311 - jitter
+        return Errands(name, what, connect=connect, backoff=backoff, kept=kept)
+
+    found: list[Errands] = []
+    if "question" in order.descriptors:
+        prover = LineProver(wake_of(take(order, "question")), wake_of(take(order, "evidence")))
+        attestation = Attestation(prover, lambda: folder.key("tls").spki_der, line.report)
+        found.append(errand("attestation", attestation))
+    return found
 
 
 def main(control_descriptor: int) -> None:

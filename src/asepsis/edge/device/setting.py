@@ -21,6 +21,10 @@ class Setting:
         preludes: Code put before a compartment's own; only tests set it.
         measure: Told of each version of a compartment before it runs.
         requests: Whether compartments and the panel may ask the critical compartment for anything.
+        tpm: TPM that the attester compartment is handed; None for a device that does not attest.
+        measured_log: Log of what was changed since the start, for the attester.
+        image_number: Number of the image that runs, below which it can never keep itself from
+            starting.
     """
 
     kind: Kind = Kind.MONITOR
@@ -30,3 +34,6 @@ class Setting:
     preludes: Mapping[str, str] = field(default_factory=dict[str, str])
     measure: Measure = not_measured
     requests: bool = False
+    tpm: Path | None = None
+    measured_log: Path | None = None
+    image_number: int = 0

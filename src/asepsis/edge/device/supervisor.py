@@ -87,6 +87,7 @@ class Supervisor:
                 clock_s=time.monotonic,
             )
             for name, declared in self._starts.manifest.compartments.items()
+            if self._starts.wanted(name)
         }
         self._alerts = Alerts(tell)
         self.gate = self._starts.gate

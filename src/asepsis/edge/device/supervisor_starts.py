@@ -15,11 +15,12 @@ from asepsis.core.errors import AsepsisError, ConfigError, TransientError
 from asepsis.edge.device.denials import Denials
 from asepsis.edge.device.denials_log import open_log
 from asepsis.edge.device.gate import Gate
-from asepsis.edge.device.manifest import NETWORK, ORIGIN, TIMEKEEPER, VITALS, shipped
+from asepsis.edge.device.manifest import ATTESTER, NETWORK, ORIGIN, TIMEKEEPER, VITALS, shipped
 from asepsis.edge.device.records import SIGNED_RING, VITALS_RING
 from asepsis.edge.device.rings import Feed, RingOwner
 from asepsis.edge.device.setting import Setting
 from asepsis.edge.device.state import COMPARTMENTS, code_link, prepare
+from asepsis.edge.device.supervisor_attester import AttesterLines
 from asepsis.edge.device.supervisor_versions import Versions
 from asepsis.edge.sandbox import bubblewrap, domains, launcher
 from asepsis.edge.sandbox.broker import Address, Broker
@@ -94,6 +95,7 @@ class Starts:
         self.rings = {name: RingOwner(name, geometry=_SIZES[name]) for name in self.manifest.rings}
         with domains.sockets_as("line", "time"):
             self._time_in, self._time_out = wake_pair()
+        self._attester = AttesterLines(setting)
         self.denials = Denials(self.manifest, tell=tell, log=open_log())
         self.gate = Gate(
             self.manifest,
@@ -110,6 +112,7 @@ class Starts:
             ORIGIN: self._origin,
             NETWORK: self._network,
             TIMEKEEPER: self._timekeeper,
+            ATTESTER: self._attest,
         }
 
     def start(self, name: str, version: str, *, warm: bool) -> Runner:
@@ -166,6 +169,7 @@ class Starts:
             AsepsisError: It takes no orders, or there is nothing to read yet.
         """
         body, descriptors = self.gate.handed(name)
+        descriptors = {**descriptors, **self._attester.handed(name)}
         if self.manifest.compartments[name].reads:
             feed = self.read_by(name).oldest()
             body = {**body, "ring_epoch": feed.epoch}
@@ -186,6 +190,10 @@ class Starts:
             package=self._versions.package(name, version),
             prelude=self._setting.preludes.get(name, ""),
         )
+
+    def wanted(self, name: str) -> bool:
+        """Return whether this device runs a compartment at all: nobody attests without a TPM."""
+        return name != ATTESTER or self._setting.tpm is not None
 
     def may_start(self, name: str) -> bool:
         """Return whether the rings that a compartment reads are there."""
@@ -209,6 +217,7 @@ class Starts:
         self._places.close()
         self._time_in.close()
         self._time_out.close()
+        self._attester.close()
         for ring in self.rings.values():
             ring.close()
         self._log.close()
@@ -264,7 +273,7 @@ class Starts:
         if not warm:
             feed = self.read_by(NETWORK).oldest()
             body["ring_epoch"] = feed.epoch
-            descriptors |= feed.handed()
+            descriptors |= feed.handed() | self._attester.handed(NETWORK)
         return _First(body=body, descriptors=descriptors, broker=broker)
 
     def _timekeeper(self, _warm: bool) -> _First:  # noqa: FBT001 - one signature for all
@@ -277,6 +286,11 @@ class Starts:
         }
         descriptors = {"channel0": broker.theirs[0].fileno(), "out": self._time_in.fileno()}
         return _First(body=body, descriptors=descriptors, broker=broker)
+
+    def _attest(self, _warm: bool) -> _First:  # noqa: FBT001 - one signature for all
+        first = _First(body={"image_number": self._setting.image_number}, descriptors={})
+        first.descriptors = self._attester.handed(ATTESTER) | self._attester.open(first.files)
+        return first
 
     def _broker(self, name: str) -> Broker:
         channels = self.manifest.compartments[name].channels

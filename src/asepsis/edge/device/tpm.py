@@ -8,6 +8,7 @@ response headers); Linux tpmrm(4), which swaps handles of several users.
 
 import os
 import socket
+import stat
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +47,8 @@ class Tpm:
     """One TPM.
 
     Args:
-        path: A character device, or the unix socket of swtpm.
+        where: A character device, or the unix socket of swtpm; or either, open already, which is
+            owned from now on.
 
     Raises:
         ConfigError: There is no TPM at this path, or this user may not use it.
@@ -54,21 +56,36 @@ class Tpm:
     Resource handling: holds one file; `close`, or use it in a with statement.
     """
 
-    def __init__(self, path: Path = DEVICE) -> None:
+    def __init__(self, where: Path | int = DEVICE) -> None:
         self._socket: socket.socket | None = None
         self._fd = -1
         try:
-            if path.is_socket():
+            if isinstance(where, int):
+                self._take(where)
+            elif where.is_socket():
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
                 self._socket.settimeout(ANSWER_S_MAX)
-                self._socket.connect(os.fspath(path))
+                self._socket.connect(os.fspath(where))
             else:
-                self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                self._fd = os.open(where, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             self.close()
             raise ConfigError(
-                f"no TPM at {path} ({error.strerror})", hint="name it: --tpm /dev/tpmrm0"
+                f"no TPM at {where} ({error.strerror})", hint="name it: --tpm /dev/tpmrm0"
             ) from error
+
+    def _take(self, descriptor: int) -> None:
+        if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            self._socket = socket.socket(fileno=descriptor)
+            self._socket.settimeout(ANSWER_S_MAX)
+        else:
+            self._fd = descriptor
+
+    def release(self) -> int:
+        """Return the open file, to hand it over; it is the caller's from now on."""
+        descriptor = self._fd if self._socket is None else self._socket.detach()
+        self._fd, self._socket = -1, None
+        return descriptor
 
     def __enter__(self) -> Self:
         return self

@@ -21,6 +21,8 @@ from asepsis.core.trust.tpm import (
     NV_COUNTER,
     NV_EK_CERTIFICATE,
     NV_FLOOR,
+    NV_FLOOR_BASE,
+    NV_ONCE,
     RH_ENDORSEMENT,
     RH_NULL,
     RH_OWNER,
@@ -41,6 +43,7 @@ _CREATE_PRIMARY: Final = 0x131
 _NV_INCREMENT: Final = 0x134
 _NV_WRITE: Final = 0x137
 _ACTIVATE: Final = 0x147
+_NV_WRITE_LOCK: Final = 0x138
 _NV_READ: Final = 0x14E
 _POLICY_SECRET: Final = 0x151
 _QUOTE: Final = 0x158
@@ -233,6 +236,7 @@ def make_floor(tpm: Tpm) -> int:
     """
     present = read_floor(tpm)
     if present is not None:
+        _keep_base(tpm, present)
         return present
     # A counter that was defined and never counted is there, and is not to be read.
     with contextlib.suppress(Conflict):
@@ -241,7 +245,40 @@ def make_floor(tpm: Tpm) -> int:
     made = read_floor(tpm)
     if made is None:
         raise InputError("the TPM has no counter for the floor")
+    _keep_base(tpm, made)
     return made
+
+
+def floor_base(tpm: Tpm) -> int | None:
+    """Return the counter's value that is floor 0 on this device; None where there is no floor.
+
+    Raises:
+        InputError: The TPM refuses.
+    """
+    try:
+        return int.from_bytes(_nv_read(tpm, NV_FLOOR_BASE, COUNTER_BYTES, 0), "big")
+    except NotFound:
+        return None
+
+
+def floor_number(tpm: Tpm) -> int:
+    """Return the number of the oldest image that this device starts; 0 for every one.
+
+    Raises:
+        InputError: The TPM refuses.
+    """
+    present, base = read_floor(tpm), floor_base(tpm)
+    return 0 if present is None or base is None else max(0, present - base)
+
+
+def _keep_base(tpm: Tpm, counter: int) -> None:
+    """Keep what is floor 0, once and for good."""
+    if floor_base(tpm) is not None:
+        return
+    with contextlib.suppress(Conflict):  # Cut short between making and writing.
+        _nv_define(tpm, NV_FLOOR_BASE, NV_ONCE, COUNTER_BYTES)
+    _nv_write(tpm, NV_FLOOR_BASE, counter.to_bytes(COUNTER_BYTES, "big"), 0)
+    tpm.run(_NV_WRITE_LOCK, handles=(NV_FLOOR_BASE,) * 2, sessions=password(NV_FLOOR_BASE))
 
 
 def raise_floor(tpm: Tpm, value: int) -> int:
@@ -303,12 +340,7 @@ def put_ek_certificate(tpm: Tpm, certificate_der: bytes) -> None:
     _nv_define(tpm, NV_EK_CERTIFICATE, NV_BLOB, len(certificate_der))
     for at in range(0, len(certificate_der), NV_CHUNK):
         chunk = certificate_der[at : at + NV_CHUNK]
-        tpm.run(
-            _NV_WRITE,
-            handles=(NV_EK_CERTIFICATE, NV_EK_CERTIFICATE),
-            parameters=sized(chunk) + struct.pack(">H", at),
-            sessions=password(NV_EK_CERTIFICATE),
-        )
+        _nv_write(tpm, NV_EK_CERTIFICATE, chunk, at)
 
 
 def _nv_define(tpm: Tpm, index: int, attributes: int, size: int) -> None:
@@ -317,6 +349,15 @@ def _nv_define(tpm: Tpm, index: int, attributes: int, size: int) -> None:
         handles=(RH_OWNER,),
         parameters=sized() + sized(nv_public(index, attributes, size)),
         sessions=password(RH_OWNER),
+    )
+
+
+def _nv_write(tpm: Tpm, index: int, content: bytes, at: int) -> None:
+    tpm.run(
+        _NV_WRITE,
+        handles=(index, index),
+        parameters=sized(content) + struct.pack(">H", at),
+        sessions=password(index),
     )
 
 

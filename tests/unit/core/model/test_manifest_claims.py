@@ -156,6 +156,7 @@ def test_what_comes_from_outside_is_followed_through_compartments(shipped: Manif
         "network": "outside",
         "timekeeper": "outside",
         "origin": "timekeeper",
+        "attester": "network",
     }
     spoilt = changed(shipped, "vitals", reads=("signed",))
     (first, *_) = [b for b in breaches(spoilt) if b.claim == "CLAIM-DIODE-001"]
@@ -192,7 +193,7 @@ def test_a_new_request_document_and_line_are_differences(shipped: Manifest) -> N
     other = replace(
         asking(shipped, Confirmation.BEDSIDE),
         documents={**shipped.documents, "drugs": extra},
-        lines={"time": Line(name="time", text="x", bytes_max=40)},
+        lines={**shipped.lines, "time": Line(name="time", text="x", bytes_max=40)},
     )
     found = difference(shipped, other)
     assert found.gained == (Right("network", Verb.REQUESTS, "limit"),)

@@ -31,7 +31,13 @@ def refusal(text: str | bytes) -> ConfigError:
 
 
 def test_the_shipped_manifest_says_what_a_device_has(shipped: Manifest) -> None:
-    assert list(shipped.compartments) == ["vitals", "origin", "network", "timekeeper"]
+    assert list(shipped.compartments) == [
+        "vitals",
+        "origin",
+        "network",
+        "timekeeper",
+        "attester",
+    ]
     vitals = shipped.compartments["vitals"]
     assert vitals.criticality is Criticality.CRITICAL
     assert vitals.syscalls is SyscallClass.CORE
@@ -51,7 +57,7 @@ BAD = {
     "unknown state": ('"standby"', '"standing-by"', 'did you mean "standby"?'),
     "too large": ("memory_mib = 384", "memory_mib = 999999", ""),
     "not a number": ("silence_s = 3.0", "silence_s = nan", ""),
-    "a flag as number": ("channels = 6", "channels = true", ""),
+    "a flag as number": ("channels = 7", "channels = true", ""),
     "a number as text": ("user = 62201", 'user = "62201"', ""),
     "a fraction": ("user = 62201", "user = 62201.5", ""),
     "a text as flag": ("folder = true", 'folder = "yes"', ""),

@@ -20,6 +20,7 @@ OF_EACH = {
     "asepsis.edge.device.origin": {"http", "sqlite3", "asyncio", "email"},
     "asepsis.edge.device.network": {"asyncio"},
     "asepsis.edge.device.timekeeper": {"sqlite3", "asyncio"},
+    "asepsis.edge.device.attester": {"ssl", "http", "sqlite3", "asyncio", "email"},
     "asepsis.edge.device.supervisor": {"sqlite3", "asyncio"},
 }
 """Module of a compartment -> parts of the standard library that it has no use for."""

@@ -138,7 +138,7 @@ def _trusted(manifest: Manifest) -> Iterator[str]:
 def _allows(manifest: Manifest) -> Iterator[Allow]:
     yield from _of_everyone()
     for compartment in manifest.compartments.values():
-        yield from _of_one(compartment)
+        yield from _of_one(compartment, manifest)
 
 
 def _of_everyone() -> Iterator[Allow]:
@@ -158,8 +158,9 @@ def _of_everyone() -> Iterator[Allow]:
         yield Allow(source=_EVERY, target=target, kind=kind, permissions=permissions)
 
 
-def _of_one(c: Compartment) -> Iterator[Allow]:
+def _of_one(c: Compartment, manifest: Manifest) -> Iterator[Allow]:
     own = domain(c.name)
+    devices = {d.name for d in manifest.documents.values() if d.device_file}
     # The control line is its supervisor's, not another compartment's: no right of the manifest.
     yield Allow(
         source=own, target=control_type(c.name), kind="unix_stream_socket", permissions=_TALK
@@ -169,7 +170,8 @@ def _of_one(c: Compartment) -> Iterator[Allow]:
         (Verb.WRITES_RING, c.writes, _WRITES_RING),
         (Verb.SAYS, c.says, _SAYS),
         (Verb.HEARS, c.hears, _HEARS),
-        (Verb.IS_HANDED, c.handed, _IS_HANDED),
+        (Verb.IS_HANDED, tuple(n for n in c.handed if n not in devices), _IS_HANDED),
+        (Verb.IS_HANDED, tuple(n for n in c.handed if n in devices), _IS_HANDED_DEVICE),
         (Verb.CONNECTS, c.endpoints, _CONNECTS),
         (Verb.REQUESTS, c.requests, _REQUESTS),
         (Verb.LISTENS, map(str, c.ports), _LISTENS),
@@ -202,6 +204,7 @@ _WRITES_RING: Final[_Rules] = (
 _SAYS: Final[_Rules] = (("line", "unix_stream_socket", _SEND),)
 _HEARS: Final[_Rules] = (("line", "unix_stream_socket", _TAKE),)
 _IS_HANDED: Final[_Rules] = (("document", "file", ("getattr", "read")),)
+_IS_HANDED_DEVICE: Final[_Rules] = (("document", "chr_file", ("getattr", "read", "write")),)
 _CONNECTS: Final[_Rules] = (("endpoint", "tcp_socket", _TALK),)
 _REQUESTS: Final[_Rules] = (("request", "unix_stream_socket", _TALK),)
 _LISTENS: Final[_Rules] = (("port", "tcp_socket", ("accept", "listen", *_TALK)),)

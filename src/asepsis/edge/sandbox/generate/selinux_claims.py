@@ -187,12 +187,13 @@ def _keys(manifest: Manifest) -> Iterator[Never]:
                 for c in manifest.compartments.values()
                 if document.name not in c.handed
             )
+            device = document.device_file
             yield Never(
                 claim="CLAIM-KEY-001",
                 sources=others,
                 targets=(thing("document", document.name),),
-                kind="file",
-                permissions=("map", "open", "read"),
+                kind="chr_file" if device else "file",
+                permissions=("map", "open", "read", *(("write",) if device else ())),
             )
     for c in manifest.compartments.values():
         if c.folder:

@@ -57,6 +57,9 @@ REVIEWED = {
         limits=SMALL,
         domain="timekeeper_t",
     ),
+    "attester": Confinement(
+        layers=ALL, kind=SyscallClass.CORE, user=62_209, limits=SMALL, domain="attester_t"
+    ),
 }
 """What a person reviewed: a change of the manifest that changes this is meant to be seen."""
 
