@@ -22,7 +22,7 @@ from asepsis.core.trust import libcrypto_binding
 from asepsis.core.trust.sealing import kek_from_credential
 from asepsis.core.trust.sealing_days import DayKeys
 from asepsis.core.trust.sealing_libcrypto import LibcryptoAead
-from asepsis.core.wire import frames, origin, security_event
+from asepsis.core.wire import frames, origin, security_event, update_report
 from asepsis.core.wire.binary import PeekedHeader
 from asepsis.edge.device.clock import BUILD_NS
 from asepsis.edge.device.compartment import Line, serve, take
@@ -52,9 +52,14 @@ SPOOL_BUDGET: Final = LaneBudget(bytes_max=64 * MIB, age_s=0)
 _FORMS: Final[Mapping[int, tuple[str, Callable[[bytes], PeekedHeader]]]] = {
     Signed.PACKET: (WAVEFORM, frames.peek_header),
     Signed.SECURITY: (security_event.MEDIA_TYPE, security_event.peek_header),
+    Signed.UPDATE: (update_report.MEDIA_TYPE, update_report.peek_header),
 }
 """Media type and reader of what is no batch."""
-_ACCOUNTS: Final = {ORIGIN_BATCH: "origin", security_event.MEDIA_TYPE: "security"}
+_ACCOUNTS: Final = {
+    ORIGIN_BATCH: "origin",
+    security_event.MEDIA_TYPE: "security",
+    update_report.MEDIA_TYPE: "update",
+}
 _PRELOADED: Final = (encodings.idna,)
 """Nothing can be loaded later: no memory becomes executable after the start."""
 
@@ -174,6 +179,8 @@ class Network:
                 self._uplink.send_waveforms(body)
             elif kind == Signed.SECURITY:
                 self._uplink.send_security(body)
+            elif kind == Signed.UPDATE:
+                self._uplink.send_update_report(body)
             else:
                 self._uplink.send_batch(body, has_alarm_event=kind == Signed.ALERT)
         except BackPressure:

@@ -21,6 +21,7 @@ from asepsis.edge.device.compartment import Line, serve, take
 from asepsis.edge.device.models import MODELS
 from asepsis.edge.device.security_signing import EventSigner
 from asepsis.edge.device.signing import Signed, Signer
+from asepsis.edge.device.update.report_signing import ReportSigner
 from asepsis.edge.sandbox import ring
 from asepsis.edge.sandbox.control import Order
 from asepsis.edge.sandbox.ring import RingReader, RingWriter, Token, wake_of
@@ -39,6 +40,7 @@ class Origin:
         writer: Its own ring.
         clock: What the signer's instants come from.
         events: Signs security events.
+        reports: Signs update reports.
         line: Control line.
     """
 
@@ -51,10 +53,12 @@ class Origin:
         writer: RingWriter,
         clock: OriginClock,
         events: EventSigner,
+        reports: ReportSigner,
         line: Line,
     ) -> None:
         self._signer = signer
         self._events = events
+        self._reports = reports
         self._clock = clock
         self._reader = reader
         self._wake = wake_of(wake)
@@ -110,6 +114,10 @@ class Origin:
             event = self._events.sign(order.body)
             if event:
                 self._writer.write(bytes((Signed.SECURITY,)) + event)
+        if order.what == "update":
+            report = self._reports.sign(order.body)
+            if report:
+                self._writer.write(bytes((Signed.UPDATE,)) + report)
         if order.what == "ring":
             self._read_all()
             self._publish(self._signer.flush())
@@ -183,11 +191,24 @@ def build(order: Order, line: Line) -> Callable[[], Origin]:
         epoch=order.body["boot_epoch"],
         wall_ns=lambda: clock.instant(time.monotonic_ns()).wall_ns,
     )
+    reports = ReportSigner(
+        DeviceId.parse(order.body["device"]),
+        key=key,
+        epoch=order.body["boot_epoch"],
+        instant=lambda: clock.instant(time.monotonic_ns()),
+    )
     reader = reader_of(order, covered=covered)
     wake = take(order, "wake")
     line.report("mapped", epoch=order.body["epoch"])
     return lambda: Origin(
-        signer, reader=reader, wake=wake, writer=writer, clock=clock, events=events, line=line
+        signer,
+        reader=reader,
+        wake=wake,
+        writer=writer,
+        clock=clock,
+        events=events,
+        reports=reports,
+        line=line,
     )
 
 

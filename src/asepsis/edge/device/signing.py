@@ -35,6 +35,8 @@ class Signed(IntEnum):
     PACKET = 3
     SECURITY = 4
     """A security event, signed by itself."""
+    UPDATE = 5
+    """An update report, signed by itself."""
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from typing import Final
 
 from asepsis.core.errors import InputError
 from asepsis.core.model.identity import DeviceId
-from asepsis.core.wire import frames, origin, security_event
+from asepsis.core.wire import frames, origin, security_event, update_report
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.caretaker import Caretaker, clinical_connection
 from asepsis.edge.uplink.clock import TrustedClock
@@ -154,6 +154,12 @@ class Uplink:
         media = security_event.MEDIA_TYPE
         self._lanes["alerts"].offer(Outgoing(media, header.epoch, header.sequence, event))
 
+    def send_update_report(self, report: bytes) -> None:
+        """Hand over a signed update report; as rare as a security event."""
+        header = update_report.peek_header(report)
+        media = update_report.MEDIA_TYPE
+        self._lanes["alerts"].offer(Outgoing(media, header.epoch, header.sequence, report))
+
     def close(self, *, timeout_s: float = 10.0) -> None:
         """End all threads; what is unsent waits in the spool."""
         self.caretaker.close()
@@ -184,6 +190,8 @@ def outgoing_of(spooled: Spooled) -> Outgoing:
         header = frames.peek_header(spooled.body)
     elif spooled.media_type == security_event.MEDIA_TYPE:
         header = security_event.peek_header(spooled.body)
+    elif spooled.media_type == update_report.MEDIA_TYPE:
+        header = update_report.peek_header(spooled.body)
     else:
         raise InputError("unknown media type in the spool")
     return Outgoing(spooled.media_type, header.epoch, header.sequence, spooled.body)

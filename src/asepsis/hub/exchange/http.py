@@ -25,6 +25,7 @@ from asepsis.hub.exchange.messages import Answer, MessageLane
 from asepsis.hub.exchange.rules import ROUTE_RULES
 from asepsis.hub.exchange.security import SecurityLane
 from asepsis.hub.exchange.signed import SignedLane
+from asepsis.hub.exchange.update_reports import UpdateLane
 from asepsis.hub.exchange.waveforms import WaveformLane
 from asepsis.hub.web.asgi import App, Receive, Scope, Send, answer, header
 from asepsis.hub.web.bodies import bounded_body, require_media
@@ -59,6 +60,7 @@ class Lanes:
         messages: HL7 v2, one by one.
         batches: HL7 v2, many at once.
         security: Security events of devices.
+        updates: How far updates are on devices.
         limiter: Rates per producer.
         monotonic: Monotonic clock, nanoseconds.
         metadata: CapabilityStatement as JSON.
@@ -72,6 +74,7 @@ class Lanes:
     messages: MessageLane
     batches: BatchLane
     security: SecurityLane
+    updates: UpdateLane
     limiter: RateLimiter
     monotonic: Callable[[], int]
     metadata: bytes
@@ -172,6 +175,8 @@ def _alerts(lanes: Lanes) -> _Take:
             return await lanes.signed.receive(principal, Action.SUBMIT_ALERT, body, late=False)
         if media == rules.SECURITY:
             return await lanes.security.receive(principal, Action.SUBMIT_ALERT, body)
+        if media == rules.UPDATE:
+            return await lanes.updates.receive(principal, Action.SUBMIT_ALERT, body)
         epoch, sequence = _numbering(scope)
         return await lanes.alarms.receive(
             principal, body, epoch=epoch, sequence=sequence, late=False
@@ -193,6 +198,8 @@ def _late(lanes: Lanes) -> _Take:
             return await lanes.signed.receive(principal, Action.SUBMIT_LATE, body, late=True)
         if media == rules.SECURITY:
             return await lanes.security.receive(principal, Action.SUBMIT_LATE, body)
+        if media == rules.UPDATE:
+            return await lanes.updates.receive(principal, Action.SUBMIT_LATE, body)
         if media == rules.WAVEFORM:
             return await lanes.waveforms.receive(principal, Action.SUBMIT_LATE, body, late=True)
         epoch, sequence = _numbering(scope)

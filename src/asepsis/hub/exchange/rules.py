@@ -11,7 +11,7 @@ from typing import Final
 from asepsis.core.errors import ContentMismatch, InputError, NotPermitted
 from asepsis.core.model.identity import Assurance, PrincipalKind
 from asepsis.core.model.lanes import Lane
-from asepsis.core.wire import security_event
+from asepsis.core.wire import security_event, update_report
 from asepsis.core.wire.message_record import BATCH_BYTES_MAX
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
@@ -19,6 +19,7 @@ from asepsis.hub.access.rules import Action
 ORIGIN_BATCH: Final = "application/vnd.asepsis.origin-batch"
 WAVEFORM: Final = "application/vnd.asepsis.waveform"
 SECURITY: Final = security_event.MEDIA_TYPE
+UPDATE: Final = update_report.MEDIA_TYPE
 ALARM: Final = "application/vnd.asepsis.alarm+json"
 FHIR_JSON: Final = "application/fhir+json"
 HL7V2: Final = "application/hl7-v2"
@@ -64,13 +65,13 @@ ROUTE_RULES: Final[Mapping[Route, RouteRule]] = {
     Route.ORIGIN: RouteRule(Action.SUBMIT_ORIGIN, frozenset({ORIGIN_BATCH}), 65_536, 8, 32),
     # Alarms have a bucket of their own and a wide one: a storm of alarms is a reason to listen.
     Route.ALERTS: RouteRule(
-        Action.SUBMIT_ALERT, frozenset({ORIGIN_BATCH, ALARM, SECURITY}), 65_536, 50, 200
+        Action.SUBMIT_ALERT, frozenset({ORIGIN_BATCH, ALARM, SECURITY, UPDATE}), 65_536, 50, 200
     ),
     Route.WAVEFORMS: RouteRule(Action.SUBMIT_WAVEFORM, frozenset({WAVEFORM}), 262_144, 16, 64),
     # After an outage the spool is sent as fast as the hub takes it.
     Route.LATE: RouteRule(
         Action.SUBMIT_LATE,
-        frozenset({ORIGIN_BATCH, WAVEFORM, FHIR_JSON, ALARM, SECURITY}),
+        frozenset({ORIGIN_BATCH, WAVEFORM, FHIR_JSON, ALARM, SECURITY, UPDATE}),
         262_144,
         200,
         400,

@@ -8,23 +8,16 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_der_public_key
-
-from asepsis.core.errors import AsepsisError, SignatureInvalid
 from asepsis.core.journal.ports import Outcome, Receipt
-from asepsis.core.wire.security_event import SecurityEvent, decode
+from asepsis.core.wire.security_event import decode
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
+from asepsis.hub.exchange.genuine import require_genuine
 from asepsis.hub.exchange.intake import Intake
 from asepsis.hub.exchange.lease import Fact
 
 ACTION: Final = "report-denial"
 DEVICES_MAX: Final = 20_000
-_ECDSA: Final = ec.ECDSA(SHA256())
 
 
 @dataclass(slots=True)
@@ -51,7 +44,14 @@ class SecurityLane:
         event, signed, signature = decode(body)
         device = event.device.uri
         await self.intake.may_speak(principal, action, device)
-        await self._require_genuine(principal, event, signed, signature)
+        await require_genuine(
+            self.intake,
+            principal,
+            device=device,
+            key_id=event.key_id,
+            signed=signed,
+            signature=signature,
+        )
         before = self._seen.get(device, (0, 0))
         place = (event.epoch, event.sequence)
         if place == before:
@@ -79,22 +79,6 @@ class SecurityLane:
             if len(self._seen) > DEVICES_MAX:
                 self._seen.popitem(last=False)
         return Receipt(Outcome.STORED, 0)
-
-    async def _require_genuine(
-        self, principal: Principal, event: SecurityEvent, signed: bytes, signature: bytes
-    ) -> None:
-        device = event.device.uri
-        try:
-            spki = self.intake.directory.origin_key(device, event.key_id)
-            key = load_der_public_key(spki)
-            if not isinstance(key, ec.EllipticCurvePublicKey):
-                raise SignatureInvalid("not an origin key")
-            r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
-            key.verify(encode_dss_signature(r, s), signed, _ECDSA)
-        except (AsepsisError, InvalidSignature) as error:
-            refusal = SignatureInvalid("the event is not signed by this device's origin key")
-            await self.intake.forged(principal, device, refusal)
-            raise refusal from error
 
 
 def _missing(before: tuple[int, int], place: tuple[int, int]) -> int:

@@ -21,6 +21,7 @@ from asepsis.hub.exchange.projection import AlarmProjection
 from asepsis.hub.exchange.security import SecurityLane
 from asepsis.hub.exchange.signed import SignedLane, UnitGuard
 from asepsis.hub.exchange.supervisor import Supervisor
+from asepsis.hub.exchange.update_reports import UpdateLane
 from asepsis.hub.exchange.waveforms import WaveformLane
 from asepsis.hub.web.routing import Route
 
@@ -113,6 +114,7 @@ def build_exchange(
         messages=MessageLane(intake),
         batches=BatchLane(intake, LiveMessages(intake), MessageAlarms(intake)),
         security=SecurityLane(intake),
+        updates=UpdateLane(intake),
         limiter=RateLimiter(factor=rate_factor),
         monotonic=clocks.monotonic,
         metadata=capability_statement(()),
