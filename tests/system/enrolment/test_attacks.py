@@ -61,10 +61,9 @@ def test_a_stolen_key_dies_with_the_identity_in_under_a_second(
     assert stream.stdout
     assert stream.stdout.readline() == b"live\n"
     begun = time.monotonic()
-    closed = system.hub.call(system.hub.registry.revoke(name, person="ana", reason="stolen"))
-    stream.wait(1)
+    system.hub.call(system.hub.registry.revoke(name, person="ana", reason="stolen"))
+    stream.wait(1)  # Closed by the call, or by the hub's own watch of changes, if that was first.
     assert time.monotonic() - begun < 1
-    assert closed >= 1
     for arguments in (device.cert(), thief):
         status, body = device.curl("clinical", "/metadata", *arguments)
         assert (status, code(body)) == (403, "ASP-202")
