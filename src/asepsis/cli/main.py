@@ -9,6 +9,7 @@ from cyclopts import App
 from asepsis.cli import (
     associations,
     attest,
+    audit,
     conform,
     deadletters,
     destinations,
@@ -66,6 +67,7 @@ app.command(deadletters.app)
 app.command(images.app)
 app.command(image.app)
 app.command(release.app)
+app.command(audit.app)
 app.command(ward.app)
 app.command(conform.app)
 app.command(threats.app)

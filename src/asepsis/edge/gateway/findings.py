@@ -48,6 +48,7 @@ class Finding(StrEnum):
     PAIR = "pair"
     PARTNER_AWAY = "partner-away"
     ADDRESS = "address"
+    AUDIT_LOG = "audit-log"
 
 
 class Findings:

@@ -9,16 +9,17 @@ import random
 import secrets
 import socket
 import ssl
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from asepsis.core.errors import AsepsisError, Unavailable
+from asepsis.core.errors import AsepsisError, TrustError, Unavailable
 from asepsis.core.trust import tls
 from asepsis.edge.gateway.clocks import Clocks
 from asepsis.edge.gateway.evidence import EvidenceReporter
-from asepsis.edge.gateway.findings import Findings
+from asepsis.edge.gateway.findings import Finding, Findings
 from asepsis.edge.gateway.handover import (
     Ask,
     Channel,
@@ -42,6 +43,7 @@ from asepsis.edge.uplink.caretaker import Caretaker
 from asepsis.edge.uplink.clock import TrustedClock
 from asepsis.edge.uplink.connection import Dial, Endpoint, HubConnection
 from asepsis.edge.uplink.folder import IdentityFolder
+from asepsis.edge.uplink.witness import Witness, Witnessing
 
 BUILD_NS: Final = 1_767_225_600 * 10**9
 """2026-01-01: no signed time can be older than the software."""
@@ -135,12 +137,24 @@ class Uplink:
             findings=Findings(self.clocks.monotonic),
         )
         exchange.reporter.start()
+        exchange.witnessing = Witnessing(
+            lambda: Witness(folder.path, root_der=root_der, now_ns=judge.wall_ns),
+            lambda: judge.connection(hospital.clinical, self.dial),
+            report=self._tell_of_the_log,
+        )
+        exchange.witnessing.start()
         exchange.mirror = self._open_mirror(loop, exchange)
         try:
             await _until(over, *(link.run() for link in links), exchange.mind_time())
         finally:
             caretaker.close()
             exchange.close()
+
+    def _tell_of_the_log(self, error: AsepsisError) -> None:
+        """Say that the hub's audit log was changed; that the hub is away is told by others."""
+        if isinstance(error, TrustError):
+            findings = Findings(self.clocks.monotonic)
+            findings.note(Finding.AUDIT_LOG, "hub", code=error.code, why=str(error)[:TEXT_CHARS])
 
     def _open_mirror(self, loop: asyncio.AbstractEventLoop, exchange: "_Exchange") -> Mirror | None:
         """Start what tells the other gateway of a pair; None for a gateway alone."""
@@ -178,11 +192,13 @@ class _Exchange:
         self.links: list[HubLink] = []
         self.channel: Channel
         self.reporter: EvidenceReporter
+        self.witnessing: Witnessing
         self.mirror: Mirror | None = None
 
     def close(self) -> None:
         """End the threads that speak for the keeper."""
         self.reporter.close()
+        self.witnessing.close()
         if self.mirror is not None:
             self.mirror.close()
 
@@ -279,6 +295,10 @@ class _Judge:
             timeout_s=self.settings.hub.answer_s,
             dial=dial,
         )
+
+    def wall_ns(self) -> int:
+        """Return the time that is believed here; errors as `connection` has them."""
+        return time.time_ns() if self.settings.hub.clock == "system" else self._now_ns()
 
     def _now_ns(self) -> int:
         if not self.clock.synchronised:

@@ -1,7 +1,8 @@
 """A witness beside the uplink: asks for the log's newest head, judges it, keeps it, signs it.
 
-The folder holds `witness.pem`, the witness's own key, and `witness.json`, what it accepted last.
-What was accepted is durable before it is signed, so no power cut makes a witness sign two logs.
+The folder holds `witness.pem`, the witness's own key, and `witness.json`, what it accepted last;
+`leaves.bin` where it mirrors the log, and `contradiction.json` once the hub was found out. What was
+accepted is durable before it is signed, so no power cut makes a witness sign two logs.
 """
 
 import json
@@ -19,6 +20,8 @@ from asepsis.edge.uplink.files import read_state, write_durably
 KEY_FILE: Final = "witness.pem"
 STATE_FILE: Final = "witness.json"
 CONTRADICTION_FILE: Final = "contradiction.json"
+MIRROR_FILE: Final = "leaves.bin"
+LEAVES_AT_ONCE: Final = 8_192
 EVERY_S: Final = 900.0
 """Pause between two looks; what was written since can still be rewritten by whoever has the hub."""
 _JSON: Final = {"Content-Type": "application/json"}
@@ -104,6 +107,32 @@ class Witness:
         hub.request("POST", "/audit/cosignatures", body=json.dumps(body).encode(), headers=_JSON)
         return given
 
+    def mirror(self, hub: HubConnection) -> int:
+        """Fetch the leaf hashes up to what was accepted last; returns how many are kept.
+
+        With them a reader learns which entry was changed, not only that one was. They must lead to
+        the accepted root, so nothing is kept that was not accepted.
+
+        Raises:
+            ChainBroken: The leaves are not those of the accepted log.
+            TrustError: The hub refuses this witness.
+            TransientError: The hub is away, or the disk is full.
+        """
+        seen = self.seen
+        path = self._folder / MIRROR_FILE
+        kept = bytearray(path.read_bytes() if path.exists() else b"")
+        while seen is not None and len(kept) < seen.size * merkle.HASH_BYTES:
+            first = len(kept) // merkle.HASH_BYTES
+            count = min(LEAVES_AT_ONCE, seen.size - first)
+            found = hub.request("GET", f"/audit/leaves?first={first}&count={count}").body
+            if len(found) != count * merkle.HASH_BYTES:
+                raise ChainBroken("the hub does not show the leaves that it signed")
+            kept += found
+        if seen is not None:
+            check_leaves(bytes(kept), seen)
+            write_durably(path, bytes(kept))
+        return len(kept) // merkle.HASH_BYTES
+
     def _keep(self, seen: Seen) -> None:
         state = {"size": seen.size, "root": seen.root.hex()}
         write_durably(self._folder / STATE_FILE, json.dumps(state).encode())
@@ -124,6 +153,19 @@ class Witness:
         path = self._folder / CONTRADICTION_FILE
         if not path.exists():  # The first one counts; the hub may show many.
             write_durably(path, json.dumps(said).encode())
+
+
+def check_leaves(leaves: bytes, seen: Seen) -> None:
+    """Check that leaf hashes, 32 bytes each, lead to an accepted root.
+
+    Raises:
+        ChainBroken: They do not.
+    """
+    state = merkle.Frontier()
+    for at in range(0, len(leaves), merkle.HASH_BYTES):
+        state, _ = state.append(leaves[at : at + merkle.HASH_BYTES])
+    if (state.size, state.root()) != (seen.size, seen.root):
+        raise ChainBroken("the leaves are not those of the log that was accepted")
 
 
 class Witnessing(threading.Thread):
