@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from asepsis.tools.simulator import cast
-from asepsis.tools.simulator.intruder import BREAK_OUT
+from asepsis.tools.attack.payload import SUCCEEDED
+from asepsis.tools.simulator import break_in, cast
+from asepsis.tools.simulator.intruder import FORGERIES
 from asepsis.tools.simulator.story import Story
 from asepsis.tools.simulator.summary import UNRENEWED_S_MAX
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(240)]
+BLOCK_MS = 100
 ASEPSIS = Path(sys.executable).with_name("asepsis")
-FORGERIES = 3
+CARRIED = {"fork", "writable_code", "user_namespace", "any_socket"}
+"""What only the filter of system calls stops."""
 
 
 def test_a_ward_is_cut_off_attacked_and_loses_nothing() -> None:
@@ -41,8 +44,15 @@ def test_a_ward_is_cut_off_attacked_and_loses_nothing() -> None:
     assert summary["ended_shown_s"] == 0
     assert summary["unrenewed_s_max"] <= UNRENEWED_S_MAX
     assert summary["crash_s"] is not None
-    assert summary["attacks"] == len(BREAK_OUT) + FORGERIES
+    assert summary["attacks"] == len(break_in.CHOSEN) + len(FORGERIES)
     assert summary["attacks_succeeded"] == []
+    assert set(summary["attacks_without_seccomp"]) <= CARRIED
+    assert "any_socket" in summary["attacks_without_seccomp"], "it is the real thing"
+    attempts = summary["attempts"]
+    assert [one["name"] for one in attempts] == list(break_in.CHOSEN)
+    assert not [one["name"] for one in attempts if one["every"] == SUCCEEDED]
+    assert all(one["gap_ms"] >= BLOCK_MS / 2 for one in attempts), "the waveform was watched"
+    assert summary["waveform_gap_ms"] >= max(one["gap_ms"] for one in attempts)
     assert summary["forgery_ms"] is not None
     assert summary["revoked_ms"] is not None
     assert done.returncode == 0, done.stderr

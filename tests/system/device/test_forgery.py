@@ -111,7 +111,7 @@ def _forward(self, number, payload):
     _genuine(self, number, payload)
 _network.Network._forward = _forward
 """
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.waits]
 
 
 def until_hub(under_test: Any, hub: Any, wanted: Any, *, timeout_s: float = 30) -> None:

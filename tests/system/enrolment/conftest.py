@@ -24,6 +24,7 @@ from asepsis.hub.access.sessions import SessionLimits
 from asepsis.hub.audit.http import AuditRoutes
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.service import AuditService
+from asepsis.hub.audit.witness_http import WitnessRoutes
 from asepsis.hub.initialise import InitOptions, initialise
 from asepsis.hub.keyholder import Separation, SignerSettings, start_signer
 from asepsis.hub.keys import AdminClient, SignerClient
@@ -141,11 +142,14 @@ class RunningHub:
         known = await self.signer.authorities()
         identity = await self._identity()
         enrolment = EnrolmentRoutes(self.registry, self.signer, clock=self.clock)
+        witnessing = WitnessRoutes(self.store, AuditLog(self.clock), self.signer)
         people = [
+            *witnessing.people(),
             *DeviceRoutes(self.registry, status={"devices": self._status}).routes(),
             *AuditRoutes(self.store, self.audit, log_=AuditLog(self.store.clock)).routes(),
         ]
         clinical = [
+            *witnessing.clinical(),
             Route("GET", "/metadata", _metadata, Action.READ_METADATA),
             Route("GET", "/views/live", _stream, Action.READ_METADATA),
         ]

@@ -37,6 +37,7 @@ def stale(pair: Pair, gateway: Gateway, fence: str) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.waits
 def test_nothing_is_lost_when_the_active_one_is_cut_off_and_when_one_is_destroyed(
     pairs: Callable[[str], Pair],
 ) -> None:
@@ -67,6 +68,7 @@ def test_nothing_is_lost_when_the_active_one_is_cut_off_and_when_one_is_destroye
 
 
 @pytest.mark.slow
+@pytest.mark.waits
 def test_the_list_of_messages_at_risk_is_what_is_missing(pairs: Callable[[str], Pair]) -> None:
     """Goal: the hub is away, the active one destroyed with its disk: people decide, and know all.
 

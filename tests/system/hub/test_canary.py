@@ -134,6 +134,7 @@ def scene(prepared: Callable[..., Ward], tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
+@pytest.mark.waits
 def test_the_canary_is_nowhere(scene: Scene) -> None:
     """Goal: a minute of planting, kill -9, and no hit in data, WAL, temporary files and logs."""
     ward, planted = scene.play(seconds=PLANTING_S)
@@ -171,6 +172,7 @@ def found_in(content: bytes) -> set[bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.waits
 def test_the_canary_is_nowhere_in_postgresql(scene: Scene, cluster: postgres.Cluster) -> None:
     """Goal: the same with the state on PostgreSQL: its tables, indexes, WAL, log and a dump."""
     url = cluster.create_database()

@@ -19,16 +19,16 @@ RECIPE = Path(__file__).parents[3] / "images/monitor"
 EPOCH = 1_760_000_000
 
 
-def build(out: Path) -> dict[str, Any]:
+def build(out: Path, keys: Path | None = None) -> dict[str, Any]:
     """Build the image of the monitor from nothing."""
     now = dt.datetime.fromtimestamp(time.time(), dt.UTC)
-    return build_image(RECIPE, out, epoch=EPOCH, keys=None, now=now, progress=lambda _: None)
+    return build_image(RECIPE, out, epoch=EPOCH, keys=keys, now=now, progress=lambda _: None)
 
 
 @pytest.fixture(scope="session")
-def rebuild() -> Callable[[Path], dict[str, Any]]:
-    """Return what builds the image of the monitor once more."""
-    return build
+def rebuild(image: Path) -> Callable[[Path], dict[str, Any]]:
+    """Return what builds the image of the monitor once more, for the same keys."""
+    return lambda out: build(out, image / KEYS)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 
 from asepsis.core.errors import SignatureInvalid
-from asepsis.edge.device.manifest import shipped
+from asepsis.edge.device.manifest import VERIFIER, whole
 from asepsis.tools.imagebuild import uki
 from asepsis.tools.imagebuild.build import CMDLINE, KEYS, REPORT, ROOT, SBOM, SIGNED, UKI
 from asepsis.tools.imagebuild.rootfs import Root, verify_root
@@ -48,16 +48,20 @@ def test_it_is_small_and_holds_what_the_recipe_names(
     root, device = report["root"]["bytes"], report["device_bytes"]
     assert root == (image / ROOT).stat().st_size
     assert device == root + (image / SIGNED).stat().st_size
-    assert root <= 16 * MIB
+    assert root <= 12 * MIB
     assert device <= 40 * MIB
-    assert report["programs"] == ["usr/bin/bwrap", "usr/bin/python3.11"]
+    assert report["programs"] == [
+        "usr/bin/bwrap",
+        "usr/bin/python3.11",
+        "usr/lib/asepsis/programs/verifier",
+    ]
     assert report["ports"] == []
     assert report["selinux"]["enforcing"]
     record_property("root_mib", round(root / MIB, 2))
     record_property("device_mib", round(device / MIB, 2))
 
 
-def test_no_setuid_file_no_shell_and_only_two_programs(image: Path) -> None:
+def test_no_setuid_file_no_shell_and_only_three_programs(image: Path) -> None:
     """Goal: seen from outside, by another reader of the file system."""
     found = listing(image)
     assert len(found) > 300
@@ -65,7 +69,7 @@ def test_no_setuid_file_no_shell_and_only_two_programs(image: Path) -> None:
     assert not [name for mode, name in files if "s" in mode[1:].lower()]
     assert not [name for mode, name in files if mode[8] == "w"]
     runs = {name.rpartition("/")[2] for mode, name in files if "x" in mode}
-    assert runs == {"python3.11", "bwrap", "ld-linux-x86-64.so.2"}
+    assert runs == {"python3.11", "bwrap", "verifier", "ld-linux-x86-64.so.2"}
     assert {owner for _, owner, _ in found} == {"0/0"}
     assert not [name for mode, _, name in found if mode[0] in "bcps"]
     sources = [name for _, name in files if name.endswith(".py")]
@@ -84,12 +88,18 @@ def test_a_device_carries_nothing_of_gateway_hub_and_tools(image: Path) -> None:
 def test_the_report_lists_what_each_compartment_loads(report: dict[str, Any]) -> None:
     """Goal: the critical compartment has no TLS, no HTTP and no database, and nobody a big one."""
     loaded = {name: set(of["modules"]) for name, of in report["imports"].items()}
-    assert set(loaded) == set(shipped().compartments)
+    assert set(loaded) == set(whole().compartments)
     packages = {name: {m.partition(".")[0] for m in of} for name, of in loaded.items()}
     assert not packages["vitals"] & {"ssl", "_ssl", "http", "email", "sqlite3", "subprocess"}
     assert {"ssl", "http", "sqlite3"} <= packages["network"]
+    # In machine code: no interpreter, and of libraries libcrypto and the C library only.
+    assert not loaded[VERIFIER]
+    libraries = {name.partition(".")[0] for name in report["imports"][VERIFIER]["libraries"]}
+    assert libraries == {"libcrypto", "libc", "ld-linux-x86-64", "linux-vdso"}
     for name, of in packages.items():
         assert "cryptography" not in of, name
+        if name == VERIFIER:
+            continue
         assert f"asepsis.edge.device.{name}" in loaded[name]
         assert not [m for m in loaded[name] if m.startswith(("asepsis.hub", "asepsis.tools"))]
 

@@ -12,6 +12,7 @@ from asepsis.tools.simulator.stage import Setting
 PRELOAD = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.waits,
     pytest.mark.timeout(300),
     pytest.mark.skipif(PRELOAD is None, reason="package libfaketime is not installed"),
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.waits, pytest.mark.timeout(150)]
 PROGRAM = Path(__file__).with_name("cable.py")
 
 

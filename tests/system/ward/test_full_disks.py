@@ -9,7 +9,7 @@ from small_ward import LEGACY, NEW, PLAYERS, running
 
 from asepsis.tools.simulator.stage import Setting
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.waits, pytest.mark.timeout(150)]
 FULL_S = 8.0
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_ward import LEGACY, NEW, running
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.slow, pytest.mark.waits, pytest.mark.timeout(150)]
 AWAY_S = 4.0
 
 
