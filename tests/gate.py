@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import affected
@@ -38,7 +39,7 @@ WAITING = (
     *(BIN / "pytest", "-q", "--durations", "20"),
     *("-m", "waits and not alone", "-o", "cache_dir=.pytest_cache/waiting"),
 )
-ALONE = (BIN / "pytest", "-q", "-m", "alone")
+ALONE = (BIN / "pytest", "-q", "-m", "alone", "-o", "cache_dir=.pytest_cache/alone")
 UNIT = (BIN / "pytest", "-q", "-n", "2", "-m", "not slow and not root and not alone")
 
 
@@ -62,20 +63,29 @@ def run(name: str, command: tuple[str | Path, ...]) -> None:
 
 
 def run_shared() -> None:
-    """Run the tests that share the cores; the few that fail get one more run, alone."""
+    """Run the tests that share the cores."""
     with tempfile.TemporaryFile("w+") as said:
         waiting = subprocess.Popen(WAITING, stdout=said, stderr=subprocess.STDOUT, text=True)
-        codes = [attempt("tests", WORKING), waiting.wait()]
+        codes = {"working": attempt("tests", WORKING), "waiting": waiting.wait()}
         said.seek(0)
         print("-- tests that wait, beside them", said.read(), sep="\n", flush=True)
-    if not any(codes):
+    settle(codes)
+
+
+def settle(codes: Mapping[str, int]) -> None:
+    """End the gate if tests failed, after those few that did have run once more, alone.
+
+    Args:
+        codes: pytest's exit codes by cache.
+    """
+    if not any(codes.values()):
         return
-    failed = [*failed_in("working"), *failed_in("waiting")]
-    if not set(codes) <= {0, 1} or not 0 < len(failed) <= UNSETTLED_MAX:
-        sys.exit(max(codes))
+    failed = [test for cache in codes for test in failed_in(cache)]
+    if not set(codes.values()) <= {0, 1} or not 0 < len(failed) <= UNSETTLED_MAX:
+        sys.exit(max(codes.values()))
     run("tests that failed, alone", (BIN / "pytest", "-q", *failed))
     for test in failed:
-        print(f"-- UNSTABLE: {test} failed beside others and passed alone: to be mended")
+        print(f"-- UNSTABLE: {test} failed, and passed when it ran again: to be mended")
 
 
 def failed_in(cache: str) -> list[str]:
@@ -89,7 +99,7 @@ def full() -> None:
     for step in STATIC:
         run(*step)
     run_shared()
-    run("tests that measure", ALONE)
+    settle({"alone": attempt("tests that measure", ALONE)})
 
 
 def quick() -> None:
