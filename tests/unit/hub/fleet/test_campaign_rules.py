@@ -122,7 +122,7 @@ def test_there_is_no_way_to_success_past_a_slot() -> None:
             if way not in ways:
                 with pytest.raises(Conflict):
                     states.moved(before, way)
-    assert states.TARGET[Standing.LEFT] == frozenset()
+    assert states.TARGET[Standing.LEFT] == {Standing.PENDING}
 
 
 def test_only_verified_with_its_tests_is_success() -> None:
@@ -162,9 +162,13 @@ def test_a_slot_that_was_taken_back_is_free_when_the_device_says_so() -> None:
     assert take(back, report(Outcome.WITHDRAWN)).standing is Standing.PENDING
     began = take(back, report(Outcome.INSTALLING))
     assert began.standing is Standing.RECALLED
-    assert not releasing.freed(replace(began, since_ns=0), now_ns=NOW)
+    assert not releasing.freed(replace(began, since_ns=0), seen_ns=NOW, now_ns=NOW)
     assert take(began, report(Outcome.VERIFIED, 2, GOOD)).standing is Standing.VERIFIED
-    assert releasing.freed(replace(back, since_ns=0), now_ns=NOW)
+    assert releasing.freed(replace(back, since_ns=0), seen_ns=0, now_ns=NOW)
+    recent = replace(back, since_ns=NOW - 400 * SECOND_NS)
+    assert not releasing.freed(recent, seen_ns=NOW, now_ns=NOW)
+    assert releasing.freed(replace(recent, outcome=None), seen_ns=NOW, now_ns=NOW)
+    assert not releasing.freed(replace(recent, outcome=None), seen_ns=0, now_ns=NOW)
 
 
 @settings(max_examples=200)

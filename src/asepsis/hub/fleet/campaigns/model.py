@@ -268,10 +268,12 @@ class Tally:
     Attributes:
         counts: By standing; what is not in it is 0.
         newest_ns: When the newest one was verified, nanoseconds since 1970; 0 for none.
+        forgiven: How many of the failed ones a person accepted by resuming.
     """
 
     counts: Mapping[Standing, int]
     newest_ns: int = 0
+    forgiven: int = 0
 
     def of(self, *standings: Standing) -> int:
         """Return how many stand in any of these ways."""

@@ -234,13 +234,16 @@ def recall(
     return ""
 
 
-def freed(target: Target, *, now_ns: int) -> bool:
-    """Whether a slot that was taken back is free although the device never said so."""
-    return (
-        target.standing is Standing.RECALLED
-        and target.outcome not in STARTED
-        and now_ns - target.since_ns > UNHEARD_S * SECOND_NS
-    )
+def freed(target: Target, *, seen_ns: int, now_ns: int) -> bool:
+    """Whether a slot that was taken back is free although the device never said so.
+
+    Either the director's word has ended, or the device never spoke of the slot and was heard since:
+    then it heard of the slot and of its end together.
+    """
+    if target.standing is not Standing.RECALLED or target.outcome in STARTED:
+        return False
+    silent = target.outcome is None and seen_ns > target.since_ns + NOTICE_S * SECOND_NS
+    return silent or now_ns - target.since_ns > UNHEARD_S * SECOND_NS
 
 
 def is_away(target: Target) -> bool:

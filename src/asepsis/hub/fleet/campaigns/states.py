@@ -36,14 +36,15 @@ ENDED: Final = frozenset({State.SUPERSEDED, State.ROLLED_BACK})
 _T = Standing
 TARGET: Final[Mapping[Standing, frozenset[Standing]]] = {
     _T.PENDING: frozenset({_T.ASSIGNED, _T.FAILED, _T.LEFT}),
-    _T.ASSIGNED: frozenset({_T.RECALLED, _T.VERIFIED, _T.AWAITING_ACCEPTANCE, _T.FAILED}),
+    # Left: the director refused it, so the device never had the slot.
+    _T.ASSIGNED: frozenset({_T.RECALLED, _T.VERIFIED, _T.AWAITING_ACCEPTANCE, _T.FAILED, _T.LEFT}),
     # What was taken back may have begun already: the device says which.
-    _T.RECALLED: frozenset({_T.PENDING, _T.VERIFIED, _T.AWAITING_ACCEPTANCE, _T.FAILED}),
+    _T.RECALLED: frozenset({_T.PENDING, _T.VERIFIED, _T.AWAITING_ACCEPTANCE, _T.FAILED, _T.LEFT}),
     _T.VERIFIED: frozenset({_T.AWAITING_ACCEPTANCE, _T.FAILED}),
     _T.AWAITING_ACCEPTANCE: frozenset({_T.ACCEPTED, _T.FAILED}),
     _T.ACCEPTED: frozenset({_T.FAILED}),
     _T.FAILED: frozenset({_T.PENDING}),
-    _T.LEFT: frozenset(),
+    _T.LEFT: frozenset({_T.PENDING}),
 }
 """How a campaign may go on with a device."""
 

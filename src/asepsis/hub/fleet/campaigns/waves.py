@@ -64,7 +64,7 @@ def joined(spec: Spec, member: Member) -> int | None:
 
 def judge(gate: Gate, tally: Tally, *, now_ns: int) -> tuple[Verdict, str]:
     """Say whether a wave lets the next one begin, must be waited for, or halts the campaign."""
-    failed = tally.of(Standing.FAILED)
+    failed = tally.of(Standing.FAILED) - tally.forgiven
     if failed > gate.failed_max:
         return Verdict.HALT, f"{failed} failed, at most {gate.failed_max} may"
     needed = -(-tally.total * gate.verified_percent // 100)
