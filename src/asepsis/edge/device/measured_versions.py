@@ -87,24 +87,40 @@ class MeasuredVersions:
         self._measure(None)
 
     def _measure(self, line: Line | None) -> None:
-        try:
-            with Tpm(self._tpm) as tpm:
-                found = Measuring(tpm, self._log)
-                if line is not None:
-                    self._extend(tpm, found, line)
-                elif not found.lines():
-                    self._extend(tpm, found, self._start)
-        except AsepsisError as error:
-            subject = self._start.subject if line is None else line.subject
-            self._tell(subject, "not-measured", {"code": error.code, "text": str(error)})
+        """Measure a line; without one the first of the log, unless it has one."""
+        first = line is None
+        measure_line(
+            self._tpm, line or self._start, log=self._log, tell=self._tell, only_first=first
+        )
 
-    @staticmethod
-    def _extend(tpm: Tpm, found: Measuring, line: Line) -> None:
-        try:
-            found.measure(line)
-        except AsepsisError:
-            extend_pcr(tpm, PCR_RUNTIME, line.digest)  # Without its line: nobody can explain it.
-            raise
+
+def measure_line(
+    where: Path, line: Line, *, log: Path, tell: Tell, only_first: bool = False
+) -> None:
+    """Measure one change before it takes effect; what cannot be measured is told and not hidden.
+
+    Args:
+        where: The TPM.
+        line: What changes.
+        log: The log.
+        tell: Told what was not measured.
+        only_first: Whether to measure it only into an empty log.
+    """
+    try:
+        with Tpm(where) as tpm:
+            found = Measuring(tpm, log)
+            if not (only_first and found.lines()):
+                _extend(tpm, found, line)
+    except AsepsisError as error:
+        tell(line.subject, "not-measured", {"code": error.code, "text": str(error)})
+
+
+def _extend(tpm: Tpm, found: Measuring, line: Line) -> None:
+    try:
+        found.measure(line)
+    except AsepsisError:
+        extend_pcr(tpm, PCR_RUNTIME, line.digest)  # Without its line: nobody can explain it.
+        raise
 
 
 def begin_measuring(tpm: Path, *, log: Path, tell: Tell) -> Measure:

@@ -68,6 +68,8 @@ class Trial:
         root: Root instead of the image's own.
         keys: Keys that the firmware trusts; None for those that the build made.
         tpm: Whether the machine has a TPM (swtpm).
+        tpm_state: Folder of its state, copied; None for a TPM as it leaves the factory.
+        requests: Whether the device takes requests to its critical compartment.
         seconds: How long the device runs in the guest; None until `limit_s`.
         limit_s: The machine is ended after so long.
         kind: What sort of device it is.
@@ -84,6 +86,8 @@ class Trial:
     root: Path | None = None
     keys: Path | None = None
     tpm: bool = False
+    tpm_state: Path | None = None
+    requests: bool = False
     seconds: float | None = None
     limit_s: float = 60.0
     kind: str = "monitor"
@@ -141,7 +145,7 @@ def boot(trial: Trial, *, until: Callable[[Seen], bool], tell: Callable[[str], N
         work = Path(made)
         command = [find(QEMU), *_machine(trial, work), *_disks(trial, work), *_network(trial)]
         if trial.tpm:
-            command += end.enter_context(_tpm(work))
+            command += end.enter_context(_tpm(work, trial.tpm_state))
         began_s = time.monotonic()
         process = subprocess.Popen(  # noqa: S603 - QEMU with arguments of our own
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -234,7 +238,7 @@ def _make_state(trial: Trial, folder: Path, target: Path) -> None:
     """Make the state disk: the device's folder and how it shall start."""
     folder.mkdir(mode=0o755)
     start: dict[str, Any] = {"address": GUEST, "prefix": PREFIX, "kind": trial.kind, "hosts": {}}
-    start["seconds"] = trial.seconds
+    start |= {"seconds": trial.seconds, "requests": trial.requests}
     if trial.device is not None:
         hospital = IdentityFolder(trial.device).load()[1]
         if hospital.clinical.host.replace(".", "").isdigit():
@@ -254,10 +258,13 @@ def _make_state(trial: Trial, folder: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _tpm(work: Path) -> Generator[Sequence[str]]:
+def _tpm(work: Path, state: Path | None) -> Generator[Sequence[str]]:
     """Run a software TPM for one machine."""
     socket, folder = work / "tpm.sock", work / "tpm"
-    folder.mkdir()
+    if state is None:
+        folder.mkdir()
+    else:
+        shutil.copytree(state, folder)
     process = subprocess.Popen(  # noqa: S603 - swtpm with arguments of our own
         [
             *(find("swtpm"), "socket", "--tpm2", "--terminate"),

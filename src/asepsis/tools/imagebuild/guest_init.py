@@ -284,7 +284,7 @@ def give_up_later(slot: Any, passed: threading.Event) -> None:
         _libc.reboot(_RESTART)
 
 
-def run(start: Mapping[str, Any], slot: Any) -> None:
+def run(start: Mapping[str, Any], slot: Any, attested: Any) -> None:
     """Run the device until it ends."""
     # Only now: an isolated interpreter does not look there by itself.
     from asepsis.core.errors import AsepsisError  # noqa: PLC0415
@@ -301,7 +301,7 @@ def run(start: Mapping[str, Any], slot: Any) -> None:
     tell("layers", holding=sorted(layer.value for layer in found.holding))
 
     passed = threading.Event()
-    examination = Examination(shipped().compartments.values())
+    examination = Examination(attested.runs(shipped().compartments))
 
     def told(compartment: str, event: str, details: Mapping[str, Any]) -> None:
         tell("device", compartment=compartment, what=event, details=dict(details))
@@ -327,6 +327,8 @@ def run(start: Mapping[str, Any], slot: Any) -> None:
                 seed=int(start.get("seed", 0)),
                 # A cold disk, or a processor that is imitated; who hangs later is found by silence.
                 pace=Pace(start_s=START_S),
+                requests=start.get("requests") is True,
+                **attested.settings(),
             ),
             tell=told,
             stop=threading.Event(),
@@ -357,6 +359,8 @@ def reap(device: int) -> None:
 def main() -> None:
     """Be process 1."""
     sys.path.append(CODE)
+    from asepsis.core.errors import ContentMismatch  # noqa: PLC0415
+    from asepsis.edge.device import measured_start  # noqa: PLC0415
     from asepsis.edge.device.boot_slot import read_slot  # noqa: PLC0415
 
     mount_all()
@@ -365,13 +369,19 @@ def main() -> None:
     refuse_new_devices()
     slot = read_slot(VARIABLES)
     tell("started", **machine(), slot={"entry": slot.entry, "counted": slot.counted})
+    attested = measured_start.read_start(tell)
+    try:
+        attested.require_floor()
+    except ContentMismatch as error:
+        tell("below-floor", text=str(error))
+        _libc.reboot(_RESTART)
     if not DEVICE.is_dir():
         tell("ports", listening=listening(), processes=processes())
         if slot.counted:
             pass_trial(slot)
         tell("not-enrolled")
     elif (device := os.fork()) == 0:
-        run(start, slot)
+        run(start, slot, attested)
         os._exit(0)
     else:
         reap(device)
