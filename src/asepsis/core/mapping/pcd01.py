@@ -16,7 +16,7 @@ from typing import Final
 from asepsis.core.errors import InputError
 from asepsis.core.mapping import pcd01_rows
 from asepsis.core.mapping.loss import Mapped
-from asepsis.core.mapping.pcd01_rows import TimeOf
+from asepsis.core.mapping.pcd01_clock import TimeOf
 from asepsis.core.mapping.sender_time import Certainty
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.model.observation import Numeric

@@ -23,7 +23,8 @@ from asepsis.core.mapping.hl7_envelope import OWN_NAMESPACE
 from asepsis.core.mapping.loss import Mapped
 from asepsis.core.mapping.nomenclature import EVENTS_BY_CODE, PARTITION_METRICS
 from asepsis.core.mapping.pcd01 import handle_of
-from asepsis.core.mapping.pcd01_rows import SURE, SenderClock, TimeOf
+from asepsis.core.mapping.pcd01_clock import SenderClock, TimeOf
+from asepsis.core.mapping.pcd01_rows import SURE
 from asepsis.core.model.alarm import (
     TEXT_BYTES_MAX,
     AlarmEvent,

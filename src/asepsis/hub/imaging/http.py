@@ -14,7 +14,8 @@ from asepsis.core.wire.dicomweb_store import Failure, Stored
 from asepsis.core.wire.inspection import UID_CHARS_MAX
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
-from asepsis.hub.imaging.service import ImageService, Upload
+from asepsis.hub.imaging.service import ImageService
+from asepsis.hub.imaging.upload import Upload
 from asepsis.hub.web.asgi import Headers, Receive, Scope, Send, answer, header
 from asepsis.hub.web.routing import Route
 

@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from asepsis.core.errors import AsepsisError, BackPressure, LimitExceeded, TransientError
+from asepsis.core.errors import AsepsisError, BackPressure
 from asepsis.core.model.identity import PrincipalKind
 from asepsis.core.wire.dicom_facts import Reason
 from asepsis.core.wire.dicomweb_store import Failure, Stored
@@ -226,9 +226,9 @@ class ImageService:
         if isinstance(answer, Refused):
             await self._set_apart(writer, sender, sha256, answer)
             failure = FAILURES.get(Reason(answer.reason), Failure.NOT_UNDERSTOOD)
-            return _failed(answer.sop_class, answer.instance, failure)
+            return not_stored(answer.sop_class, answer.instance, failure)
         if not writer.is_kept:
-            return _failed(answer.sop_class, answer.instance, Failure.MISMATCH)
+            return not_stored(answer.sop_class, answer.instance, Failure.MISMATCH)
         return await self._enter(writer, sender, sha256, answer)
 
     def _inspect(self, writer: ObjectWriter, device: str) -> Passed | Refused:
@@ -270,7 +270,7 @@ class ImageService:
                 sop_class=passed.sop_class,
             )
             await self._set_apart(writer, sender, sha256, conflict)
-            return _failed(passed.sop_class, passed.instance, Failure.DUPLICATE)
+            return not_stored(passed.sop_class, passed.instance, Failure.DUPLICATE)
         if indexed.repeat is Repeat.SAME:
             await self.threads.call(lambda: self.vault.remove(writer.name))
         else:
@@ -312,115 +312,6 @@ class ImageService:
             await self.threads.call(lambda: self.vault.remove(writer.name))
 
 
-class Upload:
-    """One store request while it is received.
-
-    Args:
-        service: What takes it.
-        sender: Who brings it.
-
-    Resource handling:
-        `close` ends it, whatever happened.
-    """
-
-    def __init__(self, service: ImageService, sender: Sender) -> None:
-        self._service = service
-        self._sender = sender
-        self._writer: ObjectWriter | None = None
-        self._refused: Failure | None = None
-        self._pending: list[bytes] = []
-        self._pending_bytes = 0
-        self._results: list[asyncio.Task[Stored] | Stored] = []
-        self._finishing = asyncio.Semaphore(rules.FINISHING_MAX)
-
-    async def begin(self) -> None:
-        """Begin an instance.
-
-        Raises:
-            LimitExceeded: More instances than one request may have.
-        """
-        if len(self._results) >= rules.INSTANCES_MAX:
-            raise LimitExceeded(f"more than {rules.INSTANCES_MAX} instances in one request")
-        await self._finishing.acquire()
-        self._refused = None
-        try:
-            self._service.check_space()
-        except TransientError as error:
-            self._refused = _failure_of(error)
-
-    async def add(self, data: bytes) -> None:
-        """Add bytes to the instance that has begun."""
-        if self._refused is not None:
-            return
-        self._pending.append(data)
-        self._pending_bytes += len(data)
-        if self._pending_bytes >= rules.BATCH_BYTES:
-            await self._flush()
-
-    async def finish(self) -> None:
-        """End the instance that has begun; what follows runs beside the next one."""
-        if self._writer is not None:
-            await self._flush()
-        writer, self._writer = self._writer, None
-        data = self._taken()
-        if self._refused is not None:
-            self._finishing.release()
-            self._results.append(_failed("", "", self._refused))
-            return
-        self._results.append(asyncio.create_task(self._finish(writer, data)))
-
-    async def results(self) -> Sequence[Stored]:
-        """Return what became of every instance, in the order of the request."""
-        return [
-            each if isinstance(each, Stored) else await asyncio.shield(each)
-            for each in self._results
-        ]
-
-    async def close(self) -> None:
-        """Forget what was half received, and let what is complete come to its end."""
-        if self._writer is not None:
-            await self._service.threads.call(self._writer.discard)
-            self._writer = None
-        tasks = [each for each in self._results if isinstance(each, asyncio.Task)]
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._service.end(self._sender)
-
-    async def _flush(self) -> None:
-        """Write what has come to the object's file, which begins with the first of it."""
-        data = self._taken()
-        service, writer = self._service, self._writer
-        try:
-            if writer is None:
-                writer = self._writer = await service.threads.call(service.vault.create)
-            await service.threads.call(lambda: writer.write(b"".join(data)))
-        except TransientError as error:
-            self._refused = _failure_of(error)
-            self._writer = None
-            if writer is not None:
-                await service.threads.call(writer.discard)
-
-    def _taken(self) -> Sequence[bytes]:
-        data, self._pending, self._pending_bytes = self._pending, [], 0
-        return data
-
-    async def _finish(self, writer: ObjectWriter | None, data: Sequence[bytes]) -> Stored:
-        try:
-            if writer is None:
-                return await self._service.take(data, self._sender)
-            return await self._service.finish(writer, self._sender)
-        except AsepsisError as error:
-            # Also a file that the disk gave back changed: the sender still has the image.
-            log.warning("an image was not stored", code=error.code)
-            return _failed("", "", _failure_of(error))
-        finally:
-            if writer is not None and not writer.is_kept:
-                await self._service.threads.call(writer.discard)
-            self._finishing.release()
-
-
-def _failed(sop_class: str, sop_instance: str, failure: Failure) -> Stored:
+def not_stored(sop_class: str, sop_instance: str, failure: Failure) -> Stored:
+    """Return what the sender is told of an instance that was not taken."""
     return Stored(sop_class=sop_class, sop_instance=sop_instance, failure=failure)
-
-
-def _failure_of(error: AsepsisError) -> Failure:
-    return Failure.NO_RESOURCES if isinstance(error, BackPressure) else Failure.PROCESSING
