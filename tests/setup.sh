@@ -45,6 +45,7 @@ packages=(
   "qemu-system-x86:images of devices, booted"
   "ovmf:images of devices, booted"
   "mtools:images of devices, booted by turns"
+  "make:live patches of the kernel of an image"
   "swtpm:images of devices, booted"
   "rsyslog-gnutls:an audit repository that speaks syslog over TLS"
 )

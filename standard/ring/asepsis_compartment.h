@@ -11,6 +11,7 @@
 #error "compile with -D_GNU_SOURCE: Linux's own calls are needed"
 #endif
 
+#include <fcntl.h>
 #include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ extern "C" {
 #define ASEPSIS_ORDER_DESCRIPTORS_MAX 16u
 #define ASEPSIS_REPORT_BYTES_MAX 2048u
 #define ASEPSIS_FILTER_BYTES_MAX (8u * 4096u)
+#define ASEPSIS_DOMAIN_BYTES_MAX 128u
 
 typedef struct {
     char what[ASEPSIS_ORDER_NAME_BYTES];
@@ -198,6 +200,30 @@ static inline int asepsis_confine_filter(int descriptor)
     return 0;
 }
 
+/* Open the way into the SELinux domain that comes with the order, while files can still be opened;
+ * -1 if the supervisor names none, a negative errno after a failure. */
+static inline int asepsis_confine_door(int proc)
+{
+    if (proc < 0)
+        return -1;
+    const int door = openat(proc, "thread-self/attr/current", O_WRONLY | O_CLOEXEC);
+    const int failed = door < 0 ? -errno : 0;
+    close(proc);
+    return failed ? failed - 1 : door; /* Never -1, which means that there is none. */
+}
+
+/* Enter the domain, for good. */
+static inline int asepsis_confine_enter(int door, int domain)
+{
+    char name[ASEPSIS_DOMAIN_BYTES_MAX];
+    const ssize_t size = pread(domain, name, sizeof name, 0);
+    if (size <= 0 || (size_t)size == sizeof name)
+        return -EPROTO;
+    const ssize_t wrote = write(door, name, (size_t)size);
+    close(door);
+    return wrote == size ? 0 : -EPERM;
+}
+
 /* Give up every right that the order "start" takes away, for good. Call it from the only thread:
  * Landlock binds the thread that calls and those it starts later. After a failure the process must
  * end. Missing descriptors mean that the supervisor left that layer off. */
@@ -205,13 +231,15 @@ static inline int asepsis_confine(asepsis_order *start)
 {
     const int landlock = asepsis_order_take(start, "landlock");
     const int filter = asepsis_order_take(start, "filter");
+    const int domain = asepsis_order_take(start, "domain");
+    const int door = asepsis_confine_door(asepsis_order_take(start, "proc"));
     const uint64_t unset = UINT64_MAX;
     static const struct {
         const char *name;
         int which;
     } limits[] = {{"limit-core", RLIMIT_CORE}, {"limit-memory", RLIMIT_AS},
                   {"limit-files", RLIMIT_NOFILE}, {"limit-file", RLIMIT_FSIZE}};
-    int failed = 0;
+    int failed = door < -1 ? door : 0;
     umask(077);
     if (asepsis_order_value(start, "lock-memory", 0))
         (void)mlockall(MCL_CURRENT | MCL_FUTURE); /* Better timing; no protection depends on it. */
@@ -230,6 +258,10 @@ static inline int asepsis_confine(asepsis_order *start)
         failed = -errno;
     if (landlock >= 0)
         close(landlock);
+    if (!failed && door >= 0)
+        failed = asepsis_confine_enter(door, domain);
+    if (domain >= 0)
+        close(domain);
     if (!failed && filter >= 0)
         failed = asepsis_confine_filter(filter);
     if (filter >= 0)

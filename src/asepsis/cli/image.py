@@ -13,6 +13,7 @@ from asepsis.core.errors import ConfigError
 from asepsis.tools.imagebuild.audit.report import Audit, audit
 from asepsis.tools.imagebuild.boot import Seen, Trial, boot
 from asepsis.tools.imagebuild.build import build_image, default_epoch
+from asepsis.tools.imagebuild.livepatch import empty_medium
 from asepsis.tools.imagebuild.slots import Slot
 
 app: Final = App(name="image", help="Build, boot and audit the image that a device starts from.")
@@ -94,6 +95,10 @@ def boot_(
         Parameter(name="--next", help="Folder of a newer image, put on trial; needs --firmware."),
     ] = None,
     tries: Annotated[int, Parameter(help="How often the newer image may be tried.")] = 2,
+    medium: Annotated[
+        Path | None,
+        Parameter(help="Service medium, made if absent; `image deliver` puts parcels on it."),
+    ] = None,
     kind: Annotated[str, Parameter(help="What sort of device it is.")] = "monitor",
     seconds: Annotated[float | None, Parameter(help="How long the device runs.")] = None,
     limit: Annotated[float, Parameter(help="End the machine after so many seconds.")] = 120.0,
@@ -124,7 +129,10 @@ def boot_(
         limit_s=limit,
         kind=kind,
         slots=_slots(image, next_, tries=tries),
+        medium=medium,
     )
+    if medium is not None and not medium.exists():
+        empty_medium(medium)
 
     def tell(line: str) -> None:
         if not json and line:

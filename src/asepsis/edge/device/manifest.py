@@ -22,7 +22,10 @@ ORIGIN: Final = "origin"
 NETWORK: Final = "network"
 TIMEKEEPER: Final = "timekeeper"
 ATTESTER: Final = "attester"
+VERIFIER: Final = "verifier"
 SHIPPED: Final = Path(__file__).with_name("monitor.toml")
+ON_DEMAND: Final = Path(__file__).with_name("on_demand.toml")
+"""Compartments that are started for one matter; no supervisor keeps them running."""
 
 
 def read_file(path: Path) -> ManifestFile:
@@ -46,5 +49,18 @@ def shipped() -> Manifest:
         ConfigError: The file was changed into none, or breaks a claim.
     """
     manifest = read_file(SHIPPED).manifest
+    require_claims(manifest)
+    return manifest
+
+
+@lru_cache(maxsize=1)
+def whole() -> Manifest:
+    """Return the manifest of this device with what is started on demand; every claim holds.
+
+    Raises:
+        ConfigError: A file was changed into none, or breaks a claim.
+    """
+    text = SHIPPED.read_bytes() + ON_DEMAND.read_bytes()
+    manifest = read_manifest(text, name=ON_DEMAND.name).manifest
     require_claims(manifest)
     return manifest

@@ -51,6 +51,15 @@ def state() -> str:
     return "enforcing" if enforced else "permissive"
 
 
+def of(pid: int) -> str:
+    """Return the SELinux type of a process; empty if it cannot be told."""
+    try:
+        context = Path(f"/proc/{pid}/attr/current").read_text("ascii")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return context.rstrip("\0\n").rpartition(":")[2]
+
+
 @contextlib.contextmanager
 def sockets_as(kind: str, name: str) -> Generator[None]:
     """Label sockets that this thread makes meanwhile, for example as wake-ups of a ring.

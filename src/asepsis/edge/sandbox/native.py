@@ -16,8 +16,9 @@ from typing import IO, Any, Final
 
 from asepsis.core.errors import AsepsisError, ConfigError, InputError, LimitExceeded, Unavailable
 from asepsis.core.model.syscall_class import SyscallClass
-from asepsis.edge.sandbox import bubblewrap, control, landlock, launcher, seccomp
+from asepsis.edge.sandbox import bubblewrap, control, domains, landlock, launcher, seccomp
 from asepsis.edge.sandbox.confine import MIB, Confinement
+from asepsis.edge.sandbox.door import process_context
 from asepsis.edge.sandbox.launcher import START, Compartment
 from asepsis.edge.sandbox.layer import Layer
 
@@ -103,11 +104,6 @@ def launch(
             f"{name}: a program in machine code opens no file",
             hint='syscalls = "core", no folder; what it needs is handed to it as a descriptor',
         )
-    if confinement.domain:
-        raise ConfigError(
-            f"{name}: a program in machine code does not enter {confinement.domain} yet",
-            hint="where SELinux is enforced only compartments in Python are started",
-        )
     if not os.access(program, os.X_OK) or not program.is_file():
         raise ConfigError(f"{name}: {program} is no program")
     wrapper = partial(_wrapper, program) if Layer.BUBBLEWRAP in confinement.layers else None
@@ -116,11 +112,14 @@ def launch(
     made: dict[str, int] = {}
     try:
         if Layer.SECCOMP in confinement.layers:
-            made["filter"] = _filter(confinement.kind)
+            made["filter"] = _memory("filter", seccomp.compiled(confinement.kind))
         if Layer.LANDLOCK in confinement.layers:
             made["landlock"] = landlock.make()
+        if confinement.domain:
+            made["domain"] = _memory("domain", process_context(confinement.domain).encode("ascii"))
         full = {**body, **_values(confinement)}
-        started.order(START, full, descriptors={**descriptors, **made})
+        with domains.way_in(confinement.domain) as way:
+            started.order(START, full, descriptors={**descriptors, **made, **way})
     except AsepsisError:
         started.kill()
         raise
@@ -133,13 +132,15 @@ def launch(
 def check_confined(compartment: Compartment, confinement: Confinement) -> None:
     """See that a compartment which says it is confined is so; ask after its "confined".
 
-    The kernel is asked for the user, the capabilities, `no_new_privs` and the filter. Landlock
-    cannot be asked for; the filter lets no file be opened without it either.
+    The kernel is asked for the user, the capabilities, `no_new_privs`, the filter and the SELinux
+    domain. Landlock cannot be asked for; the filter lets no file be opened without it either.
 
     Raises:
         ConfigError: It is not: it must be ended.
     """
     found = _status(compartment.pid)
+    if confinement.domain:
+        found["domain"] = domains.of(compartment.pid)
     wanted: dict[str, str] = {}
     if Layer.SECCOMP in confinement.layers:
         wanted["Seccomp"] = _FILTERING
@@ -148,6 +149,8 @@ def check_confined(compartment: Compartment, confinement: Confinement) -> None:
     if Layer.USERS in confinement.layers and confinement.user:
         wanted["Uid"] = wanted["Gid"] = "\t".join([str(confinement.user)] * 4)
         wanted["CapEff"] = wanted["CapPrm"] = wanted["CapBnd"] = "0" * 16
+    if confinement.domain:
+        wanted["domain"] = confinement.domain
     for key, value in wanted.items():
         if found.get(key) != value:
             raise ConfigError(
@@ -181,10 +184,10 @@ def _values(confinement: Confinement) -> dict[str, int]:
     return found
 
 
-def _filter(kind: SyscallClass) -> int:
-    descriptor = os.memfd_create("filter", os.MFD_CLOEXEC)
+def _memory(name: str, content: bytes) -> int:
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
     with open(descriptor, "wb", buffering=0, closefd=False) as file:
-        file.write(seccomp.compiled(kind))
+        file.write(content)
     return descriptor
 
 

@@ -28,7 +28,7 @@ from asepsis.core.errors import ConfigError, NotFound, Unavailable
 from asepsis.edge.uplink.folder import IdentityFolder
 from asepsis.tools.imagebuild import relay
 from asepsis.tools.imagebuild.build import CMDLINE, INITRD, KERNEL, KEYS, LOADER, ROOT, SIGNED
-from asepsis.tools.imagebuild.guest_init import MARK
+from asepsis.tools.imagebuild.guest_init import MARK, MEDIUM
 from asepsis.tools.imagebuild.programs import find, require, run
 from asepsis.tools.imagebuild.secureboot import SecureBootKeys, enrol
 from asepsis.tools.imagebuild.slots import Slot, make_partition, read_partition
@@ -75,6 +75,8 @@ class Trial:
         kind: What sort of device it is.
         slots: Images that the boot loader chooses from, each with its place and number of tries;
             needs firmware, and lets the machine restart. None starts `image` by itself.
+        medium: Service medium that the machine has from its start; what is put on it while it
+            runs goes to the verifier.
         control: Socket to make, by which things can be plugged into the running machine (QMP).
     """
 
@@ -93,6 +95,7 @@ class Trial:
     kind: str = "monitor"
     slots: tuple[tuple[Slot, Path], ...] = ()
     control: Path | None = None
+    medium: Path | None = None
 
 
 @dataclass(slots=True)
@@ -209,6 +212,10 @@ def _disks(trial: Trial, work: Path) -> list[str]:
     for number, root in enumerate(roots):
         found += ["-drive", f"if=none,id=root{number},format=raw,readonly=on,file={_at(root)}"]
         found += ["-device", f"virtio-blk-pci,drive=root{number}"]
+    if trial.medium is not None:
+        at = _at(trial.medium)
+        found += ["-drive", f"if=none,id=medium,format=raw,readonly=on,file={at}"]
+        found += ["-device", f"virtio-blk-pci,drive=medium,serial={MEDIUM}"]
     return [
         *found,
         *("-drive", f"if=none,id=state,format=raw,file={state}"),

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from asepsis.core.errors import ConfigError
-from asepsis.edge.device.manifest import shipped
+from asepsis.edge.device.manifest import whole
 from asepsis.tools.imagebuild import checks, debian, imports, initramfs, labels, rootfs, slots, uki
 from asepsis.tools.imagebuild.debian import Package
 from asepsis.tools.imagebuild.programs import require
@@ -106,16 +106,16 @@ def build_image(
         parts = _fetch(recipe, work, epoch=epoch)
         progress("assembling the root")
         tree = work / "root"
-        assemble(parts.tree, tree, recipe)
+        signing = make_keys(keys or out / KEYS, now=now)
+        assemble(parts.tree, tree, recipe, folder=folder, delivery=signing.delivery_spki)
         labels.add_policy(tree)
         checks.check_tree(tree, recipe)
         labels.label_tree(tree)
-        loaded = imports.list_imports(tree, shipped(), recipe)
+        loaded = imports.list_imports(tree, whole(), recipe)
         progress("packing the root and its hash tree")
         root = rootfs.make_root(tree, out / ROOT, epoch=epoch)
         progress("binding kernel, first program and command line")
         _bind(recipe, folder, parts.kernel, out, root=root, epoch=epoch)
-        signing = make_keys(keys or out / KEYS, now=now)
         uki.sign(
             out / UKI,
             key=signing.key("db"),

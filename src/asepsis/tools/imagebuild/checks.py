@@ -64,6 +64,6 @@ def check_sizes(*, root_bytes: int, device_bytes: int, recipe: Recipe) -> None:
 def _check_file(path: Path, name: str, recipe: Recipe) -> None:
     if SHELLS.fullmatch(path.name):
         raise ContentMismatch(f"{name} is a shell")
-    allowed = name in recipe.programs or path.name.startswith(_LOADER)
+    allowed = name in recipe.executables or path.name.startswith(_LOADER)
     if path.stat().st_mode & 0o111 and not allowed:
         raise ContentMismatch(f"{name} may be executed and stands not in the recipe")

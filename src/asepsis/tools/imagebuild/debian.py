@@ -103,6 +103,17 @@ def fetch_kernel(meta: str, folder: Path) -> Path:
     return next(folder.glob(f"{found[0]}_*.deb"))
 
 
+def fetch(name: str, version: str, folder: Path) -> Path:
+    """Fetch one package in one version, and return its `.deb`.
+
+    Raises:
+        Unavailable: It could not be fetched, or apt does not know this version any more.
+    """
+    sandbox = ("-o", "APT::Sandbox::User=root") if os.geteuid() == 0 else ()
+    run(("apt-get", "download", *sandbox, f"{name}={version}"), cwd=folder)
+    return next(folder.glob(f"{name}_*.deb"))
+
+
 def unpack(deb: Path, target: Path) -> None:
     """Unpack a `.deb` without running anything of it."""
     run(("dpkg-deb", "-x", deb, target))

@@ -21,6 +21,9 @@ from typing import Any, Final
 
 MARK: Final = "asepsis-image: "
 CODE: Final = "/usr/lib/asepsis"
+DELIVERY: Final = "/usr/lib/asepsis/delivery.der"
+MEDIUM: Final = "asepsis-medium"
+"""Serial number of the disk on which something is brought to the running machine."""
 STATE: Final = Path("/state")
 DEVICE: Final = STATE / "device"
 START: Final = STATE / "start.json"
@@ -44,7 +47,6 @@ _RESTART, _KEYS_OFF = 0x01234567, 0x00000000
 _SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK, _SIOCADDRT = 0x8914, 0x8916, 0x891C, 0x890B
 _UP: Final = 0x1
 _ROUTE_UP, _ROUTE_GATEWAY = 0x1, 0x2
-_LISTEN, _UNCONNECTED = "0A", "07"
 _LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
 _BUSES: Final = ("pci", "virtio", "usb", "serio", "hid", "scsi")
 _SYSCTL: Final = {
@@ -94,9 +96,35 @@ def mount_all() -> None:
 
 
 def disks() -> list[str]:
-    """Return block devices that are not made of others."""
+    """Return block devices that are not made of others; the service medium is never mounted."""
     names = sorted(path.name for path in Path("/sys/class/block").iterdir())
-    return [f"/dev/{n}" for n in names if not n.startswith(("dm-", "loop", "ram"))]
+    names = [n for n in names if not n.startswith(("dm-", "loop", "ram"))]
+    return [f"/dev/{n}" for n in names if f"/dev/{n}" != medium()]
+
+
+def medium() -> str | None:
+    """Return the service medium, which the machine had from its start; None without one."""
+    for path in sorted(Path("/sys/class/block").iterdir()):
+        serial = path / "serial"
+        if serial.exists() and serial.read_text("ascii", "replace").strip() == MEDIUM:
+            return f"/dev/{path.name}"
+    return None
+
+
+def serve_medium(layers: Any, device: str) -> None:
+    """Take what is brought on the service medium: to the verifier, and what it verifies further."""
+    from asepsis.edge.device.judging import OneShotVerifier  # noqa: PLC0415
+    from asepsis.edge.device.medium import Medium, not_measured  # noqa: PLC0415
+    from asepsis.edge.device.state import code_link  # noqa: PLC0415
+    from asepsis.edge.sandbox import bubblewrap  # noqa: PLC0415
+
+    verifier = OneShotVerifier(
+        Path(DELIVERY).read_bytes(),
+        layers=layers,
+        code_folder=code_link(DEVICE, bubblewrap.code().package),
+        log=DEVICE / "device.log",
+    )
+    Medium(Path(device), judge=verifier.judge, tell=tell, measure=not_measured).run()
 
 
 def refuse_new_devices() -> None:
@@ -167,29 +195,9 @@ def _address(interface: str, address: str, prefix: int) -> None:
         fcntl.ioctl(line, _SIOCSIFFLAGS, flags)
 
 
-def listening() -> list[str]:
-    """Return what listens on this machine, as `tcp 8443`, from the kernel's own tables."""
-    found: set[str] = set()
-    for name, state in (
-        ("tcp", _LISTEN),
-        ("tcp6", _LISTEN),
-        ("udp", _UNCONNECTED),
-        ("udp6", _UNCONNECTED),
-        ("raw", _UNCONNECTED),
-    ):
-        try:
-            lines = (Path("/proc/net") / name).read_text("ascii").splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            if fields[3] == state:
-                found.add(f"{name} {int(fields[1].rpartition(':')[2], 16)}")
-    return sorted(found)
-
-
 def machine() -> dict[str, Any]:
     """Return what this machine enforces and has measured."""
+    from asepsis.edge.sandbox.domains import of  # noqa: PLC0415
 
     def read(path: str) -> str:
         try:
@@ -201,7 +209,7 @@ def machine() -> dict[str, Any]:
         "kernel": os.uname().release,
         "security_modules": read("/sys/kernel/security/lsm"),
         "lockdown": read(str(_LOCKDOWN)),
-        "selinux": {"enforcing": read("/sys/fs/selinux/enforce") == "1", "domain": domain("self")},
+        "selinux": {"enforcing": read("/sys/fs/selinux/enforce") == "1", "domain": of(os.getpid())},
         "modules_must_be_signed": read("/sys/module/module/parameters/sig_enforce") == "Y",
         "root": next(
             (line for line in read("/proc/mounts").splitlines() if " / squashfs " in line), ""
@@ -211,37 +219,13 @@ def machine() -> dict[str, Any]:
     }
 
 
-def domain(process: str) -> str:
-    """Return the SELinux type of a process; empty if it cannot be told."""
-    try:
-        context = Path(f"/proc/{process}/attr/current").read_text("ascii")
-    except OSError:
-        return ""
-    return context.rstrip("\0\n").rpartition(":")[2]
+def tell_looks(times: int = 1, wait_s: float = 0.0) -> None:
+    """Tell what listens and what runs."""
+    from asepsis.edge.device.machine_look import listening, processes  # noqa: PLC0415
 
-
-def processes() -> list[dict[str, Any]]:
-    """Return every process with a program: users and whether it filters system calls."""
-    found: list[dict[str, Any]] = []
-    numbers = (path.name for path in Path("/proc").iterdir() if path.name.isdigit())
-    for name in sorted(numbers, key=int):
-        try:
-            program = str(Path(f"/proc/{name}/exe").readlink())
-            lines = Path(f"/proc/{name}/status").read_text("ascii").splitlines()
-        except OSError:
-            continue
-        status = {key: value for key, _, value in (line.partition(":\t") for line in lines)}
-        found.append(
-            {
-                "pid": int(name),
-                "program": program,
-                "domain": domain(name),
-                "uid": int(status["Uid"].split()[0]),
-                "seccomp": status.get("Seccomp", "0") == "2",
-                "rss_kib": int(status.get("VmRSS", "0").split()[0]),
-            }
-        )
-    return found
+    for _ in range(times):
+        time.sleep(wait_s)
+        tell("ports", listening=listening(), processes=processes())
 
 
 def tell_denials() -> None:
@@ -293,30 +277,32 @@ def run(start: Mapping[str, Any], slot: Any, attested: Any) -> None:
     from asepsis.edge.device.catalogue import Kind  # noqa: PLC0415
     from asepsis.edge.device.manifest import shipped  # noqa: PLC0415
     from asepsis.edge.device.setting import Setting  # noqa: PLC0415
+    from asepsis.edge.sandbox.layer import Layer  # noqa: PLC0415
     from asepsis.edge.sandbox.layers import detect  # noqa: PLC0415
     from asepsis.edge.sandbox.supervision_parts import Pace  # noqa: PLC0415
     from asepsis.edge.uplink.folder import IdentityFolder  # noqa: PLC0415
 
     found = detect()
-    tell("layers", holding=sorted(layer.value for layer in found.holding))
+    # This kernel has them all; real-time scheduling is a matter of what the machine is.
+    missing = sorted(layer.value for layer in set(Layer) - found.holding - {Layer.REALTIME})
+    tell("layers", holding=sorted(layer.value for layer in found.holding), missing=missing)
+    if missing:
+        tell("layer-missing", layers=missing)  # The patient is served; the image does not pass.
 
     passed = threading.Event()
     examination = Examination(attested.runs(shipped().compartments))
 
     def told(compartment: str, event: str, details: Mapping[str, Any]) -> None:
         tell("device", compartment=compartment, what=event, details=dict(details))
-        if examination.note(compartment, event) and slot.counted:
+        if examination.note(compartment, event) and slot.counted and not missing:
             passed.set()
             threading.Thread(target=pass_trial, args=(slot,), daemon=True).start()
 
-    def look() -> None:
-        for _ in range(LOOKS):
-            time.sleep(LOOK_S)
-            tell("ports", listening=listening(), processes=processes())
-
-    threading.Thread(target=look, daemon=True).start()
+    threading.Thread(target=tell_looks, args=(LOOKS, LOOK_S), daemon=True).start()
     threading.Thread(target=tell_denials, daemon=True).start()
     threading.Thread(target=tell_plugged, daemon=True).start()
+    if brought := medium():
+        threading.Thread(target=serve_medium, args=(found.holding, brought), daemon=True).start()
     threading.Thread(target=give_up_later, args=(slot, passed), daemon=True).start()
     try:
         outcome = run_device(
@@ -376,7 +362,7 @@ def main() -> None:
         tell("below-floor", text=str(error))
         _libc.reboot(_RESTART)
     if not DEVICE.is_dir():
-        tell("ports", listening=listening(), processes=processes())
+        tell_looks()
         if slot.counted:
             pass_trial(slot)
         tell("not-enrolled")

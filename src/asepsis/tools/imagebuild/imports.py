@@ -14,12 +14,11 @@ import msgspec
 
 from asepsis.core.errors import ContentMismatch
 from asepsis.core.model.manifest import Manifest
+from asepsis.edge.device.manifest import VERIFIER
 from asepsis.tools.imagebuild.programs import run
-from asepsis.tools.imagebuild.recipe import Recipe
-from asepsis.tools.imagebuild.tree import OURS, interpreter
+from asepsis.tools.imagebuild.recipe import PROGRAMS, Recipe
+from asepsis.tools.imagebuild.tree import OURS, interpreter, loader
 
-VERIFIER: Final = "verify"
-"""The only compartment that may load `cryptography`."""
 _ASK: Final = """\
 import importlib, sys
 sys.path[:] = [path for path in sys.path if path.startswith(sys.argv[1])] + [sys.argv[2]]
@@ -64,8 +63,18 @@ def list_imports(root: Path, manifest: Manifest, recipe: Recipe) -> dict[str, Lo
             environment={"PYTHONHOME": str(root / "usr")},
         )
         found[compartment.name] = msgspec.json.decode(said, type=Loaded)
+    for name in recipe.machine_code:
+        # What runs in its place: no interpreter, and so no modules.
+        found[name] = Loaded(modules=(), libraries=_linked(root, name))
     check_imports(found)
     return found
+
+
+def _linked(root: Path, name: str) -> tuple[str, ...]:
+    """Return the shared libraries of a program in machine code, as the root's own loader finds."""
+    said = run((*loader(root), "--list", root / PROGRAMS / name))
+    words = (line.split()[0].rpartition("/")[2] for line in said.splitlines() if line.strip())
+    return tuple(sorted(word for word in words if ".so" in word))
 
 
 def check_imports(found: Mapping[str, Loaded]) -> None:

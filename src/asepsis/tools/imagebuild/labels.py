@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from asepsis.core.errors import ConfigError
-from asepsis.edge.device.manifest import shipped
+from asepsis.edge.device.manifest import whole
 from asepsis.edge.sandbox.domains import ATTRIBUTE, object_context
 from asepsis.edge.sandbox.generate import secilc, selinux
 from asepsis.edge.sandbox.generate.selinux_base import CODE, FOLDERS, OTHER
@@ -37,7 +37,7 @@ def add_policy(tree: Path) -> None:
     Raises:
         ConfigError: No compiler, or a safety claim does not hold.
     """
-    (tree / POLICY).write_bytes(secilc.compile_policy(selinux.policy(shipped())))
+    (tree / POLICY).write_bytes(secilc.compile_policy(selinux.policy(whole())))
     (tree / POLICY).chmod(0o644)
 
 

@@ -15,6 +15,7 @@ PACKAGE_OF: Final[Mapping[str, str]] = {
     "apt-get": "apt",
     "dpkg-deb": "dpkg",
     "gcc": "gcc and libc6-dev",
+    "make": "make",
     "mcopy": "mtools",
     "mdir": "mtools",
     "mformat": "mtools",

@@ -11,6 +11,8 @@ from asepsis.core.errors import ConfigError
 RECIPE_BYTES_MAX: Final = 65_536
 RECIPE: Final = "recipe.toml"
 STAGE1: Final = "stage1.c"
+PROGRAMS: Final = "usr/lib/asepsis/programs"
+"""Folder of compartments in machine code, relative to the root."""
 INIT: Final = Path(__file__).with_name("guest_init.py")
 """The first program in the root; outside the package there, as a script of its own."""
 
@@ -37,6 +39,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         kernel: Debian meta package of the kernel.
         programs: The only files that may be executed, relative to the root; the first is the
             interpreter.
+        machine_code: Compartments in C: each has its source beside the recipe, and its program in
+            `usr/lib/asepsis/programs`.
+        machine_code_libraries: Libraries that they are linked with, without `lib`.
+        headers: Folder of the headers of compartments in C, relative to the recipe.
         libraries: Shared libraries that are opened at run time.
         python: Folder of the standard library, relative to the root.
         modules: Our own modules; what they import comes along.
@@ -54,6 +60,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     packages: tuple[str, ...]
     kernel: str
     programs: tuple[str, ...]
+    machine_code: tuple[str, ...] = ()
+    machine_code_libraries: tuple[str, ...] = ()
+    headers: str = "."
     libraries: tuple[str, ...]
     python: str
     modules: tuple[str, ...]
@@ -64,6 +73,11 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ports: tuple[int, ...]
     cpe: dict[str, str]
     limits: Limits
+
+    @property
+    def executables(self) -> tuple[str, ...]:
+        """Every file that may be executed, relative to the root."""
+        return (*self.programs, *(f"{PROGRAMS}/{name}" for name in self.machine_code))
 
 
 def read_recipe(folder: Path) -> Recipe:

@@ -11,11 +11,13 @@ import asepsis
 from asepsis.core.errors import ConfigError
 from asepsis.tools.imagebuild.codeset import PACKAGE, closure
 from asepsis.tools.imagebuild.programs import run
-from asepsis.tools.imagebuild.recipe import INIT, Recipe
+from asepsis.tools.imagebuild.recipe import INIT, PROGRAMS, Recipe
 
 LIBRARY_FOLDERS: Final = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
 LOADER: Final = "lib64/ld-linux-x86-64.so.2"
 OURS: Final = "usr/lib/asepsis"
+DELIVERY: Final = f"{OURS}/delivery.der"
+"""Public key of what is brought to the running device."""
 """Folder on the module search path of the device."""
 FOLDERS: Final = ("proc", "sys", "dev", "run", "tmp", "state", "etc")
 LINKS: Final = {"etc/hosts": "/run/hosts", "etc/resolv.conf": "/run/resolv.conf"}
@@ -35,20 +37,28 @@ for path in sys.argv[2:]:
 """
 
 
-def assemble(source: Path, target: Path, recipe: Recipe) -> None:
+_C_FLAGS: Final = (
+    *("-std=c11", "-Os", "-s", "-D_GNU_SOURCE", "-D_FORTIFY_SOURCE=2", "-fstack-protector-strong"),
+    *("-Wall", "-Wextra", "-Werror", "-Wl,-z,relro,-z,now", "-Wl,--build-id=none"),
+)
+
+
+def assemble(source: Path, target: Path, recipe: Recipe, *, folder: Path, delivery: Path) -> None:
     """Copy what the recipe names from the unpacked packages, and our code, to the new root.
 
     Args:
         source: Unpacked packages.
         target: Does not exist yet.
         recipe: What goes in.
+        folder: Of the recipe, with the sources of compartments in C.
+        delivery: Public key of what is brought to the running device.
 
     Raises:
         ConfigError: The recipe names something that is not there.
         Unavailable: The code does not compile.
     """
-    for folder in FOLDERS:
-        (target / folder).mkdir(parents=True)
+    for name in FOLDERS:
+        (target / name).mkdir(parents=True)
     for link, to in LINKS.items():
         (target / link).symlink_to(to)
     for program in recipe.programs:
@@ -56,12 +66,14 @@ def assemble(source: Path, target: Path, recipe: Recipe) -> None:
     _standard_library(source, target, recipe)
     for name in recipe.libraries:
         _copy(source, target, _library(source, name))
+    _machine_code(folder, target, recipe)
     _shared_libraries(source, target)
     _our_code(target, recipe)
+    shutil.copyfile(delivery, target / DELIVERY)
     _compile(source, target, recipe)
     for path in (target, *target.rglob("*")):
         if not path.is_symlink():
-            executable = path.is_dir() or str(path.relative_to(target)) in recipe.programs
+            executable = path.is_dir() or str(path.relative_to(target)) in recipe.executables
             path.chmod(0o755 if executable or _is_loader(path) else 0o644)
     _import_all(target, recipe)
 
@@ -92,6 +104,16 @@ def _library(source: Path, name: str) -> str:
         if (source / folder / name).exists():
             return f"{folder}/{name}"
     raise ConfigError(f"the packages of the recipe have no library {name}")
+
+
+def _machine_code(folder: Path, target: Path, recipe: Recipe) -> None:
+    """Compile the compartments in C, without anything of this machine in them."""
+    programs = (target / PROGRAMS).resolve()
+    programs.mkdir(parents=True)
+    libraries = [f"-l{name}" for name in recipe.machine_code_libraries]
+    for name in recipe.machine_code:
+        words = (*_C_FLAGS, f"-I{recipe.headers}", "-o", programs / name, f"{name}.c", *libraries)
+        run(("gcc", *words), cwd=folder)
 
 
 def _shared_libraries(source: Path, target: Path) -> None:
@@ -152,14 +174,18 @@ def _import_all(target: Path, recipe: Recipe) -> None:
 
 
 def interpreter(root: Path, recipe: Recipe) -> tuple[str | Path, ...]:
-    """Return how to start the interpreter of a root from outside.
+    """Return how to start the interpreter of a root from outside."""
+    return (*loader(root), root / recipe.programs[0], "-S", "-B")
 
-    It is started by its own loader, so that neither root nor an equal version on this machine is
+
+def loader(root: Path) -> tuple[str | Path, ...]:
+    """Return how to start a program of a root from outside.
+
+    It is started by its own loader, so that neither root nor equal versions on this machine are
     needed.
     """
     libraries = ":".join(str(root / folder) for folder in LIBRARY_FOLDERS)
-    loader = root / LIBRARY_FOLDERS[0] / "ld-linux-x86-64.so.2"
-    return (loader, "--library-path", libraries, root / recipe.programs[0], "-S", "-B")
+    return (root / LIBRARY_FOLDERS[0] / "ld-linux-x86-64.so.2", "--library-path", libraries)
 
 
 def _compile(source: Path, target: Path, recipe: Recipe) -> None:

@@ -74,8 +74,8 @@ def test_a_file_that_breaks_a_rule_ends_the_build(
 
 
 def test_an_image_over_its_limit_ends_the_build(recipe: Recipe) -> None:
-    check_sizes(root_bytes=16 << 20, device_bytes=40 << 20, recipe=recipe)
-    for root, device in (((16 << 20) + 1, 30 << 20), (10 << 20, (40 << 20) + 1)):
+    check_sizes(root_bytes=12 << 20, device_bytes=40 << 20, recipe=recipe)
+    for root, device in (((12 << 20) + 1, 30 << 20), (10 << 20, (40 << 20) + 1)):
         with pytest.raises(LimitExceeded, match="MiB"):
             check_sizes(root_bytes=root, device_bytes=device, recipe=recipe)
 
@@ -84,7 +84,7 @@ def test_an_image_over_its_limit_ends_the_build(recipe: Recipe) -> None:
     ("old", "new"),
     [
         ('name = "monitor"', 'name = "monitor"\nshell = true'),
-        ("root_mib = 16", 'root_mib = "large"'),
+        ("root_mib = 12", 'root_mib = "large"'),
         ("[limits]", "[limits"),
         ('kernel = "linux-image-cloud-amd64"', ""),
     ],
