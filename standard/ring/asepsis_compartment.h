@@ -185,17 +185,24 @@ static inline int asepsis_confine_user(uint64_t user)
     return getuid() == id && geteuid() == id && getgid() == id ? 0 : -EPERM;
 }
 
-static inline int asepsis_confine_filter(int descriptor)
+/* Read the filter, while its file can still be read, and close it. */
+static inline int asepsis_confine_read(int descriptor, struct sock_filter *steps,
+                                       struct sock_fprog *program)
 {
-    static struct sock_filter steps[ASEPSIS_FILTER_BYTES_MAX / sizeof(struct sock_filter)];
     size_t got = 0;
-    for (ssize_t part = 1; part > 0 && got < sizeof steps; got += (size_t)part)
-        if ((part = pread(descriptor, (uint8_t *)steps + got, sizeof steps - got, (off_t)got)) < 0)
-            return -errno;
-    const struct sock_fprog program = {(unsigned short)(got / sizeof *steps), steps};
-    if (!got || got % sizeof *steps)
-        return -EPROTO;
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program))
+    ssize_t part = 1;
+    for (; part > 0 && got < ASEPSIS_FILTER_BYTES_MAX; got += part > 0 ? (size_t)part : 0)
+        part = pread(descriptor, (uint8_t *)steps + got, ASEPSIS_FILTER_BYTES_MAX - got, (off_t)got);
+    const int failed = part < 0 ? -errno : 0;
+    close(descriptor);
+    program->len = (unsigned short)(got / sizeof *steps);
+    program->filter = steps;
+    return failed ? failed : !got || got % sizeof *steps ? -EPROTO : 0;
+}
+
+static inline int asepsis_confine_filter(const struct sock_fprog *program)
+{
+    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, program))
         return errno ? -errno : -EAGAIN; /* A thread that cannot take the filter. */
     return 0;
 }
@@ -239,8 +246,12 @@ static inline int asepsis_confine(asepsis_order *start)
         int which;
     } limits[] = {{"limit-core", RLIMIT_CORE}, {"limit-memory", RLIMIT_AS},
                   {"limit-files", RLIMIT_NOFILE}, {"limit-file", RLIMIT_FSIZE}};
+    static struct sock_filter steps[ASEPSIS_FILTER_BYTES_MAX / sizeof(struct sock_filter)];
+    struct sock_fprog program = {0, steps};
     int failed = door < -1 ? door : 0;
     umask(077);
+    if (!failed && filter >= 0)
+        failed = asepsis_confine_read(filter, steps, &program);
     if (asepsis_order_value(start, "lock-memory", 0))
         (void)mlockall(MCL_CURRENT | MCL_FUTURE); /* Better timing; no protection depends on it. */
     for (unsigned at = 0; !failed && at < sizeof limits / sizeof *limits; at++) {
@@ -263,9 +274,7 @@ static inline int asepsis_confine(asepsis_order *start)
     if (domain >= 0)
         close(domain);
     if (!failed && filter >= 0)
-        failed = asepsis_confine_filter(filter);
-    if (filter >= 0)
-        close(filter);
+        failed = asepsis_confine_filter(&program);
     return failed;
 }
 
