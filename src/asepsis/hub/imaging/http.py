@@ -53,13 +53,14 @@ class StoreRoutes:
             raise dicomweb.UnsupportedMedia("compressed bodies are not accepted")
         boundary = dicomweb.related_boundary(_text(scope, b"content-type") or "")
         named: str = scope.get("asepsis.path_params", {}).get("study", "")
-        upload = self._service.begin(
+        sender = self._service.begin(
             principal,
             device=_text(scope, b"asepsis-device"),
             calling_ae=_text(scope, b"asepsis-calling-ae"),
             person=_text(scope, b"asepsis-user"),
             study=uid_of(named) if named else "",
         )
+        upload = Upload(self._service, sender)
         try:
             await _receive_parts(MultipartReader(boundary), upload, receive)
             results = await upload.results()

@@ -132,8 +132,8 @@ class ImageService:
         calling_ae: str | None,
         person: str | None,
         study: str,
-    ) -> "Upload":
-        """Begin a store request.
+    ) -> Sender:
+        """Let a sender begin a store request; its `Upload` takes the bytes, and ends it.
 
         Args:
             principal: Who sends.
@@ -160,7 +160,7 @@ class ImageService:
         rules.check_room(self._uploads.total(), self._uploads[principal.name])
         self.check_space()
         self._uploads[principal.name] += 1
-        return Upload(self, sender)
+        return sender
 
     def check_space(self) -> None:
         """Refuse more than the hub may hold.
