@@ -37,11 +37,12 @@ class Address(_Section, frozen=True):
 
 
 class Listeners(_Section, frozen=True):
-    """The three listeners."""
+    """The three listeners, and the one of update clients, which is off unless it has an address."""
 
     clinical: Address = Address(port=8443)
     enrolment: Address = Address(port=8444)
     people: Address = Address(port=8445)
+    ddi: Address | None = None
 
 
 class Sealing(_Section, frozen=True):
@@ -239,6 +240,35 @@ class LogSettings(_Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
+class DdiSettings(_Section, frozen=True):
+    """Devices with SWUpdate, RAUC or another client of the DDI interface.
+
+    Attributes:
+        tenant: First segment of every path, in any case of letters.
+        target_tokens: Whether a target's own token counts.
+        gateway_tokens: Whether gateways' tokens, which speak for every target, count.
+        client_ca_file: PEM with the CAs whose certificates name targets, relative to the data
+            folder; empty for none.
+        require_certificate: Whether TLS refuses whoever shows none.
+        sleep_s: Pause between two polls of a target.
+        least_s: Shortest pause, just before a window.
+        spread: Share of the pause by which targets differ.
+        file_bytes_max: Longest file.
+        reserve_bytes: Disk space that files leave to everything else.
+    """
+
+    tenant: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_-]{1,64}$")] = "DEFAULT"
+    target_tokens: bool = True
+    gateway_tokens: bool = False
+    client_ca_file: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    require_certificate: bool = False
+    sleep_s: Annotated[int, msgspec.Meta(ge=1, le=86_399)] = 300
+    least_s: Annotated[int, msgspec.Meta(ge=1, le=86_399)] = 30
+    spread: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.1
+    file_bytes_max: Annotated[int, msgspec.Meta(ge=1, le=16 * GIB)] = 4 * GIB
+    reserve_bytes: Annotated[int, msgspec.Meta(ge=0)] = GIB
+
+
 class AuditRepositorySettings(_Section, frozen=True):
     """An audit repository: DICOM audit messages by syslog over TLS.
 
@@ -269,6 +299,19 @@ class AuditSettings(_Section, frozen=True):
     repositories: Annotated[tuple[AuditRepositorySettings, ...], msgspec.Meta(max_length=8)] = ()
 
 
+class DeviceSettings(_Section, frozen=True):
+    """What the hub does for devices besides taking what they send.
+
+    Attributes:
+        carry_requests: Whether requests that an operator signed are carried to devices.
+        renew: Whose certificates are renewed: those of all devices, or not of a device whose
+            newest attestation was refused.
+    """
+
+    carry_requests: bool = False
+    renew: Literal["all", "unless-refused"] = "all"
+
+
 class Settings(_Section, frozen=True):
     """Everything.
 
@@ -286,6 +329,8 @@ class Settings(_Section, frozen=True):
         console: Pages and sessions.
         associations: Which device is used for which patient.
         images: Images.
+        ddi: Devices with SWUpdate or RAUC.
+        devices: What the hub does for devices.
         audit: Where the audit log goes besides.
         log: Logs.
         drain_s: Seconds that running requests get at the end.
@@ -305,6 +350,8 @@ class Settings(_Section, frozen=True):
     associations: AssociationSettings = AssociationSettings()
     delivery: DeliverySettings = DeliverySettings()
     images: ImageSettings = ImageSettings()
+    ddi: DdiSettings = DdiSettings()
+    devices: DeviceSettings = DeviceSettings()
     audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
     drain_s: Annotated[float, msgspec.Meta(ge=0, le=60)] = 5.0

@@ -45,6 +45,7 @@ class Listener(StrEnum):
     CLINICAL = "clinical"
     ENROLMENT = "enrolment"
     PEOPLE = "people"
+    DDI = "ddi"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +75,16 @@ def server_context(
     * enrolment: a certificate of the hospital's or a listed maker's CA is taken if it is offered,
       expired or not (a device that lay in store renews here); the hub decides what it may do.
     * people: no client certificate.
+    * ddi: a certificate of the CAs named for update clients, if there are any, and only if it is
+      offered; see `require_client`.
 
-    Tickets: the clinical listener gives one per TLS 1.3 connection; the two others give none.
+    Tickets: the clinical and the DDI listener give one per TLS 1.3 connection; the two others none.
 
     Args:
         listener: Which one.
         identity: The hub's own chain and key.
         issuing_der: Issuing certificates of the hospital CA, DER; at least one unless `PEOPLE`.
+            For `DDI` those of the CAs whose certificates name update clients, or none.
         maker_der: CA certificates of makers whose IDevIDs may enrol, DER; only for `ENROLMENT`.
 
     Raises:
@@ -88,13 +92,16 @@ def server_context(
 
     Source: RFC 9325 sections 3.1.1, 3.3, 3.4, 3.5, 4.2; RFC 7030 section 3.3.2; REQ-TLS-001 to 009.
     """
-    if (listener is Listener.PEOPLE) == bool(issuing_der):
+    if listener is not Listener.DDI and (listener is Listener.PEOPLE) == bool(issuing_der):
         raise ConfigError(f"listener {listener}: wrong set of hospital CA certificates")
     if maker_der and listener is not Listener.ENROLMENT:
         raise ConfigError(f"listener {listener} takes no maker's certificates")
     context = _floor(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
     context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE | ssl.OP_SINGLE_ECDH_USE
-    if listener is Listener.CLINICAL:
+    if listener is Listener.DDI:
+        context.num_tickets = TICKETS_CLINICAL
+        context.verify_mode = ssl.CERT_OPTIONAL if issuing_der else ssl.CERT_NONE
+    elif listener is Listener.CLINICAL:
         context.num_tickets = TICKETS_CLINICAL
         context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= ssl.VERIFY_X509_STRICT
@@ -109,6 +116,14 @@ def server_context(
         _trust(context, [*issuing_der, *maker_der])
     reload_identity(context, identity)
     return context
+
+
+def require_client(context: ssl.SSLContext) -> None:
+    """Let nobody finish a handshake with this context who shows no certificate of its CAs.
+
+    Source: RFC 8446 section 4.4.2.4.
+    """
+    context.verify_mode = ssl.CERT_REQUIRED
 
 
 def reload_identity(context: ssl.SSLContext, identity: KeyAndChain) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from asepsis.hub.registry.http_people import StatusSource
-from asepsis.hub.web.routing import Mount, Route
+from asepsis.hub.web.routing import Mount, Route, Router
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -18,6 +18,7 @@ class Feature:
         clinical: Routes of the clinical listener.
         people: Routes of the people listener.
         mounts: Further applications of the people listener.
+        ddi: All of the DDI listener, or None while it is off.
         restore: Awaited once before the listeners open, in the order of the features.
         work: Background work by name, run until cancelled; its failure ends the hub.
         revoked: Called with the name of an identity once it is revoked; returns at once.
@@ -28,6 +29,7 @@ class Feature:
     clinical: Sequence[Route] = ()
     people: Sequence[Route] = ()
     mounts: Sequence[Mount] = ()
+    ddi: Router | None = None
     restore: Callable[[], Awaitable[None]] | None = None
     work: Mapping[str, Work] = field(default_factory=dict[str, Work])
     revoked: Callable[[str], object] | None = None

@@ -1,4 +1,4 @@
-"""The three listeners: their TLS contexts, routers, and how they follow identity and makers."""
+"""The listeners: their TLS contexts, routers, and how they follow identity and makers."""
 
 import asyncio
 import ssl
@@ -11,6 +11,7 @@ from asepsis.core.errors import TransientError, TrustError, Unavailable
 from asepsis.core.trust import tls
 from asepsis.hub.access.rules import decide
 from asepsis.hub.app.core import Core
+from asepsis.hub.app.ddi import Anybody, ddi_context
 from asepsis.hub.app.feature import Feature
 from asepsis.hub.audit.http import AuditRoutes
 from asepsis.hub.console.errors import with_error_pages
@@ -18,6 +19,7 @@ from asepsis.hub.console.security import HEADERS
 from asepsis.hub.delivery.consumers import Consumers
 from asepsis.hub.delivery.http import consumer_routes, live_route
 from asepsis.hub.exchange.rules import PATIENT
+from asepsis.hub.fleet.ddi.http_people import STREAMED as MODULES
 from asepsis.hub.imaging.http import STREAMED
 from asepsis.hub.opening import (
     identity_files,
@@ -37,15 +39,20 @@ from asepsis.hub.web.server import Server
 CARE_EVERY_S: Final = 10.0
 """Pause between two looks at the hub's own certificate and the list of makers, in seconds."""
 
+_STREAMED: Final[Mapping[tls.Listener, frozenset[str]]] = {
+    tls.Listener.CLINICAL: STREAMED,
+    tls.Listener.PEOPLE: MODULES,
+}
+
 log = structlog.get_logger("hub")
 
 
 def routers(
     core: Core, features: Sequence[Feature], status: Mapping[str, StatusSource]
 ) -> dict[tls.Listener, Router]:
-    """Return the routers of the three listeners, with every route there is."""
+    """Return the routers of the listeners, with every route there is."""
     check = cast("Check", decide)
-    return {
+    found = {
         tls.Listener.CLINICAL: Router(
             [
                 *core.exchange.routes(),
@@ -72,6 +79,10 @@ def routers(
             mounts=[mount for each in features for mount in each.mounts],
         ),
     }
+    for each in features:
+        if each.ddi is not None:
+            found[tls.Listener.DDI] = each.ddi
+    return found
 
 
 class ListenerSet:
@@ -96,6 +107,7 @@ class ListenerSet:
             Unavailable: It is due and the signer does not answer.
         """
         core, files = self._core, self._files
+        addresses = core.settings.listeners
         if identity_is_due(files, now_ns=core.clocks.wall()):
             await renew_identity(core.settings, core.signer, files)
         self._issuing = [read_certificate(core.settings.folder() / "ca" / "issuing.crt")]
@@ -107,12 +119,15 @@ class ListenerSet:
             tls.Listener.ENROLMENT: self._enrolment_context(),
             tls.Listener.PEOPLE: tls.server_context(tls.Listener.PEOPLE, identity=files),
         }
-        addresses = core.settings.listeners
+        if addresses.ddi is not None:
+            self._contexts[tls.Listener.DDI] = ddi_context(core.settings, files)
         places = {
             tls.Listener.CLINICAL: (addresses.clinical, limits.CLINICAL),
             tls.Listener.ENROLMENT: (addresses.enrolment, limits.BEFORE_IDENTITY),
             tls.Listener.PEOPLE: (addresses.people, limits.PEOPLE),
         }
+        if addresses.ddi is not None:
+            places[tls.Listener.DDI] = (addresses.ddi, limits.DDI)
         return [
             Listener(
                 name=name.value,
@@ -120,11 +135,12 @@ class ListenerSet:
                 port=address.port,
                 context=self._contexts[name],
                 app=with_error_pages(apps[name]) if name is tls.Listener.PEOPLE else apps[name],
-                admission=core.book,
+                admission=Anybody() if name is tls.Listener.DDI else core.book,
                 limits=limit,
                 idevid=name is tls.Listener.ENROLMENT,
+                strangers=name is tls.Listener.DDI,
                 patient=PATIENT if name is tls.Listener.CLINICAL else frozenset(),
-                streams=STREAMED if name is tls.Listener.CLINICAL else frozenset(),
+                streams=_STREAMED.get(name, frozenset()),
                 headers=HEADERS if name is tls.Listener.PEOPLE else [],
             )
             for name, (address, limit) in places.items()

@@ -80,6 +80,16 @@ BEFORE_IDENTITY: Final = Limits(
 )
 """Enrolment and time: peers without a hospital identity, counted per address."""
 
+DDI: Final = Limits(
+    head_bytes_max=16_384,
+    body_bytes_max=65_536,
+    connections_max=8_192,
+    per_address_max=1_024,
+    write_stall_s=60.0,
+)
+"""Update clients: many may stand behind one address, and one that installs while it downloads reads
+as slowly as its flash memory writes."""
+
 PEOPLE: Final = Limits(
     body_bytes_max=1_048_576, connections_max=1_024, unfinished_max=256, per_address_max=128
 )

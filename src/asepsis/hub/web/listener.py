@@ -49,6 +49,8 @@ class Listener:
         limits: What is refused.
         idevid: True on the enrolment listener: a certificate that is no hospital identity is read
             as a maker's IDevID and given to the application as such, never as a peer.
+        strangers: True on a listener whose peers' certificates are no identities of this hospital:
+            TLS has checked them, they are no peer, and the application judges their DER.
         challenge: WWW-Authenticate of a 401.
         headers: Header fields of every answer, besides Date, no-store and nosniff.
         backlog: Connections that the kernel keeps before they are accepted.
@@ -66,6 +68,7 @@ class Listener:
     admission: Admission
     limits: Limits
     idevid: bool = False
+    strangers: bool = False
     challenge: str = "Bearer"
     headers: Headers = field(default_factory=list[tuple[bytes, bytes]])
     backlog: int = 2_048

@@ -131,7 +131,8 @@ class HttpProtocol(Reading):
     def _introduce(self) -> Connection:
         tls = self.transport.get_extra_info("ssl_object")
         der: bytes | None = None if tls is None else tls.getpeercert(True)
-        peer, idevid = self._identify(der) if der else (None, None)
+        known = der and not self.site.listener.strangers
+        peer, idevid = self._identify(der) if der and known else (None, None)
         return Connection(
             listener=self.site.listener.name,
             address=self.slot.address,

@@ -18,6 +18,7 @@ from asepsis.hub.fleet.ddi.rules import (
     shown_words,
     sleep_s,
     sleep_text,
+    tells_of_itself,
 )
 
 Document = dict[str, Any]
@@ -54,7 +55,7 @@ def poll(place: Place, target: Target, action: Action | None, pace: Pace, now_ns
         links[shown.value] = {"href": place.to(path)}
     if target.installed:
         links["installedBase"] = {"href": place.to(f"/installedBase/{target.installed}")}
-    if target.wanted or target.profile.told_always:
+    if target.wanted or (shown is Offer.NOTHING and tells_of_itself(target)):
         links["configData"] = {"href": place.to("/configData")}
     pause = sleep_text(sleep_s(pace, target.name, action, now_ns))
     return {"config": {"polling": {"sleep": pause}}, "_links": links}

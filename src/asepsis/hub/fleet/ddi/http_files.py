@@ -4,12 +4,13 @@ Source: RFC 9110 sections 8.8 (validators), 13 (preconditions), 14 (ranges).
 """
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from email.utils import formatdate
+from functools import partial
 from typing import IO, Final
 
-from sqlalchemy import Connection as Transaction
+from sqlalchemy import Connection
 
 from asepsis.core.errors import BackPressure, NotFound
 from asepsis.core.wire.byte_ranges import (
@@ -29,7 +30,6 @@ from asepsis.hub.fleet.ddi.rules import may_install
 from asepsis.hub.fleet.ddi.service import ClientService
 from asepsis.hub.web.asgi import Headers, Message, Receive, Scope, Send, answer, header
 from asepsis.hub.web.heads import decode_segment
-from asepsis.hub.web.registry import Connection
 
 SUM: Final = ".MD5SUM"
 OCTETS: Final = "application/octet-stream"
@@ -37,6 +37,7 @@ DOWNLOADS_MAX: Final = 64
 """Files given at once; more are told to come back."""
 BUSY_S: Final = 10
 NS: Final = 1_000_000_000
+Ended = Callable[[], Awaitable[None]]
 
 
 class FileRoutes:
@@ -76,11 +77,11 @@ class FileRoutes:
             raise BackPressure("too many downloads at once", retry_after_s=BUSY_S)
         self._downloads += 1
         try:
-            whole = await self._send(module, file, scope, send)
+            # Noted before its last bytes leave: who has them may report at once.
+            ended = partial(self._service.served, held, module.id)
+            await self._send(module, file, scope, send, ended)
         finally:
             self._downloads -= 1
-        if whole:
-            await self._service.served(held, module.id)
 
     async def _module(self, held: Held, scope: Scope, *, may_fetch: bool) -> Module:
         """Return a module that this target may see.
@@ -91,7 +92,7 @@ class FileRoutes:
         number, now_ns = number_of(scope, "module"), self._service.clock()
         profile = held.target.profile
 
-        def read(connection: Transaction) -> Module:
+        def read(connection: Connection) -> Module:
             uses = records_actions.check_uses(connection, held.target.name, number)
             if may_fetch and profile.streams and scope["method"] == "GET":
                 # This client installs while it downloads: outside its time there is no file.
@@ -105,8 +106,10 @@ class FileRoutes:
 
         return await self._service.store.read(read)
 
-    async def _send(self, module: Module, file: File, scope: Scope, send: Send) -> bool:
-        """Send what was asked for; return whether the end of the file was sent."""
+    async def _send(
+        self, module: Module, file: File, scope: Scope, send: Send, ended: Ended
+    ) -> None:
+        """Send what was asked for; `ended` is awaited before the end of the file is sent."""
         etag = f'"{file.sha1}"'
         fields: Headers = [
             (b"etag", etag.encode()),
@@ -120,17 +123,14 @@ class FileRoutes:
                 said = content_range(None, length=file.size).encode()
                 fields.append((b"content-range", said))
             await _bare(send, spans, fields)
-            return False
+            return
         with closing(self._files.open(file)) as opened:
             if len(spans) > 1:
                 boundary = secrets.token_hex(16)
                 parts = multipart(spans, length=file.size, boundary=boundary, media=OCTETS)
                 await _send_parts(scope, send, fields, opened, parts, boundary)
             else:
-                await _send_span(scope, send, fields, opened, spans, file)
-        ended = not spans or any(span.last == file.size - 1 for span in spans)
-        cut = scope["asepsis.connection"].closed
-        return ended and not cut and scope["method"] == "GET"
+                await _send_span(scope, send, fields, opened, spans, file, ended)
 
 
 def _wanted(scope: Scope, file: File, etag: str, module: Module) -> tuple[Span, ...] | int:
@@ -160,6 +160,7 @@ async def _send_span(
     opened: IO[bytes],
     spans: tuple[Span, ...],
     file: File,
+    ended: Ended,
 ) -> None:
     span = spans[0] if spans else Span(0, file.size - 1)
     if spans:
@@ -170,7 +171,14 @@ async def _send_span(
     ]
     await send(_start(206 if spans else 200, fields))
     if scope["method"] == "GET":
-        await _copy(scope, send, read_span(opened, span.first, len(span)))
+        left, last = len(span), span.last == file.size - 1
+        async for piece in read_span(opened, span.first, len(span)):
+            if scope["asepsis.connection"].closed:
+                return
+            left -= len(piece)
+            if last and not left:
+                await ended()
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 
@@ -184,16 +192,11 @@ async def _send_parts(
     await send(_start(206, fields))
     for head, span in zip(parts.heads, parts.spans, strict=True):
         await send({"type": "http.response.body", "body": head, "more_body": True})
-        await _copy(scope, send, read_span(opened, span.first, len(span)))
+        async for piece in read_span(opened, span.first, len(span)):
+            if scope["asepsis.connection"].closed:
+                return
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": parts.tail})
-
-
-async def _copy(scope: Scope, send: Send, pieces: AsyncIterator[bytes]) -> None:
-    connection: Connection = scope["asepsis.connection"]
-    async for piece in pieces:
-        if connection.closed:
-            return
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
 async def _bare(send: Send, status: int, fields: Headers) -> None:

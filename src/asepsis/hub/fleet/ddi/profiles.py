@@ -22,7 +22,6 @@ class Profile:
         downloads_only: It can download without installing.
         streams: It installs while it downloads: a download is an installation.
         needs_offer_to_report: After its restart it reports only what is still offered.
-        told_always: It says its attributes once each start only, so it is asked all the time.
     """
 
     name: str
@@ -32,7 +31,6 @@ class Profile:
     downloads_only: bool = True
     streams: bool = False
     needs_offer_to_report: bool = False
-    told_always: bool = False
 
 
 GENERIC: Final = Profile(name="generic")
@@ -44,7 +42,6 @@ SWUPDATE: Final = Profile(
     downloads_only=False,
     streams=True,
     needs_offer_to_report=True,
-    told_always=True,
 )
 RAUC: Final = Profile(name="rauc", honours_attempt=False, confirms=False)
 PROFILES: Final[Mapping[str, Profile]] = {each.name: each for each in (GENERIC, SWUPDATE, RAUC)}

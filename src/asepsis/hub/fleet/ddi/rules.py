@@ -15,7 +15,7 @@ from typing import Final
 from asepsis.core.errors import Conflict, NotFound
 from asepsis.core.model.update import NEXT, Outcome
 from asepsis.core.wire.ddi import Execution, Feedback, Finished
-from asepsis.hub.fleet.ddi.model import CLOSED, Action, Kind, Stage, Window
+from asepsis.hub.fleet.ddi.model import CLOSED, Action, Kind, Stage, Target, Window
 from asepsis.hub.fleet.ddi.profiles import SKIPPED, Profile
 
 VERSION: Final = "asepsis-version"
@@ -298,6 +298,15 @@ def judge(action: Action, attributes: Mapping[str, str]) -> tuple[Outcome, str]:
     if test == PASSED:
         return forward(outcome, _O.VERIFIED), "the device runs it and its self-test passed"
     return forward(outcome, _O.BOOTED), "the device runs it and says nothing of a self-test"
+
+
+def tells_of_itself(target: Target) -> bool:
+    """Whether a device says what it runs: then it is asked at every poll that shows nothing else.
+
+    So a device that falls back is seen at its next poll. Beside an update it is not asked: SWUpdate
+    answers every such question and never comes to the update.
+    """
+    return bool(target.installed) and VERSION in target.attributes
 
 
 def check_kind(kind: Kind, profile: Profile) -> None:

@@ -244,10 +244,11 @@ class ClientService:
             known = _merged(target.attributes, said)
             target = replace(target, attributes=known, wanted=False)
             if target.installed:
-                target = self._judge(connection, target)
+                self._judge(connection, target)
             records.put_target(connection, target)
 
-        await self._write(held, work)
+        if held.target.wanted or _merged(held.target.attributes, said) != held.target.attributes:
+            await self._write(held, work)
 
     async def say_installed(self, held: Held, name: str, version: str) -> bool:
         """Note by a client's own word what it runs; return whether that is new.
@@ -304,7 +305,7 @@ class ClientService:
             )
         return replace(action, stage=stage, outcome=outcome)
 
-    def _judge(self, connection: Connection, target: Target) -> Target:
+    def _judge(self, connection: Connection, target: Target) -> None:
         action = records_actions.read_action(connection, target.installed)
         outcome, reason = rules.judge(action, target.attributes)
         if (outcome, reason) != (action.outcome, action.reason):
@@ -319,9 +320,6 @@ class ClientService:
                     known=outcome.value,
                     reason=reason,
                 )
-        # Who says what it runs is asked until it is settled; who never does is asked once.
-        unsettled = outcome in {Outcome.INSTALLING, Outcome.BOOTED}
-        return replace(target, wanted=unsettled and rules.VERSION in target.attributes)
 
     def _own(self, connection: Connection, name: str, number: int) -> Action:
         action = records_actions.read_action(connection, number)
