@@ -14,7 +14,7 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 from rich.text import Text
 
-from asepsis.cli.output import console, problems, show_facts, show_json
+from asepsis.cli.output import console, problems, show_facts, show_json, show_table
 from asepsis.tools.simulator.story import Story
 from asepsis.tools.simulator.summary import Summary
 
@@ -67,6 +67,7 @@ def demo(
             tell=tell,
             drop=1 if drop_one else 0,
             linger=_until_interrupted() if linger else None,
+            show=None if headless or json else show_table,
         ).play()
     finally:
         if keep:
@@ -103,5 +104,6 @@ def _conclude(summary: Summary, *, json: bool) -> int:
     if json:
         show_json(document)
     else:
+        del document["attempts"]  # They were shown as a table of their own.
         show_facts("Summary", document)
     return 1 if summary.bad else 0

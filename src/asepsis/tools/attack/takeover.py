@@ -138,8 +138,17 @@ def prelude(vantage: Vantage, *, abi: int, targets: Mapping[str, Any]) -> str:
         abi: Landlock is made to look no newer than this.
         targets: See `payload.TARGETS`.
     """
-    head = carried(PAYLOAD) + _LOAD.format(targets=repr(json.dumps(dict(targets))), abi=abi)
-    return head + _HOOKS[vantage]
+    return armed(abi=abi, targets=targets) + _HOOKS[vantage]
+
+
+def armed(*, abi: int, targets: Mapping[str, Any]) -> str:
+    """Return the code that brings the attacks into a compartment, and leaves when to others.
+
+    Args:
+        abi: Landlock is made to look no newer than this.
+        targets: See `payload.TARGETS`.
+    """
+    return carried(PAYLOAD) + _LOAD.format(targets=repr(json.dumps(dict(targets))), abi=abi)
 
 
 def carried(names: tuple[str, ...]) -> str:

@@ -1,7 +1,8 @@
 """A device in compartments as an actor: `python -m asepsis.tools.simulator.device_process ORDER`.
 
 The device is the real one, as `asepsis device run` runs it. Commands: the keys of the bedside,
-`intrude` (the network compartment falls into somebody's hands), `expel`, and `stop`.
+`intrude` (the network compartment falls into somebody's hands), `intrude-without-filter` (the same,
+with one layer removed), `expel`, and `stop`.
 """
 
 import os
@@ -20,7 +21,8 @@ from asepsis.edge.device.setting import Setting
 from asepsis.edge.device.supervisor import Supervisor
 from asepsis.edge.sandbox.layers import detect, require_apart
 from asepsis.edge.uplink.folder import IdentityFolder
-from asepsis.tools.simulator import intruder, ledger
+from asepsis.tools.simulator import break_in, ledger
+from asepsis.tools.simulator.attack_watch import AttackWatch
 from asepsis.tools.simulator.device_ledger import DeviceLedger
 from asepsis.tools.simulator.joining import join
 from asepsis.tools.simulator.orders import Order, carry_out
@@ -29,6 +31,7 @@ from asepsis.tools.simulator.telling import STOP, listen, say
 DRAIN_S: Final = 25.0
 """Longest wait at the end for what lies in the spool, seconds."""
 INTRUDE: Final = "intrude"
+WITHOUT_FILTER: Final = "intrude-without-filter"
 EXPEL: Final = "expel"
 
 
@@ -46,6 +49,7 @@ class DeviceProcess:
         self._ledger = DeviceLedger(ledger.LedgerWriter(Path(order.ledger)), name=order.name)
         self._told: dict[str, object] = {}
         self._supervisor: Supervisor | None = None
+        self._watch = AttackWatch()
 
     def run(self) -> None:
         """Enrol if needed, then measure until told to stop."""
@@ -72,6 +76,7 @@ class DeviceProcess:
                 self._step(supervisor)
         finally:
             supervisor.close()
+            self._watch.close()
             self._ledger.close()
         say("stopped", spooled=self._ledger.spooled, unread=self._ledger.lost)
 
@@ -83,6 +88,8 @@ class DeviceProcess:
     def _step(self, supervisor: Supervisor) -> None:
         supervisor.step()
         self._ledger.follow(supervisor.feed(ORIGIN))
+        if told := self._watch.look(supervisor.feed(VITALS), starts=supervisor.starts[VITALS]):
+            say("watched", **told)
 
     def _obey(self, supervisor: Supervisor, commands: "queue.Queue[str]") -> bool:
         try:
@@ -91,10 +98,13 @@ class DeviceProcess:
             return True
         if command == STOP:
             return False
-        if command == INTRUDE:
-            self._preludes[NETWORK] = Path(intruder.__file__).read_text("utf-8")
+        if command in (INTRUDE, WITHOUT_FILTER):
+            layers = detect().holding - ({break_in.REMOVED} if command == WITHOUT_FILTER else set())
+            self._watch.begin(starts=supervisor.starts[VITALS])
+            self._preludes[NETWORK] = break_in.prelude(self._folder, supervisor, layers=layers)
             self._restart_network(supervisor)
         elif command == EXPEL:
+            self._watch.end()
             self._preludes.clear()
             self._restart_network(supervisor)
         else:
@@ -116,7 +126,10 @@ class DeviceProcess:
             self._changed("refused", now=facts.get("refused") is True)
         elif (compartment, event) == (VITALS, "alarm"):
             say("alarm", **facts)
-        elif event in {"alert-acknowledged", "alert-not-acknowledged", "attack"}:
+        elif event == "attack":
+            self._watch.note(str(facts.get("name")))
+            say(event, **facts)
+        elif event in {"alert-acknowledged", "alert-not-acknowledged"}:
             say(event, **facts)
         elif event in {"failed", "hung", "ended", "killed"} or event.startswith("did not start"):
             say("compartment", name=compartment, what=event, **facts)

@@ -1,88 +1,32 @@
 """What somebody does who has broken into a network compartment. Runs in there, nowhere else.
 
-The supervisor of a demonstration puts this file, as text, before the compartment's own code: the
-intruder then holds all that the compartment holds (memory, descriptors, folder, TLS key, connected
-sockets) and no more, because every right was given up before the first line below is called.
-
-It uses nothing but the standard library, `asepsis.core` and `asepsis.edge`, and each attempt
-touches only the device of the demonstration.
+The supervisor of a demonstration puts this file, as text, before the compartment's own code, behind
+the attacks of `asepsis device attack`: the intruder then holds all that the compartment holds
+(memory, descriptors, folder, TLS key, connected sockets) and no more, because every right was given
+up before the first line below is called. Each attempt touches only the device of the demonstration.
 """
 
-import os
-import socket
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.wire import origin
 from asepsis.edge.device import network
 from asepsis.edge.device.signing import Signed
+from asepsis.tools.attack.payload import TARGETS, attempt
+from asepsis.tools.attack.payload_held import ATTACKS as ON_WHAT_IT_HOLDS
+from asepsis.tools.attack.payload_system import ATTACKS as ON_THE_SYSTEM
 
 HONEST: Final = 3
 """Batches that it lets pass before it forges; it keeps them for the replay."""
-SUCCEEDED: Final = "SUCCEEDED"
-
-
-def attempt(attack: Callable[[], object]) -> str:
-    """Return what an attempt came to."""
-    try:
-        attack()
-    except OSError as error:
-        return f"denied ({type(error).__name__})"
-    return SUCCEEDED
-
-
-def new_socket() -> None:
-    """Make a socket, to talk to somebody else than the hub."""
-    socket.socket(socket.AF_INET, socket.SOCK_STREAM).close()
-
-
-def origin_key() -> None:
-    """Read the key that signs, where it would lie beside the compartment's own folder."""
-    places = [Path("/state/../origin.key"), Path("/state/origin.key"), *_parents()]
-    for place in places[:-1]:
-        try:
-            place.read_bytes()
-        except OSError:
-            continue
-        return
-    places[-1].read_bytes()
-
-
-def _parents() -> list[Path]:
-    folder = Path(f"/proc/{os.getppid()}/cwd")
-    return [folder / "origin.key", Path("/proc/1/root/origin.key")]
-
-
-def shell() -> None:
-    """Start a program."""
-    os.execv("/bin/sh", ["sh", "-c", "true"])  # noqa: S606 - it is an attack
-
-
-def write_ring() -> None:
-    """Change what the origin compartment has signed, in the memory file it was read from."""
-    rings = [number for number in range(3, 64) if _is_ring(number)]
-    if not rings:
-        raise PermissionError("no descriptor of a ring is left")
-    for number in rings:
-        os.pwrite(number, b"forged", 4_096)
-
-
-def _is_ring(number: int) -> bool:
-    try:
-        return os.fstat(number).st_size > 1 << 20
-    except OSError:
-        return False
-
-
-BREAK_OUT: Final = {
-    "make a socket": new_socket,
-    "read the signing key": origin_key,
-    "start a program": shell,
-    "write the ring": write_ring,
-}
+FORGERIES: Final = (
+    "change a value",
+    "claim that nobody is attached",
+    "replay the last three seconds",
+)
+DONE: Final = "done"
+SENT: Final = "sent"
 
 
 def other_value(batch: origin.OriginBatch) -> bytes:
@@ -116,12 +60,15 @@ class Intruder(network.Network):
 
     def run(self) -> None:
         """Try to break out, then forward like an enemy."""
-        for name, attack in BREAK_OUT.items():
-            self._line.report("attack", name=name, outcome=attempt(attack))
+        attacks = {**ON_THE_SYSTEM, **ON_WHAT_IT_HOLDS}
+        for name in TARGETS["attacks"]:
+            self._line.report("attack", name=name, outcome=attempt(attacks[name], self))
+        if not TARGETS["forge"]:
+            self._line.report("attack", name=DONE, outcome="")
         super().run()
 
     def _forward(self, number: int, payload: bytes) -> None:
-        if payload[0] != Signed.BATCH:
+        if payload[0] != Signed.BATCH or not TARGETS["forge"]:
             super()._forward(number, payload)
             return
         self._seen += 1
@@ -129,9 +76,9 @@ class Intruder(network.Network):
             self._kept.append((number, payload))
             super()._forward(number, payload)
         elif self._seen == HONEST + 1:
-            self._forge(number, payload, "change a value", other_value)
+            self._forge(number, payload, FORGERIES[0], other_value)
         elif self._seen == HONEST + 2:
-            self._forge(number, payload, "claim that nobody is attached", idle)
+            self._forge(number, payload, FORGERIES[1], idle)
         else:
             self._replay()
             super()._forward(number, payload)
@@ -141,7 +88,7 @@ class Intruder(network.Network):
     ) -> None:
         batch = origin.decode_batch(payload[1:])
         forged = origin.attach_signature(change(batch), batch.signature)
-        self._line.report("attack", name=what, outcome="sent", sequence=batch.sequence)
+        self._line.report("attack", name=what, outcome=SENT, sequence=batch.sequence)
         super()._forward(number, payload[:1] + forged)
 
     def _replay(self) -> None:
@@ -150,8 +97,8 @@ class Intruder(network.Network):
         for number, payload in self._kept:
             super()._forward(number, payload)
         self._kept.clear()
-        self._line.report("attack", name="replay the last three seconds", outcome="sent")
-        self._line.report("attack", name="done", outcome="")
+        self._line.report("attack", name=FORGERIES[2], outcome=SENT)
+        self._line.report("attack", name=DONE, outcome="")
 
 
 network.Network = Intruder

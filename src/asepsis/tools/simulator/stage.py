@@ -65,6 +65,8 @@ readers = ["{gateway}"]
 
 Tell = Callable[[str, str], None]
 """Told the headline and one sentence of each step."""
+Show = Callable[[str, Sequence[str], Sequence[Sequence[object]]], None]
+"""Shown a table: title, columns, rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,13 +103,17 @@ class Stage:
         folder: Empty folder for everything; the caller removes it.
         tell: Told each step.
         setting: How it is set.
+        show: Shown tables; None where nobody looks.
 
     Resource handling: `open` starts processes; `close` ends them all.
     """
 
-    def __init__(self, folder: Path, *, tell: Tell, setting: Setting | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, tell: Tell, setting: Setting | None = None, show: Show | None = None
+    ) -> None:
         self.folder = folder
         self.tell = tell
+        self.show = show
         self.summary = Summary()
         self.devices: dict[str, Actor] = {}
         self.books: list[Path] = []

@@ -20,7 +20,7 @@ from asepsis.tools.simulator.acts import (
     outage,
     revocation,
 )
-from asepsis.tools.simulator.stage import Setting, Stage, Tell
+from asepsis.tools.simulator.stage import Setting, Show, Stage, Tell
 from asepsis.tools.simulator.summary import Summary
 
 Act = Callable[[Stage], None]
@@ -47,6 +47,7 @@ class Story:
         acts: What happens between the opening and the comparison of the ledgers.
         linger: Ends the story when it is set, at the earliest after the act that is being played;
             None ends it after the last one.
+        show: Shown tables; None where nobody looks.
     """
 
     def __init__(
@@ -58,8 +59,9 @@ class Story:
         drop: int = 0,
         acts: Sequence[Act] = ACTS,
         linger: threading.Event | None = None,
+        show: Show | None = None,
     ) -> None:
-        self._stage = Stage(folder, tell=tell, setting=Setting(drop=drop))
+        self._stage = Stage(folder, tell=tell, setting=Setting(drop=drop), show=show)
         self._peace_s = seconds / (len(acts) + 1)
         self._acts = acts
         self._linger = linger

@@ -9,6 +9,27 @@ UNRENEWED_S_MAX: Final = 6.5
 """A value stands for its period and 5 s; the rest is how often the witness looks."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attack on the monitor of the demonstration.
+
+    Attributes:
+        name: Its name in the table of `asepsis device attack`.
+        title: What it tries.
+        every: What it came to with every layer.
+        without: What it came to without the filter of system calls.
+        stopped_by: Layers of this machine each of which stops it, or why it comes to nothing.
+        gap_ms: Longest time between two blocks of the waveform meanwhile, milliseconds.
+    """
+
+    name: str
+    title: str
+    every: str
+    without: str
+    stopped_by: str
+    gap_ms: float
+
+
 @dataclass(slots=True)
 class Summary:
     """What happened. A figure is None until its act was played, or if it was not seen.
@@ -48,6 +69,10 @@ class Summary:
         crash_s: From the kill of the hub to its readiness, seconds.
         attacks: Attempts of the intruder.
         attacks_succeeded: Those that succeeded.
+        attacks_without_seccomp: Those that succeeded when the filter of system calls was removed.
+        attempts: Each attack on the device itself.
+        waveform_gap_ms: Longest time between two blocks of the waveform under attack, milliseconds.
+        waveform_peace_ms: The same in the ten seconds before.
         forgery_ms: First forged batch to the hub's alarm in the live view, milliseconds.
         revoked_ms: Revocation to refusal seen at the device, milliseconds.
         age_s_max: Greatest age of a value on the screen, by the device's own time, seconds.
@@ -87,6 +112,10 @@ class Summary:
     crash_s: float | None = None
     attacks: int = 0
     attacks_succeeded: list[str] = field(default_factory=list[str])
+    attacks_without_seccomp: list[str] = field(default_factory=list[str])
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
+    waveform_gap_ms: float | None = None
+    waveform_peace_ms: float | None = None
     forgery_ms: float | None = None
     revoked_ms: float | None = None
     age_s_max: float = 0.0

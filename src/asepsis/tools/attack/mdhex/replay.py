@@ -17,7 +17,6 @@ from typing import Any, Final
 from asepsis.core.errors import Unavailable
 from asepsis.core.model.manifest_claims import breaches
 from asepsis.core.model.manifest_toml import read_manifest
-from asepsis.edge.device import records
 from asepsis.edge.device.manifest import ORIGIN, SHIPPED, VITALS
 from asepsis.edge.device.state import code_link
 from asepsis.edge.device.supervisor import Supervisor
@@ -26,7 +25,6 @@ from asepsis.edge.sandbox.control import receive_report
 from asepsis.edge.sandbox.generate import host
 from asepsis.edge.sandbox.launcher import Compartment
 from asepsis.edge.sandbox.layer import Layer
-from asepsis.edge.sandbox.ring import RingReader
 from asepsis.edge.uplink.folder import IdentityFolder
 from asepsis.tools.attack.mdhex.exploits import HOST, attack
 from asepsis.tools.attack.mdhex.services import SERVICES
@@ -34,6 +32,7 @@ from asepsis.tools.attack.payload import SUCCEEDED
 from asepsis.tools.attack.rig import ADDED, manifest
 from asepsis.tools.attack.surroundings import Surroundings, surroundings
 from asepsis.tools.attack.takeover import Watched, carried
+from asepsis.tools.attack.wave import Wave
 
 WAIT_S: Final = 40.0
 KEY_S: Final = 10.0
@@ -173,24 +172,6 @@ def _targets(around: Surroundings, outside: Path, *, vitals: int, key: str) -> d
 
 
 @dataclass(slots=True)
-class _Wave:
-    reader: RingReader
-    last_ns: int = 0
-    gap_ns_max: int = 0
-    blocks: int = 0
-
-    def look(self) -> None:
-        while found := self.reader.read().records:
-            for _, payload in found:
-                record = records.decode(payload)
-                if record.samples:
-                    if self.last_ns:
-                        self.gap_ns_max = max(self.gap_ns_max, record.monotonic_ns - self.last_ns)
-                    self.last_ns = record.monotonic_ns
-                    self.blocks += 1
-
-
-@dataclass(slots=True)
 class _Attack:
     ports: Mapping[str, int]
     targets: Mapping[str, Any]
@@ -221,24 +202,21 @@ class _Apart:
             _until(supervisor, lambda: supervisor.feed(ORIGIN) is not None)
             supervisor.bedside("tachycardia")
             _until(supervisor, lambda: bool(watched.told(VITALS, "alarm")))
-            feed = supervisor.feed(VITALS)
-            if feed is None:
-                raise Unavailable("vitals has no ring")
-            wave = _Wave(RingReader(os.dup(feed.readable)))
-            wave.look()
-            wave.gap_ns_max = wave.blocks = 0
+            wave = Wave()
+            began_ns = time.monotonic_ns()
             outcomes = self._attacked(supervisor, tuple(SERVICES), wave, wired=False)
+            over_ns = time.monotonic_ns()
             side = Side(
                 outcomes=outcomes,
-                gap_ms_max=round(wave.gap_ns_max / 1e6, 1),
-                blocks=wave.blocks,
+                gap_ms_max=wave.longest_ms(began_ns, over_ns),
+                blocks=wave.blocks(began_ns, over_ns),
                 facts={"starts_of_vitals": supervisor.starts[VITALS]},
             )
             wired = self._wired(supervisor, wave)
-            wave.reader.close()
+            wave.close()
         return side, wired
 
-    def _wired(self, supervisor: Supervisor, wave: _Wave) -> str:
+    def _wired(self, supervisor: Supervisor, wave: Wave) -> str:
         """Be attacked with remote keys that lead to the bedside."""
         if supervisor.starts[VITALS] != 1:
             return "not tried: vitals was started anew before"
@@ -252,7 +230,7 @@ class _Apart:
         return "the alarm is acknowledged from the network"
 
     def _attacked(
-        self, supervisor: Supervisor, names: tuple[str, ...], wave: _Wave, *, wired: bool
+        self, supervisor: Supervisor, names: tuple[str, ...], wave: Wave, *, wired: bool
     ) -> dict[str, dict[str, str]]:
         listeners = {name: socket.create_server((HOST, 0)) for name in SERVICES}
         ports = {name: int(listeners[name].getsockname()[1]) for name in names}
@@ -271,7 +249,7 @@ class _Apart:
             thread.start()
 
             def over() -> bool:
-                wave.look()
+                wave.follow(supervisor.feed(VITALS))
                 _pass_keys(services, supervisor)
                 return not thread.is_alive()
 
