@@ -37,7 +37,7 @@ from asepsis.core.wire.binary import (
 MAGIC: Final = b"AUR1"
 MEDIA_TYPE: Final = "application/vnd.asepsis.update-report"
 SIGNATURE_BYTES: Final = 64
-REPORT_BYTES_MAX: Final = 8_192
+REPORT_BYTES_MAX: Final = 9_216
 WORD_CHARS_MAX: Final = 64
 REASON_BYTES_MAX: Final = 255
 _FIXED: Final = struct.Struct(">8sQQ16sQQI32sQBB")

@@ -65,6 +65,12 @@ class AlarmBook:
         """Numerics with an active physiological condition."""
         return frozenset(handle for handle, kind in self._active if kind is AlarmKind.PHYSIOLOGICAL)
 
+    @property
+    def limits(self) -> str:
+        """All limits in one line, to be compared with those of another moment."""
+        found = sorted(self._limits.values(), key=lambda limit: limit.handle)
+        return "; ".join(",".join(map(str, limit)) for limit in found)
+
     def set_limit(self, limit: Limit) -> None:
         """Judge a numeric by other limits from the next second on."""
         self._limits[limit.handle] = limit

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asepsis.edge.device.activation import Activation
 from asepsis.edge.device.catalogue import Kind
 from asepsis.edge.device.measured_versions import Measure, not_measured
 from asepsis.edge.sandbox.supervision_parts import Pace
@@ -25,6 +26,7 @@ class Setting:
         measured_log: Log of what was changed since the start, for the attester.
         image_number: Number of the image that runs, below which it can never keep itself from
             starting.
+        activation: Who is asked before a version is activated, and before it is kept.
     """
 
     kind: Kind = Kind.MONITOR
@@ -37,3 +39,4 @@ class Setting:
     tpm: Path | None = None
     measured_log: Path | None = None
     image_number: int = 0
+    activation: Activation = field(default_factory=Activation)

@@ -68,6 +68,7 @@ class Supervisor:
     ) -> None:
         self._tell = tell
         self._versions = Versions(folder.path, tell=tell)
+        self._activation = setting.activation
         self._starts = Starts(
             folder, holding=holding, setting=setting, versions=self._versions, tell=tell
         )
@@ -77,9 +78,9 @@ class Supervisor:
                 declared,
                 means=Means(
                     starter=OneStarter(self._starts, name),
-                    permit=OnePermit(self._starts.gate, declared),
+                    permit=OnePermit(self._starts.gate, declared, begins=self._begin),
                     wait=Backoff(rng=rng, cap_s=declared.resources.restart_s_max),
-                    confirm=self._versions.confirm,
+                    confirm=self._keep,
                 ),
                 version=self._versions.confirmed(name),
                 pace=setting.pace,
@@ -105,6 +106,11 @@ class Supervisor:
         return {name: watch.version for name, watch in self._watches.items()}
 
     @property
+    def confirmed(self) -> Mapping[str, str]:
+        """The version of each compartment that starts after a power cut."""
+        return {name: watch.confirmed for name, watch in self._watches.items()}
+
+    @property
     def phases(self) -> Mapping[str, Phase]:
         """Where each compartment stands."""
         return {name: watch.phase for name, watch in self._watches.items()}
@@ -113,6 +119,11 @@ class Supervisor:
         """Return the process id of a running compartment; 0 if it does not run."""
         serving = self._watches[name].serving
         return serving.process.pid if serving else 0
+
+    @property
+    def clinical_state(self) -> ClinicalState | None:
+        """The clinical state as vitals decided it; None while vitals does not run."""
+        return self._state if self._watches[VITALS].serving else None
 
     @property
     def _pids(self) -> Mapping[str, int]:
@@ -136,6 +147,37 @@ class Supervisor:
         The descriptors stay the supervisor's: duplicate them.
         """
         return self._starts.written_by(name).feed
+
+    def replaceable(self, name: str) -> frozenset[ClinicalState]:
+        """Return the clinical states in which the manifest lets a compartment be replaced."""
+        watch = self._watches.get(name)
+        return frozenset(watch.declared.update.when) if watch else frozenset()
+
+    def reject(self, name: str, why: str) -> None:
+        """End a version that is on trial: the confirmed one starts at once; else do nothing."""
+        watch = self._watches.get(name)
+        if watch and watch.serving and watch.version != watch.confirmed:
+            watch.gone(watch.serving, why)
+
+    def report_update(self, body: Mapping[str, Any]) -> bool:
+        """Have an update report signed and sent; returns whether origin takes it now."""
+        origin = self._watches[ORIGIN].serving
+        if origin is None:
+            return False
+        try:
+            origin.process.order("update", body)
+        except Unavailable:
+            return False
+        return True
+
+    def _begin(self, compartment: str, version: str) -> None:
+        """Ask whoever updates the device, with the permit in hand."""
+        self._activation.begins(compartment, version)
+
+    def _keep(self, compartment: str, version: str) -> None:
+        """Make a version the confirmed one, where whoever updates the device agrees."""
+        self._activation.keeps(compartment, version)
+        self._versions.confirm(compartment, version)
 
     def bedside(self, key: str) -> None:
         """Pass on a key that a person pressed at the bedside.

@@ -2,9 +2,10 @@
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
+from asepsis.core.errors import SafetyRefusal
 from asepsis.core.model.manifest import Compartment, Rung
 from asepsis.edge.device.gate import Gate
 from asepsis.edge.device.permit import UNANSWERED, UpdateRung
@@ -19,11 +20,16 @@ class OnePermit:
     Args:
         gate: Carries questions and answers.
         declared: The compartment.
+        begins: Asked last, with the permit in hand; raises AsepsisError, and it is not used.
     """
 
-    def __init__(self, gate: Gate, declared: Compartment) -> None:
+    def __init__(
+        self, gate: Gate, declared: Compartment, *, begins: Callable[[str, str], None]
+    ) -> None:
         self._gate = gate
         self._declared = declared
+        self._begins = begins
+        self._version = ""
         self._release = b""
 
     def ask(self, version: str) -> None:
@@ -32,6 +38,7 @@ class OnePermit:
         Raises:
             SafetyRefusal: Nobody can answer.
         """
+        self._version = version
         self._release = release_digest(self._declared.name, version)
         self._gate.ask_permit(
             self._release,
@@ -50,7 +57,12 @@ class OnePermit:
 
         Raises:
             SafetyRefusal: It does not hold any more.
+            AsepsisError: Whoever updates the device does not want it now.
         """
+        why = self._gate.permits.reason(now_s=time.monotonic())
+        if why:
+            raise SafetyRefusal(why)
+        self._begins(self._declared.name, self._version)
         self._gate.permits.redeem(self._release, self._rung, now_s=time.monotonic())
 
     @property

@@ -159,7 +159,7 @@ class Vitals:
         # Events first, because they wait for nothing; values and list behind them stand in one
         # batch, so that each batch with a list is a whole picture of the present.
         self._publish_alarms(events)
-        published = tuple(_value(self._signs[handle], value) for handle, value in values.items())
+        published = tuple(value_of(self._signs[handle], value) for handle, value in values.items())
         self._publish(Record(state=self._state, monotonic_ns=now_ns, values=published))
         self._publish_active()
 
@@ -211,6 +211,7 @@ class Vitals:
             "skipped": self._skipped,
             "state": self._state.name,
             "alarms": self._alarms.active,
+            "limits": self._alarms.limits,
             "late_us_p50": late_us[len(late_us) // 2],
             "late_us_max": late_us[-1],
             **self._desk.facts(),
@@ -225,7 +226,8 @@ def _new_id() -> bytes:
     return bytes(found)
 
 
-def _value(sign: Sign, value: float | None) -> Value:
+def value_of(sign: Sign, value: float | None) -> Value:
+    """Return a numeric as it is published; without a value it says so."""
     if value is None:
         raw, status = int(float_type.FloatSpecial.NAN), MeasurementStatus.NOT_AVAILABLE
     else:

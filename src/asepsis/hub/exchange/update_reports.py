@@ -20,6 +20,8 @@ from asepsis.hub.exchange.intake import Intake
 
 ACTION: Final = "report-update"
 DEVICES_MAX: Final = 20_000
+FAILED_MAX: Final = 16
+"""Names of failed self-tests in words; the receipt has all of them, with values."""
 TakeReport = Callable[[UpdateReport], Awaitable[None]]
 """Takes a verified report; raises TransientError if it cannot now, and gets it again then."""
 
@@ -84,7 +86,7 @@ def _detail(report: UpdateReport, *, receipt: bytes) -> dict[str, Any]:
         "waits_for": report.waits_for.value if report.waits_for else "",
         "reason": report.reason,
         "tests": len(report.tests),
-        "failed": [test.name for test in report.tests if not test.passed],
+        "failed": [test.name for test in report.tests if not test.passed][:FAILED_MAX],
         "epoch": report.epoch,
         "sequence": report.sequence,
         "receipt": base64.b64encode(receipt).decode("ascii"),

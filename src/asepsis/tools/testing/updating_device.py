@@ -15,7 +15,7 @@ from asepsis.edge.device.update.agent import Agent
 from asepsis.edge.device.update.floors import Floors
 from asepsis.edge.device.update.memory import Held, MemoryStore, Target
 from asepsis.edge.device.update.moment import Occupied, Situation, Terms, Window
-from asepsis.edge.device.update.plan import Plan, SelfTest
+from asepsis.edge.device.update.plan import Plan, PlannedTest
 from asepsis.edge.device.update.ports import Means
 from asepsis.edge.sandbox.supervision_disk import Disk
 from asepsis.edge.sandbox.supervision_state import Confirmed, StateStore
@@ -25,7 +25,7 @@ IN_USE_TOO: Final = frozenset(
      ClinicalState.MAINTENANCE}
 )  # fmt: skip
 ONLY_IDLE: Final = frozenset({ClinicalState.IDLE})
-TEST: Final = SelfTest(name="heart-rate", low=59, high=61, unit="/min")
+TEST: Final = PlannedTest(name="heart-rate", low=59, high=61, unit="/min")
 
 
 def target(counter: int = 2, *, component: str = "network", reboot: str = "component") -> Target:

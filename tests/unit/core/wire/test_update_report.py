@@ -85,7 +85,7 @@ def test_what_was_written_is_read(report: UpdateReport, signature: bytes) -> Non
 
 
 def test_the_longest_report_fits() -> None:
-    test = replace(REPORT.tests[0], name="n" * 64, unit="u" * 16)
+    test = replace(REPORT.tests[0], name="n" * 64, unit="u" * 32)
     longest = replace(REPORT, tests=(test,) * TESTS_MAX, reason="x" * TEXT_CHARS_MAX)
     assert len(encode(longest, key_id=KEY_ID)) + 64 <= REPORT_BYTES_MAX
 

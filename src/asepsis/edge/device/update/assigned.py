@@ -1,9 +1,12 @@
 """What the director assigns to this device, judged in the verifier: all of it holds, or none.
 
 director/           trusted metadata of the hospital's director
+offline/            the same of the offline role, whose bundles people carry
 vendors/NAME/       trusted metadata of a vendor's image repository, its root from the image
 artefacts/          what was checked
+staged/SHA256/      what was unpacked of it, for compartments
 floors.json         below which release a component never goes again
+offered.json        what is agreed on, while its artefacts are still on their way
 accepted.json       what may be installed now; gone as long as nothing is
 """
 
@@ -15,17 +18,30 @@ from pathlib import Path
 from typing import Any, Final
 
 from asepsis.core.errors import ContentMismatch, FramingError, NotPermitted, Unavailable
+from asepsis.core.model.release import DOCUMENT_BYTES_MAX
 from asepsis.core.trust.metadata.authorisation import AUTHORISATION_BYTES_MAX
 from asepsis.core.trust.metadata.fields import Assignment, Release, read_custom
 from asepsis.core.trust.metadata.judgement import Accepted, Offer, Own, assignments, judge
 from asepsis.core.trust.metadata.library import TargetFile
 from asepsis.core.trust.metadata.session import Session
 from asepsis.core.trust.sealing import write_durably
+from asepsis.edge.device.update import bundle_memory
+from asepsis.edge.device.update.bundle_memory import OFFLINE_FOLDER
 from asepsis.edge.device.update.floors import Floors
 from asepsis.edge.device.update.keeping import Artefacts, FolderStore
 from asepsis.edge.device.update.line import Line, bring
-from asepsis.edge.device.update.place import ACCEPTED, ARTEFACTS, DIRECTOR_FOLDER, vendor_folder
+from asepsis.edge.device.update.place import (
+    ACCEPTED,
+    ARTEFACTS,
+    DIRECTOR_FOLDER,
+    OFFERED,
+    STAGED,
+    vendor_folder,
+)
+from asepsis.edge.device.update.plan import NAME as PLAN
+from asepsis.edge.device.update.planning import planned
 from asepsis.edge.device.update.talk import DIRECTOR, fields
+from asepsis.edge.device.update.unpacking import unpack
 
 VENDORS_MAX: Final = 32
 
@@ -40,6 +56,8 @@ class Order:
         own: What the device is.
         vendors: Vendors whose roots are in the verified image.
         now: Trusted time.
+        compartments: Components whose artefacts are unpacked.
+        offline: Whether a bundle is judged: the offline role speaks in the director's place.
     """
 
     folder: Path
@@ -47,6 +65,8 @@ class Order:
     own: Own
     vendors: frozenset[str]
     now: datetime
+    compartments: frozenset[str] = frozenset()
+    offline: bool = False
 
     @classmethod
     def parse(cls, body: bytes) -> "Order":
@@ -63,6 +83,8 @@ class Order:
                 own=Own(**{name: str(value) for name, value in said["own"].items()}),
                 vendors=frozenset(map(str, said["vendors"][:VENDORS_MAX])),
                 now=datetime.fromtimestamp(int(said["now_s"]), UTC),
+                compartments=frozenset(map(str, said.get("compartments", ()))),
+                offline=said.get("offline") is True,
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
             raise FramingError("not an order for the verifier") from error
@@ -119,22 +141,33 @@ def fulfil(order: Order, line: Line) -> list[str]:
         TrustError: The director, a vendor or the approvers do not agree, or below a floor.
         AsepsisError: As `Session.refresh`, `judge` and `Artefacts.take`.
     """
-    (order.folder / ACCEPTED).unlink(missing_ok=True)
+    for name in (ACCEPTED, OFFERED):
+        (order.folder / name).unlink(missing_ok=True)
     director = Session(
-        store=FolderStore(order.folder / DIRECTOR_FOLDER),
+        store=FolderStore(order.folder / (OFFLINE_FOLDER if order.offline else DIRECTOR_FOLDER)),
         source=line.at(DIRECTOR),
         now=order.now,
     )
     director.refresh()
+    terms = None
+    if order.offline:
+        terms = bundle_memory.check(order.folder, director.targets, own=order.own, now=order.now)
     contact = _Round(order, line, director)
     accepted: list[tuple[Accepted, str]] = []
     for target, said in assignments(director.targets, order.own):
         accepted.append((contact.accept(target, said), said.vendor))
     kept = Artefacts(order.folder / ARTEFACTS)
+    _write(order.folder / OFFERED, [_document(one, kept) for one, _ in accepted])
     for one, vendor in accepted:
         session = contact.image(vendor)
         bring(one.target, session=session, line=line.at(vendor), incoming=order.incoming, kept=kept)
-    _write(order.folder / ACCEPTED, [_document(one, kept) for one, _ in accepted])
+    documents = [
+        _document(one, kept) | _staged(one, kept, order, line=line.at(vendor))
+        for one, vendor in accepted
+    ]
+    _write(order.folder / ACCEPTED, documents)
+    if terms is not None:  # Only now: after a power cut the same bundle still does its work.
+        bundle_memory.keep(order.folder, terms)
     return [one.target.path for one, _ in accepted]
 
 
@@ -147,6 +180,28 @@ def _document(one: Accepted, kept: Artefacts) -> dict[str, Any]:
         "release": {name: getattr(one.release, name) for name in one.release.__struct_fields__},
         "floor": one.floor,
     }
+
+
+def _staged(one: Accepted, kept: Artefacts, order: Order, *, line: Line) -> dict[str, Any]:
+    """Unpack an artefact of a compartment beside its plan; returns the digest of all of it."""
+    if one.release.component not in order.compartments:
+        return {}
+    folder = order.folder / STAGED
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"nothing can be unpacked: {error.strerror}") from error
+    sha256 = str(one.target.hashes["sha256"])
+    plan = planned(_release_document(one, line), sha256)
+    return {"tree": unpack(kept.place(one.target), folder / sha256, beside={PLAN: plan})}
+
+
+def _release_document(one: Accepted, line: Line) -> bytes:
+    """Fetch the document that the vendor's signed metadata names by its hash."""
+    content = line.metadata(f"documents/{one.release.document}.json", bytes_max=DOCUMENT_BYTES_MAX)
+    if hashlib.sha256(content).hexdigest() != one.release.document:
+        raise ContentMismatch("the release document is not the one that the vendor signed")
+    return content
 
 
 def _write(path: Path, documents: list[dict[str, Any]]) -> None:

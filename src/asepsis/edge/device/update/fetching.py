@@ -7,6 +7,9 @@ sends somebody elsewhere is given up.
 
 import http.client
 import os
+import socket
+import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +33,8 @@ BYTES_PER_S_MIN: Final = 4_096
 """Slowest transfer that is waited for; TUF calls less a slow retrieval attack."""
 ARTEFACT_BYTES_MAX: Final = 4 << 30
 METADATA_BYTES_MAX: Final = 5_000_000
+BUDGET_BYTES_PER_S_MIN: Final = 4 * BYTES_PER_S_MIN
+"""A smaller budget would look like a server that is too slow."""
 TRIES: Final = 3
 """Connections for one artefact; each goes on where the last one was cut."""
 _ABSENT: Final = frozenset({403, 404})
@@ -70,10 +75,10 @@ class Place:
         path = found.path if found.path.endswith("/") else found.path + "/"
         return cls(found.scheme, found.hostname, port, path)
 
-    def connect(self) -> http.client.HTTPConnection:
-        """Return an unopened connection."""
-        kind = http.client.HTTPSConnection if self.scheme == "https" else http.client.HTTPConnection
-        return kind(self.host, self.port, timeout=TIMEOUT_S)
+    @property
+    def default_port(self) -> int:
+        """The port where none is said."""
+        return self.port or (443 if self.scheme == "https" else 80)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,10 @@ class Repository:
     artefacts: Place | None = None
 
 
+def _dial(place: Place) -> socket.socket:
+    return socket.create_connection((place.host, place.default_port), TIMEOUT_S)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetcher:
     """Answers what a verifier asks.
@@ -97,11 +106,20 @@ class Fetcher:
         repositories: Those that may be asked, by name.
         incoming: Folder for artefacts that nobody has checked.
         now_s: Monotonic seconds.
+        dial: Returns a connection to the place of a repository; raises OSError or TransientError.
+        context: For `https`; None for the system's own. Nothing is trusted for it.
+        bytes_per_s: Bandwidth budget for artefacts; 0 for none. Metadata is small and waits for
+            nothing.
+        wait: Waits for seconds.
     """
 
     repositories: Mapping[str, Repository]
     incoming: Path
     now_s: Callable[[], float]
+    dial: Callable[[Place], socket.socket] = _dial
+    context: ssl.SSLContext | None = None
+    bytes_per_s: int = 0
+    wait: Callable[[float], None] = time.sleep
 
     def serve(self, asked: IO[bytes], answers: IO[bytes]) -> dict[str, Any]:
         """Answer until the verifier says what came of it; returns that.
@@ -160,8 +178,11 @@ class Fetcher:
                 if begin >= length:
                     file.truncate(0)
                     begin = 0
+                began_s, came = self.now_s(), 0
                 for part in self._parts(place, name, bytes_max=length, begin=begin):
                     file.write(part)
+                    came += len(part)
+                    self._keep_to_budget(came, began_s)
                 file.flush()
                 os.fsync(file.fileno())
         except AsepsisError:
@@ -169,11 +190,19 @@ class Fetcher:
         except OSError as error:
             raise Unavailable(f"nothing can be written: {error.strerror}") from error
 
+    def _keep_to_budget(self, came: int, began_s: float) -> None:
+        """Wait where an artefact comes faster than its budget: the ward's network is not ours."""
+        if self.bytes_per_s:
+            early_s = came / max(self.bytes_per_s, BUDGET_BYTES_PER_S_MIN) + began_s - self.now_s()
+            if early_s > 0:
+                self.wait(min(early_s, TIMEOUT_S / 2))
+
     def _parts(self, place: Place, name: str, *, bytes_max: int, begin: int) -> Iterator[bytes]:
-        connection = place.connect()
+        connection = http.client.HTTPConnection(place.host, place.port, timeout=TIMEOUT_S)
         path = place.path + quote(name, safe=_PATH_SAFE)
         headers = {"Range": f"bytes={begin}-"} if begin else {}
         try:
+            connection.sock = self._connected(place)
             connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
             skip = begin if _judge(answer.status, begin=begin) else 0
@@ -182,6 +211,14 @@ class Fetcher:
             raise Unavailable(f"the repository does not answer ({type(error).__name__})") from error
         finally:
             connection.close()
+
+    def _connected(self, place: Place) -> socket.socket:
+        plain = self.dial(place)
+        plain.settimeout(TIMEOUT_S)
+        if place.scheme == "http":
+            return plain
+        context = self.context or ssl.create_default_context()
+        return context.wrap_socket(plain, server_hostname=place.host)
 
     def _read(self, answer: http.client.HTTPResponse, *, skip: int, most: int) -> Iterator[bytes]:
         """Yield what comes after `skip` bytes, at most `most` in all and not too slowly."""

@@ -13,6 +13,8 @@ from asepsis.edge.device.update.floors import Floors
 DIRECTOR_FOLDER: Final = "director"
 ARTEFACTS: Final = "artefacts"
 ACCEPTED: Final = "accepted.json"
+OFFERED: Final = "offered.json"
+STAGED: Final = "staged"
 ROOT: Final = "root.json"
 _VENDOR: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 

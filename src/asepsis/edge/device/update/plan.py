@@ -1,7 +1,7 @@
-"""The plan of a release: what a device must know to install it, as the vendor signed it.
+"""The plan of a release: what a device must know to install it, as the manufacturer signed it.
 
-It lies in the artefact, so the signature over the artefact's hash covers it. A device that does
-not understand all of it refuses the release.
+The verifier takes it out of the release document, whose hash the signed metadata names, and lays
+it beside what it unpacked. A device that does not understand all of it refuses the release.
 
     {"format": 1, "states": ["idle"], "run_s": 60, "rollback_s": 60, "consent": false,
      "acceptance": false, "changes": ["alarm-limits"],
@@ -22,7 +22,7 @@ PLAN_BYTES_MAX: Final = 65_536
 FORMAT: Final = 1
 SECONDS_MAX: Final = 86_400
 NAME_CHARS_MAX: Final = 64
-UNIT_CHARS_MAX: Final = 16
+UNIT_CHARS_MAX: Final = 32
 CHANGES_MAX: Final = 64
 _FIELDS: Final = frozenset(
     {"format", "states", "run_s", "rollback_s", "consent", "acceptance", "changes", "tests"}
@@ -30,7 +30,7 @@ _FIELDS: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SelfTest:
+class PlannedTest:
     """One self-test.
 
     Attributes:
@@ -73,7 +73,7 @@ class Plan:
     consent: bool
     acceptance: bool
     changes: frozenset[str]
-    tests: tuple[SelfTest, ...]
+    tests: tuple[PlannedTest, ...]
 
 
 def read_plan(data: bytes) -> Plan:
@@ -111,14 +111,14 @@ def read_plan(data: bytes) -> Plan:
     return plan
 
 
-def _test(document: dict[str, Any]) -> SelfTest:
+def _test(document: dict[str, Any]) -> PlannedTest:
     low, high = float(document["low"]), float(document["high"])
     if set(document) != {"name", "low", "high", "unit"} or not low <= high:
         raise FramingError("a self-test has another form, or nothing can pass it")
     if not (math.isfinite(low) and math.isfinite(high)):
         raise FramingError("the tolerance of a self-test is finite")
     name, unit = _word(document["name"], NAME_CHARS_MAX), _word(document["unit"], UNIT_CHARS_MAX)
-    return SelfTest(name=name, low=low, high=high, unit=unit)
+    return PlannedTest(name=name, low=low, high=high, unit=unit)
 
 
 def _seconds(value: object) -> int:

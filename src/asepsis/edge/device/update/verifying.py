@@ -18,6 +18,7 @@ from asepsis.core.errors import (
     AsepsisError,
     FramingError,
     NotFound,
+    Unavailable,
 )
 from asepsis.core.trust.metadata.faults import translated
 from asepsis.core.trust.metadata.library import CryptoSigner, Metadata, Timestamp
@@ -145,7 +146,11 @@ def _obey(kind: Kind, body: bytes, line: Line) -> list[str]:
 
 
 def main() -> None:
-    """Fulfil one order and say what came of it."""
+    """Fulfil one order and say what came of it.
+
+    Where the command line names a descriptor, the supervisor hears it there: the fetcher at the
+    other end of the pipe may be somebody else's by now.
+    """
     line = Line(asking=sys.stdout.buffer, answers=sys.stdin.buffer)
     result: dict[str, Any]
     try:
@@ -154,7 +159,11 @@ def main() -> None:
         result = {"done": True, "files": _obey(kind, body, line)}
     except AsepsisError as error:
         result = {"done": False, "code": error.code, "why": str(error)[:500]}
-    send(line.asking, Kind.RESULT, result)
+    if len(sys.argv) > 1:
+        with open(int(sys.argv[1]), "wb") as supervisor:  # noqa: PTH123 - a descriptor
+            send(supervisor, Kind.RESULT, result)
+    with contextlib.suppress(Unavailable):  # The fetcher may have gone first.
+        send(line.asking, Kind.RESULT, result)
 
 
 if __name__ == "__main__":

@@ -1,137 +1,20 @@
 """The whole way on a device: director, vendor, approvers, floor; attacks are refused by it."""
 
-import hashlib
 import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from asepsis.core import errors
-from asepsis.core.trust.answers import DirectorSigned, SignedSet
-from asepsis.core.trust.director import Assigned, DirectorSet, payloads
-from asepsis.core.trust.metadata.directing import director_key, files
 from asepsis.edge.device.update import place
-from asepsis.edge.device.update.fetching import Fetcher, Place, Repository
 from asepsis.edge.device.update.floors import Floors
-from asepsis.edge.device.update.starting import verify
-from asepsis.edge.device.update.talk import DIRECTOR, Kind
 from asepsis.tools.release import editing
-from asepsis.tools.release.approving import approve, propose, root_of
-from asepsis.tools.testing.releases import Hospital, Vendor
-
-OWN = {"device": "urn:dev:mac:0011223344556677", "hardware": "m5-rev-b", "model": "m5"}
-HOW = ec.ECDSA(hashes.SHA256())
-
-
-@dataclass
-class World:
-    """A hospital whose online director key is the test's: a broken-into hub."""
-
-    folder: Path
-    port: int
-    begun: Vendor
-    version: int = 0
-    key: ec.EllipticCurvePrivateKey = field(
-        default_factory=lambda: ec.generate_private_key(ec.SECP256R1())
-    )
-
-    def __post_init__(self) -> None:
-        self.now = self.begun.now
-        self.der = self.key.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        self.vendor = self.begun.copied(self.folder / "acme")
-        self.hospital = Hospital(self.folder / "hospital", director_key(self.der), now=self.now)
-        self.served = self.hospital.repository.public
-        (self.served / "authorisations").mkdir()
-        self.device, self.incoming = self.folder / "device", self.folder / "incoming"
-        self.incoming.mkdir()
-        place.begin(
-            self.device,
-            director_root=self.hospital.first_root,
-            vendor_roots={"acme": self.vendor.first_root},
-        )
-
-    def authorise(self, path: str, *, hospital: bool = True, floor: int = 0) -> str:
-        """Have a release approved; returns the hash of the document."""
-        content = propose(
-            self.vendor.repository, path, models=(), floor=floor, days=30, now=self.now
-        )
-        parties = [("vendor", self.vendor.approver, self.vendor.first_root)]
-        if hospital:
-            parties.append(("hospital", self.hospital.approver, self.hospital.first_root))
-        for party, signer, root in parties:
-            content = approve(content, signer, root=root_of(root, party), party=party)
-        digest = hashlib.sha256(content).hexdigest()
-        (self.served / "authorisations" / f"{digest}.json").write_bytes(content)
-        return digest
-
-    def assign(self, path: str, authorisation: str, **other: str) -> None:
-        """Let the director assign a release, as the signer signs it."""
-        name = path.partition("/")[2]
-        content = (self.folder / "acme" / name).read_bytes()
-        one = Assigned(
-            path=path,
-            length=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
-            vendor=other.pop("vendor", "acme"),
-            authorisation=authorisation,
-        )
-        said = {"device": OWN["device"], "hardware": OWN["hardware"], **other}
-        self.version += 1
-        made = payloads(
-            DirectorSet(**said, targets=(one,)),
-            version=self.version,
-            now_ns=int(self.now.timestamp()) * 10**9,
-        )
-        parts = (made.targets, made.snapshot, made.timestamp)
-        signed = SignedSet(
-            targets=made.targets,
-            snapshot=made.snapshot,
-            timestamp=made.timestamp,
-            signatures=tuple(self.key.sign(part, HOW) for part in parts),  # type: ignore[arg-type]
-        )
-        answer = DirectorSigned(version=self.version, key_der=self.der, sets=(signed,))
-        for name, content in files(answer, 0).items():
-            (self.served / name).write_bytes(content)
-
-    def take(self) -> dict[str, Any]:
-        """Let the device look for what it is to have."""
-        url = f"http://127.0.0.1:{self.port}"
-        fetcher = Fetcher(
-            repositories={
-                DIRECTOR: Repository(Place.parse(f"{url}/hospital/public/metadata")),
-                "acme": Repository(
-                    Place.parse(f"{url}/acme/public/metadata"),
-                    Place.parse(f"{url}/acme/public/targets"),
-                ),
-            },
-            incoming=self.incoming,
-            now_s=time.monotonic,
-        )
-        order = {
-            "folder": str(self.device),
-            "incoming": str(self.incoming),
-            "own": OWN,
-            "vendors": ["acme"],
-            "now_s": int(self.now.timestamp()),
-        }
-        return verify(order, fetcher, kind=Kind.ASSIGNMENTS)
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Static files, without a word."""
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+from asepsis.tools.testing.releases import Vendor
+from asepsis.tools.testing.update_world import Quiet, World
 
 
 @pytest.fixture(scope="module")

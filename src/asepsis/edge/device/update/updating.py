@@ -1,0 +1,286 @@
+"""Puts the update agent of a device together, beside its supervisor."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from asepsis.core.errors import ConfigError
+from asepsis.edge.device.activation import Activation
+from asepsis.edge.device.catalogue import Kind
+from asepsis.edge.device.manifest import NETWORK, VITALS, shipped
+from asepsis.edge.device.state import code_link
+from asepsis.edge.device.supervisor import Supervisor
+from asepsis.edge.device.update import fetcher
+from asepsis.edge.device.update.agent import Agent
+from asepsis.edge.device.update.compartments import FETCHER, updating
+from asepsis.edge.device.update.fetching import Place
+from asepsis.edge.device.update.memory import Held, MemoryStore
+from asepsis.edge.device.update.moment import Occupied
+from asepsis.edge.device.update.on_device import (
+    DeviceSurroundings,
+    Policy,
+    SupervisorActivator,
+)
+from asepsis.edge.device.update.ports import Means
+from asepsis.edge.device.update.report_signing import to_order
+from asepsis.edge.device.update.self_tests import SelfTests
+from asepsis.edge.device.update.supply import DirectedSupply, Folders
+from asepsis.edge.sandbox import bubblewrap, launcher
+from asepsis.edge.sandbox.broker import Address, Broker
+from asepsis.edge.sandbox.generate import host
+from asepsis.edge.sandbox.launcher import Compartment
+from asepsis.edge.sandbox.layer import Layer
+from asepsis.edge.sandbox.supervision_disk import FolderDisk
+from asepsis.edge.sandbox.supervision_parts import Tell
+
+UPDATE: Final = "update"
+"""Folder of the agent, in the device's folder."""
+RELEASES: Final = "releases"
+OUTBOX_MAX: Final = 256
+VENDORS_MAX: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateSetting:
+    """Where a device's releases come from, and what it is.
+
+    Attributes:
+        device: Its name, as the director says it.
+        hardware: Its hardware id.
+        model: Its model, as vendors' releases say it.
+        director: URL of the director's metadata.
+        vendors: URL of an image repository by vendor; metadata and targets lie below it.
+        kind: What sort of device it is.
+        layers: Layers of this machine.
+        every_s: From one contact to the next, seconds.
+        bytes_per_s: Bandwidth budget for artefacts; 0 for none.
+        policy: What the hospital decided.
+        observe_s: How long a new version is watched at least before its self-tests count, seconds.
+        occupied: What else the device knows of being used.
+        now_s: Trusted time, seconds since 1970.
+    """
+
+    device: str
+    hardware: str
+    model: str
+    director: str
+    vendors: Mapping[str, str]
+    kind: Kind
+    layers: frozenset[Layer]
+    every_s: float = 300.0
+    bytes_per_s: int = 0
+    policy: Policy = field(default_factory=Policy)
+    observe_s: float = 5.0
+    occupied: Callable[[], frozenset[Occupied]] = frozenset
+    now_s: Callable[[], float] = time.time
+
+
+class Updating:
+    """The update agent of one device; `step` is called beside the supervisor's.
+
+    Args:
+        folder: The device's folder; its update folder was begun by `place.begin`.
+        setting: Where releases come from.
+        supervisor: Of the device.
+        activation: The two gates that the supervisor was given.
+        boot: Name of this boot.
+        tell: Told what happens.
+
+    Raises:
+        FramingError: What the agent kept is damaged: a person has to look.
+        ConfigError: A repository's URL is none.
+
+    Resource handling: `close` ends fetcher, verifier and self-test.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        setting: UpdateSetting,
+        supervisor: Supervisor,
+        activation: Activation,
+        boot: str,
+        tell: Tell,
+    ) -> None:
+        if len(setting.vendors) > VENDORS_MAX:
+            raise ConfigError(f"a device has at most {VENDORS_MAX} vendors")
+        self._folder = folder
+        self._setting = setting
+        self._supervisor = supervisor
+        self._tell = tell
+        self._outbox: list[Held] = []
+        folders = Folders(update=folder / UPDATE, releases=folder / RELEASES)
+        self._from = _repositories(setting)
+        self.surroundings = DeviceSurroundings(
+            supervisor=supervisor,
+            folder=folder,
+            policy=setting.policy,
+            now_s=time.monotonic,
+            wall_s=setting.now_s,
+            occupied=setting.occupied,
+        )
+        self._supply = DirectedSupply(
+            folders,
+            order=self._order,
+            start_fetcher=self._start_fetcher,
+            every_s=setting.every_s,
+            now_s=time.monotonic,
+            tell=lambda result: tell(UPDATE, "contact", result),
+        )
+        self._tests = SelfTests(
+            folders.releases,
+            layers=setting.layers,
+            kind=setting.kind,
+            log=folder / "device.log",
+            facts=self._counts,
+            observe_s=setting.observe_s,
+        )
+        self.agent = Agent(
+            Means(
+                store=MemoryStore(FolderDisk(folders.update)),
+                supply=self._supply,
+                activator=SupervisorActivator(supervisor),
+                surroundings=self.surroundings,
+                tests=self._tests,
+                tell=self._told,
+                boot=boot,
+            )
+        )
+        activation.begins, activation.keeps = self.agent.begins, self.agent.keeps
+
+    def step(self) -> None:
+        """Do what is due, and hand over what is to be signed."""
+        self.agent.step()
+        while self._outbox and self._supervisor.report_update(to_order(self._outbox[0])):
+            self._outbox.pop(0)
+
+    def heard(self, compartment: str, event: str, details: Mapping[str, Any]) -> None:
+        """Take what the supervisor tells; belongs into its `tell`."""
+        self.surroundings.heard(compartment, event, details)
+        self.agent.heard(compartment, event, details)
+
+    def close(self) -> None:
+        """End what runs."""
+        self._supply.close()
+        self._tests.close()
+
+    def _told(self, held: Held) -> None:
+        self._outbox.append(held)
+        del self._outbox[:-OUTBOX_MAX]  # Where origin takes nothing, the newest words count.
+        details = {
+            "outcome": held.outcome.value,
+            "component": held.target.component,
+            "version": held.target.version,
+            "waits_for": held.waits_for.value if held.waits_for else "",
+            "reason": held.reason,
+            "tests": {test.name: test.measured for test in held.tests},
+        }
+        self._tell(UPDATE, "update", details)
+
+    def _counts(self) -> Mapping[str, float]:
+        """Return what must not grow while a new version is on trial."""
+        vitals = self.surroundings.facts.get(VITALS, {})
+        network = self.surroundings.facts.get(NETWORK, {})
+        return {
+            "ticks-skipped": float(vitals.get("skipped", 0)),
+            "records-lost": float(network.get("lost", 0)),
+        }
+
+    def _order(self) -> dict[str, Any]:
+        setting = self._setting
+        return {
+            "folder": str(self._folder / UPDATE),
+            "incoming": str(self._folder / UPDATE / FETCHER / fetcher.INCOMING),
+            "own": {
+                "device": setting.device,
+                "hardware": setting.hardware,
+                "model": setting.model,
+            },
+            "vendors": sorted(setting.vendors),
+            "now_s": int(setting.now_s()),
+            "compartments": sorted(shipped().compartments),
+        }
+
+    def _start_fetcher(self, handed: Mapping[str, int]) -> "_Fetcher":
+        declared = updating().compartments[FETCHER]
+        state = self._folder / UPDATE / FETCHER
+        _prepare(state, user=declared.user if Layer.USERS in self._setting.layers else None)
+        plan = host.blueprint(declared, layers=self._setting.layers, state=state)
+        places = _places(self._from)
+        broker = Broker(places, channels=declared.channels, owner=FETCHER)
+        channels = {f"channel{n}": line.fileno() for n, line in enumerate(broker.theirs)}
+        wrapped = Layer.BUBBLEWRAP in self._setting.layers
+        body = {
+            "from": self._from,
+            "places": [[place.host, place.port] for place in places],
+            "state": str(bubblewrap.STATE if wrapped else state),
+            "bytes_per_s": self._setting.bytes_per_s,
+        }
+        try:
+            with (self._folder / "device.log").open("ab", buffering=0) as log:
+                process = launcher.launch(
+                    plan,
+                    body=body,
+                    descriptors={**handed, **channels},
+                    code_folder=code_link(self._folder, bubblewrap.code().package),
+                    log=log,
+                )
+        except BaseException:
+            broker.close()
+            raise
+        broker.start()
+        return _Fetcher(process, broker)
+
+
+class _Fetcher:
+    """A fetcher and the broker of its connections."""
+
+    def __init__(self, process: Compartment, broker: Broker) -> None:
+        self._process = process
+        self._broker = broker
+
+    def kill(self) -> None:
+        """End both."""
+        self._process.kill()
+        self._broker.close()
+
+
+def _repositories(setting: UpdateSetting) -> dict[str, dict[str, str]]:
+    found = {"director": {"metadata": setting.director}}
+    for name, url in setting.vendors.items():
+        base = url.rstrip("/")
+        found[name] = {"metadata": f"{base}/metadata", "artefacts": f"{base}/targets"}
+    for urls in found.values():
+        for url in urls.values():
+            Place.parse(url)
+    return found
+
+
+def _places(repositories: Mapping[str, Mapping[str, str]]) -> list[Address]:
+    """Return every host that a fetcher may reach, once each."""
+    found: dict[Address, None] = {}
+    for urls in repositories.values():
+        for url in urls.values():
+            place = Place.parse(url)
+            found[Address(place.host, place.default_port)] = None
+    return list(found)
+
+
+def _prepare(state: Path, *, user: int | None) -> None:
+    """Make the fetcher's folder; it does not run now.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    try:
+        incoming = state / fetcher.INCOMING
+        incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if user is not None:
+            for path in (state, incoming):
+                os.chown(path, user, user, follow_symlinks=False)
+    except OSError as error:
+        raise ConfigError(f"cannot prepare {state}: {error.strerror}") from error
