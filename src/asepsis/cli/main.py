@@ -10,6 +10,7 @@ from asepsis.cli import (
     associations,
     attest,
     audit,
+    bundle,
     conform,
     deadletters,
     destinations,
@@ -68,6 +69,7 @@ app.command(images.app)
 app.command(image.app)
 app.command(release.app)
 app.command(audit.app)
+app.command(bundle.app)
 app.command(ward.app)
 app.command(conform.app)
 app.command(threats.app)
