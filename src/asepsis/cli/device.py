@@ -13,8 +13,11 @@ from cyclopts import App, Parameter
 
 from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.core.errors import AsepsisError
+from asepsis.core.model.manifest import Manifest
+from asepsis.core.model.manifest_claims import require_claims
 from asepsis.edge.device.app import run_device
 from asepsis.edge.device.catalogue import Kind
+from asepsis.edge.device.manifest import read_file
 from asepsis.edge.device.measured_versions import begin_measuring, not_measured
 from asepsis.edge.device.measuring import LOG
 from asepsis.edge.device.setting import Setting
@@ -57,6 +60,12 @@ def run(
     requests: Annotated[
         bool, Parameter(help="Take requests for alarm limits, and open the panel's socket.")
     ] = False,
+    manifest: Annotated[
+        Path | None, Parameter(help="Manifest of your own; without it the shipped one.")
+    ] = None,
+    listen_host: Annotated[
+        str, Parameter(help="Address at which the ports of the manifest listen.")
+    ] = "127.0.0.1",
     tpm: Annotated[
         Path | None, Parameter(help="TPM that every version of a compartment is measured into.")
     ] = None,
@@ -86,6 +95,9 @@ def run(
             seed=seed,
             recording=recording,
             requests=requests,
+            orders=True,
+            manifest=None if manifest is None else _safe(manifest),
+            listen_host=listen_host,
             measure=not_measured if tpm is None else begin_measuring(tpm, log=log, tell=tell),
         ),
         tell=tell,
@@ -97,6 +109,13 @@ def run(
         _tell_script("device", "summary", asdict(outcome))
         return
     show_facts("Device", asdict(outcome))
+
+
+def _safe(path: Path) -> Manifest:
+    """Read a manifest; TrustError where it breaks a claim, ConfigError where it is none."""
+    manifest = read_file(path).manifest
+    require_claims(manifest)
+    return manifest
 
 
 def _listen(supervisor: Supervisor, tell: Tell) -> None:

@@ -228,7 +228,11 @@ def _show_explanation(file: ManifestFile) -> None:
 
 def _rows(c: Compartment, manifest: Manifest, reached: dict[str, str]) -> list[tuple[str, str]]:
     secret = [name for name in c.handed if manifest.documents[name].secret]
-    out = "no network" if c.zone is Zone.NONE else f"brokered sockets to {', '.join(c.endpoints)}"
+    out = {
+        Zone.NONE: "no network",
+        Zone.BROKER: f"brokered sockets to {', '.join(c.endpoints)}",
+        Zone.SERVICE: "no network but while a person opened it in maintenance",
+    }[c.zone]
     rows = [
         ("criticality", c.criticality.value),
         ("runs", f"{c.code} as user {c.user}, system calls {c.syscalls.value}"),

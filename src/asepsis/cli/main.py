@@ -17,6 +17,7 @@ from asepsis.cli import (
     device_attack,
     device_manifest,
     device_request,
+    device_versions,
     device_wipe,
     devices,
     driver,
@@ -58,6 +59,10 @@ app.command(device_manifest.app)
 device_manifest.app.command(device_attack.attack)
 device_manifest.app.command(device_request.app)
 device_manifest.app.command(device_request.permit)
+device_manifest.app.command(device_versions.versions)
+device_manifest.app.command(device_versions.swap)
+device_manifest.app.command(device_versions.rollback)
+device_manifest.app.command(device_versions.app)
 ADDING: Final = (attest, device_wipe, image_rebase, soup)
 """Modules that only add commands to groups above."""
 app.command(gateway.app)

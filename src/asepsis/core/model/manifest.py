@@ -46,6 +46,8 @@ class Zone(StrEnum):
     NONE = "none"
     BROKER = "broker"
     """Connected sockets to its named endpoints, from the connect broker; it makes none itself."""
+    SERVICE = "service"
+    """Its ports, and only while a person at the device has opened them in maintenance."""
 
 
 class Confirmation(StrEnum):

@@ -86,6 +86,10 @@ def _ports(compartment: Compartment) -> Iterator[Problem]:
             path=f"compartment.{compartment.name}.ports",
             text='ports and syscalls "listening" go together',
         )
+    if compartment.zone is Zone.SERVICE and not compartment.ports:
+        yield Problem(
+            path=f"compartment.{compartment.name}.ports", text="zone service is nothing but ports"
+        )
 
 
 def _folder(compartment: Compartment) -> Iterator[Problem]:

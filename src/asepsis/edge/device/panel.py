@@ -1,4 +1,4 @@
-"""The panel: a local socket that stands for screen and keys of the device.
+"""Local sockets of a device: the panel, which stands for screen and keys, and the orders' one.
 
 Whoever may use it is a person at the device: the file belongs to the supervisor's user with mode
 0600, the peer's user is asked of the kernel, and no compartment can make a socket, see the folder
@@ -20,9 +20,11 @@ from typing import Any, Final, cast
 from asepsis.core.errors import (
     AsepsisError,
     ConfigError,
+    Conflict,
     FramingError,
     InputError,
     LimitExceeded,
+    NotFound,
     SafetyRefusal,
     Unavailable,
 )
@@ -37,16 +39,17 @@ ACCEPTS_A_STEP: Final = 4
 CONNECT_S: Final = 5.0
 _PEER: Final = struct.Struct("=iII")
 _ERRORS: Final[Mapping[str, type[AsepsisError]]] = {
-    error.code: error for error in (SafetyRefusal, Unavailable)
+    error.code: error for error in (Conflict, NotFound, SafetyRefusal, Unavailable)
 }
 
 
 class Panel:
-    """Serves the socket without waiting for anybody.
+    """Serves one such socket without waiting for anybody.
 
     Args:
         folder: The device's folder.
         answer: Given the word `do` and the whole line, returns the answer or raises AsepsisError.
+        name: Name of the socket's file.
 
     Raises:
         ConfigError: The socket cannot be made.
@@ -55,9 +58,13 @@ class Panel:
     """
 
     def __init__(
-        self, folder: Path, *, answer: Callable[[str, Mapping[str, Any]], dict[str, Any]]
+        self,
+        folder: Path,
+        *,
+        answer: Callable[[str, Mapping[str, Any]], dict[str, Any]],
+        name: str = NAME,
     ) -> None:
-        self._path = folder / NAME
+        self._path = folder / name
         self._answer = answer
         self._open: dict[socket.socket, tuple[float, bytes]] = {}
         self.refused = 0
@@ -68,7 +75,7 @@ class Panel:
                     self._path.unlink()
             old = os.umask(0o177)
             try:
-                with _short(folder) as short:
+                with _short(folder, name) as short:
                     self._server.bind(short)
             finally:
                 os.umask(old)
@@ -160,30 +167,47 @@ def ask_panel(folder: Path, do: str, **body: Any) -> dict[str, Any]:
         Unavailable: No device runs there with requests on.
         AsepsisError: What the device answered.
     """
+    return ask_socket(folder, NAME, do, body, hint="start it: asepsis device run --requests")
+
+
+def ask_socket(
+    folder: Path, name: str, do: str, body: Mapping[str, Any], *, hint: str
+) -> dict[str, Any]:
+    """Say one line to a local socket of a running device and return its answer.
+
+    Args:
+        folder: The device's folder.
+        name: Name of the socket's file.
+        do: The word.
+        body: What comes with it.
+        hint: What to do where nobody answers.
+
+    Raises:
+        Unavailable: Nobody answers there.
+        AsepsisError: What the device answered.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as panel:
         panel.settimeout(CONNECT_S)
         got = b""
         try:
-            with _short(folder) as short:
+            with _short(folder, name) as short:
                 panel.connect(short)
             panel.sendall(json.dumps({"do": do, **body}).encode() + b"\n")
             while len(got) < ANSWER_BYTES_MAX and (part := panel.recv(8_192)):
                 got += part
             answer: dict[str, Any] = json.loads(got)
         except (OSError, ValueError) as error:
-            raise Unavailable(
-                f"no panel in {folder}", hint="start it: asepsis device run --requests"
-            ) from error
+            raise Unavailable(f"nobody answers at {folder / name}", hint=hint) from error
     if "error" in answer:
         raise _ERRORS.get(str(answer.get("code")), InputError)(str(answer["error"]))
     return answer
 
 
 @contextlib.contextmanager
-def _short(folder: Path) -> Generator[str]:
+def _short(folder: Path, name: str) -> Generator[str]:
     """Name the socket by way of the open folder: a path in an address has at most 107 bytes."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{handle}/{NAME}"
+        yield f"/proc/self/fd/{handle}/{name}"
     finally:
         os.close(handle)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from asepsis.edge.device.activation import Activation
+from asepsis.core.model.manifest import Manifest
 from asepsis.edge.device.catalogue import Kind
 from asepsis.edge.device.measured_versions import Measure, not_measured
 from asepsis.edge.sandbox.supervision_parts import Pace
@@ -22,6 +23,10 @@ class Setting:
         preludes: Code put before a compartment's own; only tests set it.
         measure: Told of each version of a compartment before it runs.
         requests: Whether compartments and the panel may ask the critical compartment for anything.
+        orders: Whether the supervisor takes orders over a local socket.
+        manifest: Which compartments there are, with every safety claim judged; None for the
+            shipped ones.
+        listen_host: Address at which the ports of the manifest listen.
         tpm: TPM that the attester compartment is handed; None for a device that does not attest.
         measured_log: Log of what was changed since the start, for the attester.
         image_number: Number of the image that runs, below which it can never keep itself from
@@ -36,6 +41,9 @@ class Setting:
     preludes: Mapping[str, str] = field(default_factory=dict[str, str])
     measure: Measure = not_measured
     requests: bool = False
+    orders: bool = False
+    manifest: Manifest | None = None
+    listen_host: str = "127.0.0.1"
     tpm: Path | None = None
     measured_log: Path | None = None
     image_number: int = 0

@@ -25,7 +25,9 @@ from asepsis.edge.device.manifest import ORIGIN, VITALS
 from asepsis.edge.device.rings import Feed
 from asepsis.edge.device.setting import Setting
 from asepsis.edge.device.supervisor_alerts import Alerts
+from asepsis.edge.device.supervisor_orders import Orders
 from asepsis.edge.device.supervisor_permits import OnePermit
+from asepsis.edge.device.supervisor_service import ServiceZone
 from asepsis.edge.device.supervisor_starts import OneStarter, Starts, order_ring
 from asepsis.edge.device.supervisor_versions import Versions
 from asepsis.edge.sandbox.control import receive_report
@@ -66,6 +68,14 @@ class Supervisor:
         setting: Setting,
         tell: Tell,
     ) -> None:
+        self._orders: Orders | None = None
+
+        def note(compartment: str, event: str, details: Mapping[str, Any]) -> None:
+            if self._orders:
+                self._orders.note(compartment, event, details)
+            tell_all(compartment, event, details)
+
+        tell_all, tell = tell, note
         self._tell = tell
         self._versions = Versions(folder.path, tell=tell)
         self._activation = setting.activation
@@ -94,6 +104,20 @@ class Supervisor:
         self.gate = self._starts.gate
         self._state: ClinicalState | None = None
         self._closed = False
+        self._service = ServiceZone(
+            self._watches,
+            ports=self._starts.ports,
+            tell=tell,
+            note=self._starts.denials.note_request,
+        )
+        if setting.orders:
+            self._orders = Orders(
+                folder.path,
+                supervisor=self,
+                watches=self._watches,
+                versions=self._versions,
+                service=self._service,
+            )
 
     @property
     def starts(self) -> Mapping[str, int]:
@@ -119,6 +143,11 @@ class Supervisor:
         """Return the process id of a running compartment; 0 if it does not run."""
         serving = self._watches[name].serving
         return serving.process.pid if serving else 0
+
+    @property
+    def clinical_state(self) -> ClinicalState | None:
+        """The clinical state as vitals decided it; None while vitals does not run."""
+        return self._state if self._watches[VITALS].serving else None
 
     @property
     def clinical_state(self) -> ClinicalState | None:
@@ -205,19 +234,39 @@ class Supervisor:
             Unavailable: The compartment does not serve now.
             Conflict: A compartment is being replaced already, or this one comes with the image.
         """
+        self.require_swappable(name, version)
+        self._watches[name].swap(version)
+
+    def before(self, name: str) -> str:
+        """Return where to go back to: from a trial the confirmed version, else the one before it.
+
+        To go back is a swap as any other, with self-tests and a permit.
+
+        Raises:
+            NotFound: No such compartment, or it has run no other version before.
+        """
+        watch = self._watch(name)
+        if watch.version != watch.confirmed:
+            return watch.confirmed
+        return self._versions.previous(name)
+
+    def require_swappable(self, name: str, version: str) -> None:
+        """Check what `swap` checks before it begins; errors as there."""
         if any(watch.replacing for watch in self._watches.values()):
             raise Conflict("one compartment is replaced at a time")
-        if name not in self._watches:
-            raise NotFound(f"this device has no compartment {name!r}")
+        watch = self._watch(name)
         self._versions.package(name, version)
-        watch = self._watches[name]
         if self._state not in watch.declared.update.when:
             state = self._state.name.lower() if self._state else "unknown"
             allowed = ", ".join(state.name.lower() for state in watch.declared.update.when)
             raise SafetyRefusal(
                 f"{name} is not replaced in clinical state {state}", hint=f"allowed: {allowed}"
             )
-        watch.swap(version)
+
+    def _watch(self, name: str) -> Watch:
+        if name not in self._watches:
+            raise NotFound(f"this device has no compartment {name!r}")
+        return self._watches[name]
 
     def step(self) -> None:
         """Do what is due, then wait for reports, at most `POLL_S`."""
@@ -230,6 +279,9 @@ class Supervisor:
         deciding = self._watches[VITALS].serving
         self.gate.step(deciding.process if deciding else None)
         self._starts.denials.step(now_s, self._pids, sign=self._sign)
+        self._service.step(self.clinical_state)
+        if self._orders:
+            self._orders.step(now_s)
         running = {
             runner.process.control: (watch, runner)
             for watch in self._watches.values()
@@ -248,6 +300,8 @@ class Supervisor:
         if self._closed:
             return
         self._closed = True
+        if self._orders:
+            self._orders.close()
         for name, watch in self._watches.items():
             serving = watch.serving
             if serving:

@@ -6,9 +6,10 @@ What a compartment may do stands in the manifest. What stands here is what it is
 import base64
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO, Any, Final
 
 from asepsis.core.errors import AsepsisError, ConfigError, TransientError
@@ -16,11 +17,13 @@ from asepsis.edge.device.denials import Denials
 from asepsis.edge.device.denials_log import open_log
 from asepsis.edge.device.gate import Gate
 from asepsis.edge.device.manifest import ATTESTER, NETWORK, ORIGIN, TIMEKEEPER, VITALS, shipped
+from asepsis.edge.device.ports import Ports
 from asepsis.edge.device.records import SIGNED_RING, VITALS_RING
 from asepsis.edge.device.rings import Feed, RingOwner
 from asepsis.edge.device.setting import Setting
 from asepsis.edge.device.state import COMPARTMENTS, code_link, prepare
 from asepsis.edge.device.supervisor_attester import AttesterLines
+from asepsis.edge.device.supervisor_declared import facts_of, require_startable
 from asepsis.edge.device.supervisor_versions import Versions
 from asepsis.edge.sandbox import bubblewrap, domains, launcher
 from asepsis.edge.sandbox.broker import Address, Broker
@@ -77,7 +80,7 @@ class Starts:
         self._setting = setting
         self._versions = versions
         self._device, hospital, self._root_der = folder.load()
-        self.manifest = shipped()
+        self.manifest = setting.manifest or shipped()
         self._endpoints = {
             "clinical": Address(hospital.clinical.host, hospital.clinical.port),
             "enrolment": Address(hospital.enrolment.host, hospital.enrolment.port),
@@ -106,14 +109,19 @@ class Starts:
             tell=tell,
             note=self.denials.note_request,
         )
+        self.ports = Ports(self.manifest, host=setting.listen_host, tell=tell)
         self._places = Places(self.manifest, realtime=Layer.REALTIME in holding, tell=tell)
-        self._first: Mapping[str, Callable[[bool], _First]] = {
+        self._first: dict[str, Callable[[bool], _First]] = {
             VITALS: self._vitals,
             ORIGIN: self._origin,
             NETWORK: self._network,
             TIMEKEEPER: self._timekeeper,
             ATTESTER: self._attest,
         }
+        for name, declared in self.manifest.compartments.items():
+            if name not in self._first:
+                require_startable(declared)
+                self._first[name] = partial(self._declared, name)
 
     def start(self, name: str, version: str, *, warm: bool) -> Runner:
         """Start a process of a compartment; a warm one waits to be called.
@@ -125,6 +133,7 @@ class Starts:
         blueprint = self.blueprint(name, version)
         self._setting.measure(name, version, blueprint.package)
         first = self._first[name](warm)
+        first.descriptors |= self.ports.handed(name)
         # Lines for requests are the serving one's: what stands by gets them with its call.
         asked, lines = ({}, {}) if warm else self.gate.handed(name)
         lines = {**lines, **self.denials.handed(name)}
@@ -196,9 +205,9 @@ class Starts:
         return name != ATTESTER or self._setting.tpm is not None
 
     def may_start(self, name: str) -> bool:
-        """Return whether the rings that a compartment reads are there."""
+        """Return whether the rings that a compartment reads are there, and its ports open."""
         reads = self.manifest.compartments[name].reads
-        return all(self.rings[ring].feed is not None for ring in reads)
+        return all(self.rings[ring].feed is not None for ring in reads) and self.ports.ready(name)
 
     def written_by(self, name: str) -> RingOwner:
         """Return the ring that a compartment writes."""
@@ -214,6 +223,7 @@ class Starts:
         """Let go of everything; no compartment runs any more."""
         self.gate.close()
         self.denials.close()
+        self.ports.close()
         self._places.close()
         self._time_in.close()
         self._time_out.close()
@@ -290,6 +300,21 @@ class Starts:
     def _attest(self, _warm: bool) -> _First:  # noqa: FBT001 - one signature for all
         first = _First(body={"image_number": self._setting.image_number}, descriptors={})
         first.descriptors = self._attester.handed(ATTESTER) | self._attester.open(first.files)
+        return first
+
+    def _declared(self, name: str, warm: bool) -> _First:  # noqa: FBT001 - one signature for all
+        """Start what only the manifest knows: its ring, connections, and facts of the device."""
+        declared = self.manifest.compartments[name]
+        facts = facts_of(self.manifest, device=self._device, layers=self._layers)
+        first = _First(body={"facts": facts, "kind": self._setting.kind.value}, descriptors={})
+        if declared.reads and not warm:
+            feed = self.read_by(name).oldest()
+            first.body["ring_epoch"] = feed.epoch
+            first.descriptors |= feed.handed()
+        if declared.endpoints:
+            first.broker = self._broker(name)
+            lines = enumerate(first.broker.theirs)
+            first.descriptors |= {f"channel{n}": line.fileno() for n, line in lines}
         return first
 
     def _broker(self, name: str) -> Broker:

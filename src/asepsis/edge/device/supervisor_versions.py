@@ -4,10 +4,11 @@ A version is a folder `releases/COMPARTMENT/VERSION/asepsis` in the device's fol
 that a compartment sees. Whoever puts it there has verified it; nothing here can.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Final
 
-from asepsis.core.errors import FramingError, NotFound, TransientError
+from asepsis.core.errors import FramingError, InputError, NotFound, TransientError
 from asepsis.edge.sandbox import bubblewrap
 from asepsis.edge.sandbox.supervision_disk import FolderDisk
 from asepsis.edge.sandbox.supervision_parts import Tell
@@ -20,6 +21,8 @@ from asepsis.edge.sandbox.supervision_state import (
 
 RELEASES: Final = "releases"
 SUPERVISOR: Final = "supervisor"
+LISTED_MAX: Final = 64
+"""Versions of a compartment that are looked at for a list."""
 _PARTS: Final = ("__init__.py", "core", "edge")
 
 
@@ -50,6 +53,30 @@ class Versions:
             self._tell(compartment, "version-missing", {"version": version, "text": str(error)})
             return SHIPPED
         return version
+
+    def previous(self, compartment: str) -> str:
+        """Return the version that was confirmed before the confirmed one.
+
+        Raises:
+            NotFound: There was none.
+        """
+        found = self._confirmed.previous.get(compartment)
+        if found is None:
+            raise NotFound(f"{compartment} has run no other version before")
+        return found
+
+    def here(self, compartment: str) -> list[str]:
+        """Return the versions of a compartment that could be started, the shipped one first."""
+        try:
+            names = sorted(path.name for path in (self._folder / RELEASES / compartment).iterdir())
+        except OSError:
+            names = []
+        found = [SHIPPED]
+        for name in names[:LISTED_MAX]:
+            with contextlib.suppress(InputError):  # NotFound too: something else lies there.
+                if self.package(compartment, name):
+                    found.append(name)
+        return found
 
     def package(self, compartment: str, version: str) -> Path | None:
         """Return the package that a version runs; None for the shipped one.

@@ -22,8 +22,12 @@ VERSION_PATTERN: Final = r"[a-z0-9][a-z0-9.+-]{0,63}"
 NAME: Final = "supervisor.json"
 ASIDE: Final = "supervisor.json.new"
 STATE_BYTES_MAX: Final = 16_384
-FORMAT: Final = 1
-_FIELDS: Final = {"format", "number", "versions"}
+FORMAT: Final = 2
+_FIELDS: Final = {
+    1: {"format", "number", "versions"},
+    2: {"format", "number", "versions", "previous"},
+}
+"""Fields by format; devices that were made before one could go back have the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +37,12 @@ class Confirmed:
     Attributes:
         number: How often it was written, from 0.
         versions: Version by compartment; one that is not named runs `SHIPPED`.
+        previous: What was confirmed before, by compartment.
     """
 
     number: int = 0
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    previous: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def version(self, compartment: str) -> str:
         """Return the confirmed version of a compartment."""
@@ -52,7 +58,11 @@ class Confirmed:
         versions = {**self.versions, compartment: version}
         if len(versions) > COMPARTMENTS_MAX:
             raise InputError("more compartments than a device has")
-        return replace(self, number=self.number + 1, versions=versions)
+        before = self.version(compartment)
+        previous = dict(self.previous)
+        if before != version:
+            previous[compartment] = before
+        return replace(self, number=self.number + 1, versions=versions, previous=previous)
 
 
 def require_version(version: str) -> None:
@@ -70,7 +80,12 @@ def require_version(version: str) -> None:
 
 def encode(state: Confirmed) -> bytes:
     """Return the content of the state's file: a line of JSON and a line with its SHA-256."""
-    document = {"format": FORMAT, "number": state.number, "versions": dict(state.versions)}
+    document = {
+        "format": FORMAT,
+        "number": state.number,
+        "versions": dict(state.versions),
+        "previous": dict(state.previous),
+    }
     text = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
     return text + b"\n" + hashlib.sha256(text).hexdigest().encode() + b"\n"
 
@@ -91,16 +106,26 @@ def decode(data: bytes) -> Confirmed:
 
 
 def _read(document: Any) -> Confirmed:
-    if set(document) != _FIELDS or document["format"] != FORMAT:
+    if set(document) != _FIELDS.get(document["format"]):
         raise FramingError("the supervisor's state is of another format")
     number = document["number"]
-    versions = cast("dict[str, str]", document["versions"])
-    if not isinstance(number, int) or number < 0 or len(versions) > COMPARTMENTS_MAX:
+    if not isinstance(number, int) or number < 0:
+        raise FramingError("the supervisor's state has another form")
+    return Confirmed(
+        number=number,
+        versions=_versions(document["versions"]),
+        previous=_versions(document.get("previous", {})),
+    )
+
+
+def _versions(found: Any) -> dict[str, str]:
+    versions = cast("dict[str, str]", found)
+    if len(versions) > COMPARTMENTS_MAX:
         raise FramingError("the supervisor's state has another form")
     for name, version in versions.items():
         require_version(name)
         require_version(version)
-    return Confirmed(number=number, versions=dict(versions))
+    return dict(versions)
 
 
 class StateStore:

@@ -95,6 +95,8 @@ class Watch:
     def swap(self, version: str) -> None:
         """Begin to replace what serves by another version; `look` goes on with it.
 
+        While a version is on trial, only the confirmed one may take its place.
+
         Raises:
             Unavailable: Nothing serves now that could be replaced.
             Conflict: It is being replaced already, or comes with the image only.
@@ -102,7 +104,8 @@ class Watch:
         rung = self.declared.update.rung
         if rung is Rung.IMAGE:
             raise Conflict(f"{self.name} comes with the image of the whole device")
-        if self._next_version or self.version != self.confirmed:
+        on_trial = self.version != self.confirmed
+        if self._next_version or (on_trial and version != self.confirmed):
             raise Conflict(f"{self.name} is being replaced already")
         if self.phase not in SERVED:
             raise Unavailable(f"{self.name} does not serve now")
@@ -155,6 +158,7 @@ class Watch:
         for runner in self.runners:
             runner.end()
         self.serving = self.standby = None
+        self._next_version = ""
         self.phase = Phase.DOWN
 
     def _look_at_serving(self, now_s: float) -> None:
@@ -318,8 +322,8 @@ class Watch:
         self._steady_s = self._clock_s() + self._pace.trial_s
         self._means.wait.succeeded()
         self._in_vain = 0
-        if self.version == self.confirmed:
-            return
+        if self.confirmed in {self.version, self._next_version}:
+            return  # Nothing new, or somebody is going back to the old one.
         try:
             self._means.confirm(self.name, self.version)
         except AsepsisError as error:

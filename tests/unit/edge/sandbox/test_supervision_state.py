@@ -1,6 +1,7 @@
 """The confirmed versions: a form, and a power cut at every operation of the disk."""
 
 import errno
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -114,10 +115,25 @@ def test_both_disks_do_the_same(make: type[FaultyDisk | FolderDisk], tmp_path: P
 names = st.from_regex(r"[a-z0-9][a-z0-9.+-]{0,20}", fullmatch=True)
 
 
-@given(st.integers(0, 2**60), st.dictionaries(names, names, max_size=32))
-def test_round_trip(number: int, versions: dict[str, str]) -> None:
-    state = Confirmed(number=number, versions=versions)
+some = st.dictionaries(names, names, max_size=32)
+
+
+@given(st.integers(0, 2**60), some, some)
+def test_round_trip(number: int, versions: dict[str, str], previous: dict[str, str]) -> None:
+    state = Confirmed(number=number, versions=versions, previous=previous)
     assert decode(encode(state)) == state
+
+
+def test_what_was_confirmed_before_is_remembered() -> None:
+    assert OLD.previous == {"network": SHIPPED, "timekeeper": SHIPPED}
+    assert NEW.previous["network"] == "1.4.0"
+    assert NEW.confirm("network", "1.5.0").previous["network"] == "1.4.0", "the same is no step"
+
+
+def test_a_device_made_before_one_could_go_back_keeps_its_versions() -> None:
+    text = b'{"format":1,"number":3,"versions":{"network":"1.4.0"}}'
+    data = text + b"\n" + hashlib.sha256(text).hexdigest().encode() + b"\n"
+    assert decode(data) == Confirmed(number=3, versions={"network": "1.4.0"})
 
 
 @given(st.data())

@@ -209,6 +209,36 @@ def test_a_version_takes_over_after_its_permit_and_is_kept_after_its_trial(ward:
     assert StateStore(ward.disk).load().version("network") == "2"
 
 
+def test_from_a_trial_one_goes_back_to_the_confirmed_version_only(ward: Ward) -> None:
+    ward.serving()
+    ward.watch.swap("2")
+    ward.prove(ward.watch.standby, "confined")
+    ward.look()
+    ward.look()
+    ward.prove(ward.watch.serving, "released")
+    ward.prove(ward.watch.serving, "alive")
+    with pytest.raises(Conflict):
+        ward.watch.swap("3")
+    ward.serve_on(PACE.trial_s - 5.0)
+    ward.watch.swap("1")
+    ward.serve_on(10.0)  # The trial of version 2 ends meanwhile.
+    assert ward.watch.confirmed == "1"
+    ward.prove(ward.watch.standby, "confined")
+    ward.look()
+    ward.look()
+    ward.prove(ward.watch.serving, "released")
+    ward.prove(ward.watch.serving, "alive")
+    assert (ward.watch.version, ward.watch.confirmed) == ("1", "1")
+    assert "version-confirmed" not in ward.events()
+
+
+def test_what_is_ended_for_good_is_not_being_replaced_any_more(ward: Ward) -> None:
+    ward.serving()
+    ward.watch.swap("2")
+    ward.watch.end()
+    assert (ward.watch.phase, ward.watch.replacing) == (Phase.DOWN, False)
+
+
 @pytest.mark.parametrize(
     ("verdict", "why"), [("an alarm is active", "an alarm is active"), (None, "no answer")]
 )
