@@ -21,6 +21,7 @@ from typing import Final
 import structlog
 
 from asepsis.core.errors import AsepsisError
+from asepsis.core.trust.metadata.rehearsal import rehearse_metadata
 from asepsis.core.trust.sealing import KeyEncryptionKey
 from asepsis.hub.app.hub import Hub
 from asepsis.hub.app.imaging import start_inspection
@@ -132,6 +133,7 @@ def load_lazy_modules() -> None:
     load_scripts()
     load_templates()
     rehearse()
+    rehearse_metadata()
 
 
 def give_up_root(who: Separation, *, data: Path) -> None:

@@ -12,6 +12,8 @@ from asepsis.core.errors import ConfigError, InputError, NotPermitted, Unavailab
 from asepsis.core.trust import tls
 
 TIMEOUT_S: Final = 10.0
+FILE_S: Final = 600.0
+"""Longest pause while a file is sent, seconds."""
 
 
 class PeopleClient:
@@ -102,9 +104,42 @@ class PeopleClient:
         """Send a JSON document and return the answer's; errors as `_ask`."""
         return self._ask("POST", path, json=body)
 
+    def post_file(self, path: str, file: Path, **query: str) -> Any:
+        """Send a file, however long, and return the answer's JSON; errors as `_ask`.
+
+        Raises:
+            InputError: The file does not open.
+        """
+        headers = {"Content-Type": "application/octet-stream"}
+        try:
+            with file.open("rb") as content:
+                headers["Content-Length"] = str(file.stat().st_size)
+                sent = {"params": query, "content": content, "headers": headers}
+                return self._ask("POST", path, timeout=FILE_S, **sent)
+        except OSError as error:
+            raise InputError(f"{file} does not open: {error.strerror}") from error
+
+    def delete(self, path: str) -> Any:
+        """Delete a resource and return the answer's JSON; errors as `_ask`."""
+        return self._ask("DELETE", path)
+
     def put(self, path: str, body: Mapping[str, Any]) -> Any:
         """Put a JSON document and return the answer's; errors as `_ask`."""
         return self._ask("PUT", path, json=body)
+
+    def put_file(self, path: str, file: Path) -> Any:
+        """Put a file, however long, and return the answer's JSON; errors as `_ask`.
+
+        Raises:
+            InputError: The file does not open.
+        """
+        headers = {"Content-Type": "application/octet-stream"}
+        try:
+            with file.open("rb") as content:
+                headers["Content-Length"] = str(file.stat().st_size)
+                return self._ask("PUT", path, content=content, headers=headers, timeout=FILE_S)
+        except OSError as error:
+            raise InputError(f"{file} does not open: {error.strerror}") from error
 
     def people(self) -> list[dict[str, Any]]:
         """Return every account."""

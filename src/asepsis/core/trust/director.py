@@ -32,7 +32,7 @@ _Path = Annotated[
     str,
     msgspec.Meta(max_length=200, pattern=r"^[a-z0-9][a-z0-9.-]*/[0-9A-Za-z][0-9A-Za-z.+_~-]*$"),
 ]
-_Device = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[0-9A-Za-z][0-9A-Za-z:._-]*$")]
+_Device = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[0-9A-Za-z][0-9A-Za-z:./_-]*$")]
 
 
 class Assigned(Message, frozen=True, tag="assigned"):

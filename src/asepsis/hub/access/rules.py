@@ -60,6 +60,8 @@ class Action(StrEnum):
     OPEN_BYPASS = "open-bypass"
     ATTEST = "attest"
     MANAGE_ATTESTATION = "manage-attestation"
+    FETCH_UPDATES = "fetch-updates"
+    MANAGE_UPDATES = "manage-updates"
     UPDATE_BY_DDI = "update-by-ddi"
     MANAGE_DDI = "manage-ddi"
     WITNESS_AUDIT = "witness-audit"
@@ -82,7 +84,7 @@ _IDENTITY: Final = _ENROLMENT | {Action.RENEW}
 MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
     PrincipalKind.DEVICE: _IDENTITY
     | _SUBMIT
-    | {Action.READ_METADATA, Action.ATTEST, Action.WITNESS_AUDIT},
+    | {Action.READ_METADATA, Action.ATTEST, Action.WITNESS_AUDIT, Action.FETCH_UPDATES},
     # Messages come from gateways and declared servers only (REQ-MSG-003).
     PrincipalKind.GATEWAY: _IDENTITY
     | _BEARS
@@ -140,6 +142,7 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
     # Runs the installation; sees no patient, and may not give consumers what they show.
     Role.ADMINISTRATOR: _READ
     | {
+        Action.MANAGE_UPDATES,
         Action.REVOKE_DEVICE,
         Action.DECLARE_SOURCE,
         Action.OPEN_BYPASS,
@@ -156,6 +159,7 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
     Role.CLINICAL_ENGINEER: _READ
     | _SEE_PATIENTS
     | {
+        Action.MANAGE_UPDATES,
         Action.REVOKE_DEVICE,
         Action.DECLARE_SOURCE,
         Action.OPEN_BYPASS,

@@ -164,6 +164,7 @@ class Vendor:
     Attributes:
         folder: Working folder of the image repository.
         now: Present time, aware.
+        name: Of the vendor.
         root: Keys of the root.
         top: Keys of the top-level targets.
         online: Key of snapshot and timestamp, on the vendor's server.
@@ -173,6 +174,7 @@ class Vendor:
 
     folder: Path
     now: datetime = BEGUN
+    name: str = "vendor"
     root: list[CryptoSigner] = field(default_factory=lambda: [new_signer() for _ in range(3)])
     top: list[CryptoSigner] = field(default_factory=lambda: [new_signer() for _ in range(2)])
     online: CryptoSigner = field(default_factory=new_signer)
@@ -190,7 +192,7 @@ class Vendor:
             },
             approvers=Approvers(keys=[self.approver.public_key]),
         )
-        settings = Settings(name="vendor")
+        settings = Settings(name=self.name)
         self.repository = editing.init(self.folder, settings=settings, plan=plan, now=self.now)
         of_model = holders([self.model])
         editing.delegate(

@@ -48,6 +48,8 @@ hold-pair          . G . . . . .   . . . . .
 open-bypass        . . . . . . .   a e . . .
 attest             D . . . . . .   . . . . .
 manage-attestation . . . . . . .   a e . . .
+fetch-updates      D . . . . . .   . . . . .
+manage-updates     . . . . . . .   a e . . .
 witness-audit      D G C . . . .   . . . . .
 store-images       D G . . . . .   . . . . .
 read-images        . G C . . . .   . e . c v

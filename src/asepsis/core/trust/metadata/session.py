@@ -8,6 +8,7 @@ durable before the next step relies on it.
 Source: TUF specification 1.0.34, section 5 (detailed client workflow).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol, cast
@@ -16,6 +17,7 @@ from urllib import parse
 from asepsis.core.errors import NotFound, TrustError
 from asepsis.core.trust.metadata.faults import translated
 from asepsis.core.trust.metadata.library import (
+    Delegations,
     EnvelopeType,
     EqualVersionNumberError,
     RepositoryError,
@@ -164,6 +166,23 @@ class Session:
             visit.extend((child, role) for child in reversed(children))
         return None
 
+    def paths(self) -> Iterator[str]:
+        """Yield every path that a role names, after `refresh`; what counts for it `find` says.
+
+        Raises:
+            AsepsisError: As `refresh`.
+        """
+        visit, visited = [(Targets.type, Root.type)], set[str]()
+        while visit and len(visited) <= self._limits.roles:
+            role, parent = visit.pop()
+            if role in visited:
+                continue
+            visited.add(role)
+            targets = self._load_targets(role, parent)
+            yield from targets.targets
+            if targets.delegations is not None:
+                visit.extend((name, role) for name in _names(targets.delegations))
+
     def _refresh_root(self) -> None:
         first = self.root.version + 1
         for version in range(first, first + self._limits.root_rotations):
@@ -262,6 +281,12 @@ def prefixed(target: TargetFile, *, consistent: bool) -> str:
         return target.path
     folder, slash, name = target.path.rpartition("/")
     return f"{folder}{slash}{next(iter(target.hashes.values()))}.{name}"
+
+
+def _names(delegations: Delegations) -> list[str]:
+    if delegations.succinct_roles is not None:
+        return list(delegations.succinct_roles.get_roles())
+    return list(delegations.roles or {})
 
 
 def _children(targets: Targets, path: str) -> tuple[list[str], bool]:

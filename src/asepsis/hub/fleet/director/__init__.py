@@ -1,0 +1,1 @@
+"""The director: which device is to have which approved artefact, signed in the signer."""
