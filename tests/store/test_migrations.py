@@ -14,6 +14,7 @@ from sqlalchemy import inspect, text
 import asepsis.hub.access.tables
 import asepsis.hub.audit.tables
 import asepsis.hub.delivery.tables
+import asepsis.hub.fleet.campaigns.tables
 import asepsis.hub.fleet.releases.tables
 import asepsis.hub.imaging.tables
 import asepsis.hub.registry.associations.tables

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 from sqlalchemy import Connection, Row, select, update
 
 from asepsis.core.errors import NotFound
+from asepsis.core.model.calendar import Calendar
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.patient import Place
 from asepsis.hub.fleet.campaigns import rows
@@ -85,6 +86,17 @@ class FleetService(Acts):
             self.note(connection, "use-calendars", ward or "site", person, calendars=list(names))
 
         await self.done(work)
+
+    async def page(self, *, after: str, most: int) -> list[Member]:
+        """Return devices of the fleet by name, after one."""
+        now_ns = self.store.clock()
+        return await self.store.read(
+            lambda c: rows.page_of_members(c, after=after, most=most, now_ns=now_ns)
+        )
+
+    async def calendars(self) -> tuple[dict[str, Calendar], dict[tuple[str, str], list[str]]]:
+        """Return every calendar by name, and which hold for the site and for wards."""
+        return await self.store.read(lambda c: (rows.all_calendars(c), rows.uses(c)))
 
     async def follow(self, presence: Presence) -> int:
         """Write down who is there, who is idle, and who was moved; return how many changed."""

@@ -110,6 +110,12 @@ def all_members(connection: Connection, *, now_ns: int) -> list[Member]:
     return [member_of(row, now_ns=now_ns) for row in rows]
 
 
+def page_of_members(connection: Connection, *, after: str, most: int, now_ns: int) -> list[Member]:
+    """Return devices of the fleet by name, after one."""
+    query = select(members).where(members.c.device > after).order_by(members.c.device).limit(most)
+    return [member_of(row, now_ns=now_ns) for row in connection.execute(query)]
+
+
 def some_members(
     connection: Connection, names: Collection[str], *, now_ns: int
 ) -> dict[str, Member]:
