@@ -15,7 +15,7 @@ from asepsis.core.errors import NotFound, Unavailable
 from asepsis.edge.gateway.imaging import (
     archives_app,
     bcp195,
-    policy,
+    policy_reading,
     proofs,
     questions_app,
     requestor,
@@ -39,7 +39,7 @@ def check(*, settings: SettingsFile = SETTINGS, json: bool = False) -> None:
     found = read_settings(settings)
     _check_archives(found)
     imaging = imaging_of(found)
-    policy.check_destinations(imaging, segments=found.device_segments)
+    policy_reading.check_destinations(imaging, segments=found.device_segments)
     rows = [
         (
             door.listener.name,
@@ -52,7 +52,7 @@ def check(*, settings: SettingsFile = SETTINGS, json: bool = False) -> None:
             " ".join(sorted(peer.forms)) or "-",
             peer.ack,
         )
-        for door in policy.doors(imaging, segments=found.device_segments)
+        for door in policy_reading.doors(imaging, segments=found.device_segments)
         for peer in door.peers
     ]
     columns = (

@@ -9,12 +9,10 @@ RFC 5480 (public keys); RFC 2986 (requests). Tested against `cryptography`.
 
 import base64
 import binascii
-import contextlib
 import ctypes
 import os
 import re
-from collections.abc import Generator
-from ctypes import byref, c_int, c_size_t, c_void_p
+from ctypes import byref, c_size_t, c_void_p
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -23,9 +21,6 @@ from asepsis.core.trust import der
 from asepsis.core.trust.libcrypto_binding import check, failure, library, owned, parsed, written
 
 SIGNATURE_BYTES: Final = 64
-NONCE_BYTES: Final = 12
-TAG_BYTES: Final = 16
-AES_KEY_BYTES: Final = 32
 MESSAGE_BYTES_MAX: Final = 1 << 26
 """Largest message signed, sealed or opened at once: 64 MiB, far below libcrypto's own limits."""
 
@@ -36,8 +31,6 @@ URI_CHARS_MAX: Final = 120
 _SPKI_PREFIX: Final = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004")
 _SPKI_BYTES: Final = len(_SPKI_PREFIX) + 64
 _SCALAR_BYTES: Final = 32
-_EVP_CTRL_AEAD_GET_TAG: Final = 0x10
-_EVP_CTRL_AEAD_SET_TAG: Final = 0x11
 _PEM: Final = re.compile(
     rb"\s*-----BEGIN (EC PRIVATE KEY|PRIVATE KEY)-----\s([A-Za-z0-9+/=\s]+)-----END \1-----\s*"
 )
@@ -144,7 +137,7 @@ class PrivateKey:
         return der.element(der.SEQUENCE, info, algorithm, signature)
 
     def _sign_der(self, message: bytes) -> bytes:
-        _check_size(message)
+        check_size(message)
         lib = library()
         signature = ctypes.create_string_buffer(80)
         size = c_size_t(len(signature))
@@ -262,7 +255,7 @@ def verify(spki_der: bytes, signature: bytes, message: bytes) -> None:
 
     Source: RFC 7518 section 3.4; FIPS 186-5 section 6.4.2.
     """
-    _check_size(message)
+    check_size(message)
     encoded = _der_signature(signature)
     if len(spki_der) != _SPKI_BYTES or not spki_der.startswith(_SPKI_PREFIX):
         raise InputError("not a P-256 public key")
@@ -280,119 +273,12 @@ def verify(spki_der: bytes, signature: bytes, message: bytes) -> None:
             raise failure(SignatureInvalid, "signature does not verify")
 
 
-class AesGcm:
-    """AES-256-GCM under one key; safe to share between threads.
-
-    Args:
-        key: 32 bytes.
+def check_size(message: bytes) -> None:
+    """Refuse what is larger than one call takes.
 
     Raises:
-        InputError: Another length.
-
-    Source: NIST SP 800-38D; RFC 5116 section 5.2.
+        LimitExceeded: Over `MESSAGE_BYTES_MAX` bytes.
     """
-
-    __slots__ = ("_key",)
-
-    def __init__(self, key: bytes) -> None:
-        if len(key) != AES_KEY_BYTES:
-            raise InputError("an AES-256 key has 32 bytes")
-        self._key = key
-
-    def seal(self, plaintext: bytes, *, nonce: bytes, aad: bytes) -> bytes:
-        """Encrypt and authenticate.
-
-        Args:
-            plaintext: At most `MESSAGE_BYTES_MAX` bytes.
-            nonce: 12 bytes, never twice under one key.
-            aad: Authenticated and not encrypted, at most `MESSAGE_BYTES_MAX` bytes.
-
-        Returns:
-            Ciphertext, as long as the plaintext, and 16 bytes of tag.
-
-        Raises:
-            InputError: Nonce of another length.
-            LimitExceeded: Too long a plaintext or aad.
-            TrustError: libcrypto fails.
-        """
-        lib = library()
-        tag = ctypes.create_string_buffer(TAG_BYTES)
-        with self._started(nonce, aad, encrypt=1) as context:
-            sealed = _transformed(context, plaintext)
-            final = _final(context)
-            check(final, "cannot seal")
-            check(
-                lib.EVP_CIPHER_CTX_ctrl(context, _EVP_CTRL_AEAD_GET_TAG, TAG_BYTES, tag),
-                "cannot seal",
-            )
-        return sealed + tag.raw
-
-    def open(self, sealed: bytes, *, nonce: bytes, aad: bytes) -> bytes:
-        """Check and decrypt what `seal` made; nothing is returned unless all of it is genuine.
-
-        Args:
-            sealed: Ciphertext and tag.
-            nonce: As given to `seal`.
-            aad: As given to `seal`.
-
-        Raises:
-            InputError: Nonce of another length.
-            LimitExceeded: Too long an input.
-            SignatureInvalid: Another key, nonce, aad or ciphertext.
-        """
-        if len(sealed) < TAG_BYTES:
-            raise SignatureInvalid("sealed data is shorter than its tag")
-        lib = library()
-        tag = ctypes.create_string_buffer(sealed[-TAG_BYTES:], TAG_BYTES)
-        with self._started(nonce, aad, encrypt=0) as context:
-            plaintext = _transformed(context, sealed[:-TAG_BYTES])
-            check(
-                lib.EVP_CIPHER_CTX_ctrl(context, _EVP_CTRL_AEAD_SET_TAG, TAG_BYTES, tag),
-                "cannot open",
-            )
-            if _final(context) != 1:
-                raise failure(SignatureInvalid, "sealed data is not genuine")
-        return plaintext
-
-    @contextlib.contextmanager
-    def _started(self, nonce: bytes, aad: bytes, *, encrypt: int) -> Generator[int]:
-        if len(nonce) != NONCE_BYTES:
-            raise InputError("a GCM nonce has 12 bytes")
-        _check_size(aad)
-        lib = library()
-        made = lib.EVP_CIPHER_CTX_new()
-        with owned(made, lib.EVP_CIPHER_CTX_free, "no memory for a cipher") as context:
-            check(
-                lib.EVP_CipherInit_ex(
-                    context, lib.EVP_aes_256_gcm(), None, self._key, nonce, encrypt
-                ),
-                "cannot start AES-256-GCM",
-            )
-            size = c_int()
-            check(
-                lib.EVP_CipherUpdate(context, None, byref(size), aad, len(aad)),
-                "cannot authenticate",
-            )
-            yield context
-
-
-def _transformed(context: int, data: bytes) -> bytes:
-    _check_size(data)
-    out = ctypes.create_string_buffer(len(data) or 1)
-    size = c_int()
-    code = library().EVP_CipherUpdate(context, out, byref(size), data, len(data))
-    check(code, "cannot transform data")
-    return out.raw[: size.value]
-
-
-def _final(context: int) -> int:
-    # GCM has no last block to write; the buffer is there because the interface wants one.
-    return library().EVP_CipherFinal_ex(
-        context, ctypes.create_string_buffer(TAG_BYTES), byref(c_int())
-    )
-
-
-def _check_size(message: bytes) -> None:
     if len(message) > MESSAGE_BYTES_MAX:
         raise LimitExceeded(f"message over {MESSAGE_BYTES_MAX} bytes")
 

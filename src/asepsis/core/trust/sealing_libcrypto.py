@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from asepsis.core.trust.libcrypto import AesGcm
+from asepsis.core.trust.libcrypto_gcm import AesGcm
 
 _cipher = lru_cache(maxsize=64)(AesGcm)
 

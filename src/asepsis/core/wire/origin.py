@@ -12,17 +12,16 @@ import hashlib
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from asepsis.core.errors import FramingError, InputError, LimitExceeded
 from asepsis.core.model.alarm import AlarmEvent, AlarmPhase
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.model.observation import MeasurementStatus, Numeric
-from asepsis.core.model.time import UNSYNCHRONISED_MS, Instant
+from asepsis.core.model.time import Instant
 from asepsis.core.wire import alarm_event, float_type
 from asepsis.core.wire.binary import (
-    PeekedHeader,
     check_count,
     check_counter,
     device_from_bytes,
@@ -44,13 +43,11 @@ NO_PREVIOUS: Final = bytes(32)
 LISTS_ACTIVE: Final = 0x01
 """Flag: the batch lists every active alarm condition and holds no alarm event (REQ-ALM-014)."""
 
-_HEAD: Final = struct.Struct(">8sQ16sQQQ32sBBQIQHHHH")
-_PEEK: Final = struct.Struct(">8xQ16xQ")
+HEAD: Final = struct.Struct(">8sQ16sQQQ32sBBQIQHHHH")
 _NUMERIC: Final = struct.Struct(">HIIIBxHxx")
-_PEEK_STATE: Final = struct.Struct(">88xBxQI")
 _VALUE: Final = struct.Struct(">10xI6x")
 _DIGEST: Final = struct.Struct(">HQ32s")
-_STATES: Final = {int(state): state for state in ClinicalState}
+STATES: Final = {int(state): state for state in ClinicalState}
 _STATUSES: Final = tuple(MeasurementStatus)  # Dense from 0, so the index is the number.
 
 
@@ -210,50 +207,6 @@ class OriginBatch:
         return self.signed_part + self.signature
 
 
-def peek_header(data: bytes) -> PeekedHeader:
-    """Read device, epoch and sequence of a batch and look at nothing else.
-
-    Raises:
-        FramingError: Not the start of a batch.
-
-    Source: standard/frames.md section 3.1.
-    """
-    at = name_end(data, MAGIC, rest_bytes=_HEAD.size)
-    epoch, sequence = _PEEK.unpack_from(data, at)
-    check_counter(epoch, "epoch", least=1)
-    check_counter(sequence, "sequence", least=1)
-    return PeekedHeader(device_from_bytes(data[5:at]), epoch, sequence)
-
-
-class PeekedState(NamedTuple):
-    """What a batch says of its device's use, read from the fixed part of its head.
-
-    Attributes:
-        state: What the device did for a patient at the start of the interval.
-        wall_ns: Start of the interval by the device's time, nanoseconds since 1970.
-        synchronised: Whether that time came from an authenticated source.
-    """
-
-    state: ClinicalState
-    wall_ns: int
-    synchronised: bool
-
-
-def peek_state(data: bytes) -> PeekedState:
-    """Read the clinical state of a batch that was checked before, and look at little else.
-
-    Raises:
-        FramingError: Not the start of a batch, or a state that is none.
-
-    Source: standard/frames.md section 3.1.
-    """
-    at = name_end(data, MAGIC, rest_bytes=_HEAD.size)
-    state, wall_ns, uncertainty_ms = _PEEK_STATE.unpack_from(data, at)
-    if state not in _STATES:
-        raise FramingError(f"clinical state {state} is not of this version")
-    return PeekedState(_STATES[state], wall_ns, uncertainty_ms != UNSYNCHRONISED_MS)
-
-
 def decode_batch(data: bytes, *, limits: BatchLimits = STANDARD_LIMITS) -> OriginBatch:
     """Read a batch and check everything but its signature.
 
@@ -268,15 +221,15 @@ def decode_batch(data: bytes, *, limits: BatchLimits = STANDARD_LIMITS) -> Origi
     Source: standard/frames.md section 3; REQ-ORG.
     """
     check_count(len(data), "bytes in a batch", most=limits.batch_bytes_max)
-    at = name_end(data, MAGIC, rest_bytes=_HEAD.size + SIGNATURE_BYTES)
-    fields = _HEAD.unpack_from(data, at)
+    at = name_end(data, MAGIC, rest_bytes=HEAD.size + SIGNATURE_BYTES)
+    fields = HEAD.unpack_from(data, at)
     header = _header(device_from_bytes(data[5:at]), fields[:-3])
     numerics, alarms, digests = fields[-3:]
     check_count(numerics, "numerics in a batch", most=limits.numerics_max)
     check_count(alarms, "alarm events in a batch", most=limits.alarms_max)
     check_count(digests, "waveform digests in a batch", most=limits.digests_max)
     signed_part = data[:-SIGNATURE_BYTES]
-    numerics_at = at + _HEAD.size
+    numerics_at = at + HEAD.size
     alarms_at = numerics_at + numerics * _NUMERIC.size
     digests_at = len(signed_part) - digests * _DIGEST.size
     if digests_at < alarms_at:
@@ -347,7 +300,7 @@ def _header(device: DeviceId, fields: tuple[Any, ...]) -> BatchHeader:
         key_id, epoch, boot_id, sequence, ring_first, ring_last, previous, state, flags,
         wall_ns, uncertainty_ms, monotonic_ns, interval_ms,
     ) = fields  # fmt: skip
-    if flags & ~LISTS_ACTIVE or state not in _STATES:
+    if flags & ~LISTS_ACTIVE or state not in STATES:
         raise FramingError(f"clinical state {state} and flags {flags} are not of this version")
     if interval_ms > INTERVAL_MS_MAX:
         raise LimitExceeded(f"interval of {interval_ms} ms, the limit is {INTERVAL_MS_MAX}")
@@ -367,7 +320,7 @@ def _header(device: DeviceId, fields: tuple[Any, ...]) -> BatchHeader:
         ring_first=ring_first,
         ring_last=ring_last,
         previous=previous,
-        clinical_state=_STATES[state],
+        clinical_state=STATES[state],
         instant=Instant(boot_id, monotonic_ns, wall_ns, uncertainty_ms),
         interval_ms=interval_ms,
         lists_active=bool(flags & LISTS_ACTIVE),
@@ -383,7 +336,7 @@ def _require_list(events: tuple[AlarmEvent, ...]) -> None:
 
 def _pack_head(header: BatchHeader, counts: tuple[int, int, int]) -> bytes:
     instant = header.instant
-    return _HEAD.pack(
+    return HEAD.pack(
         sized(header.key_id, 8, "key id"),
         header.epoch,
         sized(instant.boot_id, 16, "boot id"),

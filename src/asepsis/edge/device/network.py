@@ -22,7 +22,7 @@ from asepsis.core.trust import libcrypto_binding
 from asepsis.core.trust.sealing import kek_from_credential
 from asepsis.core.trust.sealing_days import DayKeys
 from asepsis.core.trust.sealing_libcrypto import LibcryptoAead
-from asepsis.core.wire import frames, origin, security_event, update_report
+from asepsis.core.wire import frames, origin_peek, security_event, update_report
 from asepsis.core.wire.binary import PeekedHeader
 from asepsis.edge.device.clock import BUILD_NS
 from asepsis.edge.device.compartment import Line, serve, take
@@ -166,7 +166,7 @@ class Network:
 
     def _forward(self, number: int, payload: bytes) -> None:
         kind, body = payload[0], payload[1:]
-        media, peek = _FORMS.get(kind, (ORIGIN_BATCH, origin.peek_header))
+        media, peek = _FORMS.get(kind, (ORIGIN_BATCH, origin_peek.peek_header))
         try:
             header = peek(body)
         except FramingError:

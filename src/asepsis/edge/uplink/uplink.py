@@ -7,7 +7,7 @@ from typing import Final
 
 from asepsis.core.errors import InputError
 from asepsis.core.model.identity import DeviceId
-from asepsis.core.wire import frames, origin, security_event, update_report
+from asepsis.core.wire import frames, origin_peek, security_event, update_report
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.caretaker import Caretaker, clinical_connection
 from asepsis.edge.uplink.clock import TrustedClock
@@ -139,7 +139,7 @@ class Uplink:
 
     def send_batch(self, batch: bytes, *, has_alarm_event: bool) -> None:
         """Hand over a signed batch; one with an alarm event takes the alert lane (REQ-ALM-006)."""
-        header = origin.peek_header(batch)
+        header = origin_peek.peek_header(batch)
         record = Outgoing(ORIGIN_BATCH, header.epoch, header.sequence, batch)
         self._lanes["alerts" if has_alarm_event else "origin"].offer(record)
 
@@ -185,7 +185,7 @@ def outgoing_of(spooled: Spooled) -> Outgoing:
         InputError: A media type that this uplink never spools.
     """
     if spooled.media_type == ORIGIN_BATCH:
-        header = origin.peek_header(spooled.body)
+        header = origin_peek.peek_header(spooled.body)
     elif spooled.media_type == WAVEFORM:
         header = frames.peek_header(spooled.body)
     elif spooled.media_type == security_event.MEDIA_TYPE:

@@ -19,7 +19,7 @@ from asepsis.core.model.lanes import Lane
 from asepsis.core.trust.sealing import kek_from_passphrase
 from asepsis.core.trust.sealing_days import DayKeys
 from asepsis.core.trust.sealing_libcrypto import LibcryptoAead
-from asepsis.core.wire import frames, origin
+from asepsis.core.wire import frames, origin_peek
 from asepsis.edge.uplink import uplink as uplink_module
 from asepsis.edge.uplink.clock import TrustedClock
 from asepsis.edge.uplink.folder import IdentityFolder
@@ -146,7 +146,7 @@ class BedProcess:
         uplink.send_batch(batch, has_alarm_event=True)
 
     def _made(self, kind: str, body: bytes) -> int:
-        header = (origin if kind == ORIGIN else frames).peek_header(body)
+        header = (origin_peek if kind == ORIGIN else frames).peek_header(body)
         self._write(ledger.MADE, kind, header.epoch, header.sequence, body)
         return header.sequence
 

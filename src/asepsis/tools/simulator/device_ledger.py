@@ -8,7 +8,7 @@ can only claim that something was acknowledged, and only of a record that was re
 import os
 from typing import Final
 
-from asepsis.core.wire import frames, origin
+from asepsis.core.wire import frames, origin_peek
 from asepsis.edge.device.rings import Feed
 from asepsis.edge.device.signing import Signed
 from asepsis.edge.sandbox.ring import RingReader
@@ -96,7 +96,7 @@ class DeviceLedger:
 
     def _made(self, packet: bool, body: bytes) -> None:  # noqa: FBT001 - one of two kinds
         account = WAVEFORM if packet else ORIGIN
-        header = (frames if packet else origin).peek_header(body)
+        header = (frames if packet else origin_peek).peek_header(body)
         key = ledger.key_of(account, self._name, header.epoch, header.sequence, body)
         self._open[account, header.epoch, header.sequence] = key
         self._writer.write(ledger.MADE, key)

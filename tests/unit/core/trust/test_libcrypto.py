@@ -38,7 +38,7 @@ from asepsis.core.errors import (
     TransientError,
     TrustError,
 )
-from asepsis.core.trust import libcrypto
+from asepsis.core.trust import libcrypto, libcrypto_gcm
 from asepsis.core.trust.libcrypto_binding import library
 
 ES256 = ec.ECDSA(SHA256())
@@ -132,26 +132,26 @@ def test_short_halves_of_a_signature_are_padded() -> None:
 def test_sealing_is_that_of_cryptography(
     key: bytes, nonce: bytes, plaintext: bytes, aad: bytes
 ) -> None:
-    sealed = libcrypto.AesGcm(key).seal(plaintext, nonce=nonce, aad=aad)
+    sealed = libcrypto_gcm.AesGcm(key).seal(plaintext, nonce=nonce, aad=aad)
     assert sealed == AESGCM(key).encrypt(nonce, plaintext, aad)
-    assert libcrypto.AesGcm(key).open(sealed, nonce=nonce, aad=aad) == plaintext
+    assert libcrypto_gcm.AesGcm(key).open(sealed, nonce=nonce, aad=aad) == plaintext
 
 
 @given(keys, nonces, messages, st.data())
 def test_a_changed_seal_never_opens(
     key: bytes, nonce: bytes, plaintext: bytes, data: st.DataObject
 ) -> None:
-    sealed = bytearray(libcrypto.AesGcm(key).seal(plaintext, nonce=nonce, aad=b"record 7"))
+    sealed = bytearray(libcrypto_gcm.AesGcm(key).seal(plaintext, nonce=nonce, aad=b"record 7"))
     sealed[data.draw(st.integers(0, len(sealed) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises(SignatureInvalid):
-        libcrypto.AesGcm(key).open(bytes(sealed), nonce=nonce, aad=b"record 7")
+        libcrypto_gcm.AesGcm(key).open(bytes(sealed), nonce=nonce, aad=b"record 7")
     with pytest.raises(InvalidTag):
         AESGCM(key).decrypt(nonce, bytes(sealed), b"record 7")
     assert no_error_is_left()
 
 
 def test_a_seal_opens_only_where_it_belongs() -> None:
-    box = libcrypto.AesGcm(bytes(32))
+    box = libcrypto_gcm.AesGcm(bytes(32))
     sealed = box.seal(b"SpO2 97", nonce=bytes(12), aad=b"record 7")
     for key, nonce, aad, data in (
         (b"\1" * 32, bytes(12), b"record 7", sealed),
@@ -161,14 +161,14 @@ def test_a_seal_opens_only_where_it_belongs() -> None:
         (bytes(32), bytes(12), b"record 7", sealed[1:]),
     ):
         with pytest.raises(SignatureInvalid):
-            libcrypto.AesGcm(key).open(data, nonce=nonce, aad=aad)
+            libcrypto_gcm.AesGcm(key).open(data, nonce=nonce, aad=aad)
 
 
 def test_wrong_sizes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(libcrypto, "MESSAGE_BYTES_MAX", 8)
-    box = libcrypto.AesGcm(bytes(32))
+    box = libcrypto_gcm.AesGcm(bytes(32))
     with pytest.raises(InputError):
-        libcrypto.AesGcm(bytes(16))
+        libcrypto_gcm.AesGcm(bytes(16))
     with pytest.raises(InputError):
         box.seal(b"", nonce=bytes(16), aad=b"")
     with pytest.raises(LimitExceeded):
@@ -288,7 +288,7 @@ def test_memory_does_not_grow() -> None:
     """Goal: every pointer is freed; 750 rounds of everything leave the process as it was."""
 
     def everything(rounds: int) -> None:
-        box = libcrypto.AesGcm(bytes(32))
+        box = libcrypto_gcm.AesGcm(bytes(32))
         for _ in range(rounds):
             key = libcrypto.load_key(pem)
             raw = key.sign(b"message")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asepsis.core.errors import ConfigError, FramingError, TrustError
-from asepsis.core.trust import der, libcrypto, libcrypto_binding, libcrypto_x509
+from asepsis.core.trust import der, libcrypto, libcrypto_binding, libcrypto_gcm, libcrypto_x509
 
 REAL = libcrypto_binding.library()
 # These only read, free or name things; OpenSSL documents no failure for them.
@@ -45,7 +45,7 @@ class FailingLibrary:
 
 KEY = libcrypto.generate_key()
 PEM, RAW = KEY.to_pem(), KEY.sign(b"message")
-BOX = libcrypto.AesGcm(bytes(32))
+BOX = libcrypto_gcm.AesGcm(bytes(32))
 SEALED = BOX.seal(b"message", nonce=bytes(12), aad=b"aad")
 NAME = "urn:dev:mac:0011223344556677"
 
@@ -87,7 +87,7 @@ def failures_of(operation: Callable[[], object], monkeypatch: pytest.MonkeyPatch
     """Let the first, second, ... call fail until the operation succeeds; return how many failed."""
     for fails_at in range(1, 100):
         library = FailingLibrary(fails_at)
-        for module in (libcrypto_binding, libcrypto, libcrypto_x509):
+        for module in (libcrypto_binding, libcrypto, libcrypto_gcm, libcrypto_x509):
             monkeypatch.setattr(module, "library", lambda library=library: library)
         if library_reached_its_end(operation, library, fails_at):
             return fails_at - 1

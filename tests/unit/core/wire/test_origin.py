@@ -20,7 +20,7 @@ from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.model.observation import MeasurementStatus, Numeric
 from asepsis.core.model.time import Instant
-from asepsis.core.wire import alarm_event, float_type, origin
+from asepsis.core.wire import alarm_event, float_type, origin, origin_peek
 from asepsis.core.wire.origin import (
     BatchHeader,
     BatchLimits,
@@ -160,7 +160,11 @@ def test_what_goes_in_comes_out(
     assert batch.waveform_digests() == tuple(promises)
     assert (batch.signed_part, batch.signature) == (part, SIGNATURE)
     assert batch.digest == hashlib.sha256(part).digest()
-    assert origin.peek_header(batch.to_bytes()) == (header.device, header.epoch, header.sequence)
+    assert origin_peek.peek_header(batch.to_bytes()) == (
+        header.device,
+        header.epoch,
+        header.sequence,
+    )
     short = (batch.device, batch.key_id, batch.epoch, batch.sequence, batch.previous)
     assert short == (header.device, header.key_id, header.epoch, header.sequence, header.previous)
     assert (batch.clinical_state, batch.instant) == (header.clinical_state, header.instant)
@@ -199,7 +203,7 @@ def test_any_bytes_are_refused(raw: bytes) -> None:
             decode_batch(prefix + raw[: 117 + 64])
         if len(prefix) < 5:
             with pytest.raises(InputError):
-                origin.peek_header(prefix + raw[:1])
+                origin_peek.peek_header(prefix + raw[:1])
 
 
 @pytest.mark.parametrize(
@@ -353,9 +357,9 @@ def test_text_of_an_alarm_is_bounded_before_it_is_read() -> None:
 @given(headers())
 def test_the_state_is_read_without_the_rest(header: BatchHeader) -> None:
     wire = attach_signature(encode_batch(header), bytes(64))
-    found = origin.peek_state(wire)
+    found = origin_peek.peek_state(wire)
     assert found.state is header.clinical_state
     assert found.wall_ns == header.instant.wall_ns
     assert found.synchronised is header.instant.synchronised
     with pytest.raises(FramingError):
-        origin.peek_state(wire[:100])
+        origin_peek.peek_state(wire[:100])

@@ -33,7 +33,7 @@ from asepsis.edge.gateway.imaging import (
     datasets,
     identity_process,
     keeper_process,
-    policy,
+    policy_reading,
     services,
 )
 from asepsis.edge.gateway.imaging.asker import Asker
@@ -132,8 +132,8 @@ def start(settings: Settings) -> None:
         Unavailable: An address cannot be had, or another process of the family has ended.
     """
     imaging = imaging_of(settings)
-    doors = policy.doors(imaging, segments=settings.device_segments)
-    policy.check_destinations(imaging, segments=settings.device_segments)
+    doors = policy_reading.doors(imaging, segments=settings.device_segments)
+    policy_reading.check_destinations(imaging, segments=settings.device_segments)
     ours, theirs = channel.pair()
     keeper = _fork(lambda: keeper_process.serve(settings, theirs), close=[ours])
     theirs.close()

@@ -27,7 +27,7 @@ from asepsis.edge.gateway import confinement
 from asepsis.edge.gateway.families import renews
 from asepsis.edge.gateway.findings import Findings
 from asepsis.edge.gateway.hub_way import HubWay
-from asepsis.edge.gateway.imaging import commitments, datasets, policy, reporter
+from asepsis.edge.gateway.imaging import commitments, datasets, policy_reading, reporter
 from asepsis.edge.gateway.imaging.answering import FRAME_BYTES_MAX, HEAD
 from asepsis.edge.gateway.imaging.archives_app import order
 from asepsis.edge.gateway.imaging.bcp195 import user_context
@@ -61,7 +61,7 @@ def check(settings: Settings) -> ImagingSettings:
     imaging = settings.imaging
     if imaging is None or not imaging.commits:
         raise ConfigError("no [[imaging.peers]] may ask for commitments")
-    policy.check_destinations(imaging, segments=settings.device_segments)
+    policy_reading.check_destinations(imaging, segments=settings.device_segments)
     return imaging
 
 

@@ -16,7 +16,7 @@ from asepsis.core.errors import FramingError, TransientError
 from asepsis.core.journal.ports import Record
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.lanes import Account, Lane
-from asepsis.core.wire.origin import peek_state
+from asepsis.core.wire.origin_peek import peek_state
 from asepsis.hub.registry.associations.ports import FollowedJournal
 from asepsis.hub.registry.associations.rules import USES
 from asepsis.hub.registry.associations.scene import DeviceUse, Use

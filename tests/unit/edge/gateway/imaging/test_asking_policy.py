@@ -7,7 +7,7 @@ import pytest
 
 from asepsis.core.errors import ConfigError
 from asepsis.core.wire.relay import Begun, Kind
-from asepsis.edge.gateway.imaging import policy
+from asepsis.edge.gateway.imaging import policy, policy_reading
 from asepsis.edge.gateway.imaging.dimse import Status, Tag
 from asepsis.edge.gateway.imaging.pdu_values import AssociateRequest, ProposedContext, RoleSelection
 from asepsis.edge.gateway.imaging.policy import Peer
@@ -49,7 +49,7 @@ def settings(peer: dict[str, Any], *destinations: dict[str, Any]) -> ImagingSett
 
 
 def peer_of(peer: dict[str, Any]) -> Peer:
-    (door,) = policy.doors(settings(peer, VIEWER), segments=SEGMENTS)
+    (door,) = policy_reading.doors(settings(peer, VIEWER), segments=SEGMENTS)
     return door.peers[0]
 
 
@@ -123,7 +123,7 @@ def test_a_peer_that_could_ask_nobody_is_refused(peer: dict[str, Any]) -> None:
 )
 def test_destinations_that_are_refused(destinations: list[dict[str, Any]]) -> None:
     with pytest.raises(ConfigError):
-        policy.check_destinations(settings(ASKS, *destinations), segments=SEGMENTS)
+        policy_reading.check_destinations(settings(ASKS, *destinations), segments=SEGMENTS)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from asepsis.core.errors import ConfigError
-from asepsis.edge.gateway.imaging import policy
+from asepsis.edge.gateway.imaging import policy, policy_reading
 from asepsis.edge.gateway.imaging.pdu_values import AssociateRequest, ProposedContext
 from asepsis.edge.gateway.imaging.policy import Certificate, Refused
 from asepsis.edge.gateway.imaging.settings import ImagingSettings
@@ -35,7 +35,7 @@ def doors(*peers: dict[str, Any], **listener: Any) -> tuple[policy.Door, ...]:
         "peers": [PEER | peer for peer in peers or ({},)],
         "identity": {"passcode_file": "p"},
     }
-    return policy.doors(msgspec.convert(document, ImagingSettings), segments=SEGMENTS)
+    return policy_reading.doors(msgspec.convert(document, ImagingSettings), segments=SEGMENTS)
 
 
 def ask(title: str = "CT1", called: str = "GATE", *classes: str) -> AssociateRequest:
