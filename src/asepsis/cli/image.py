@@ -101,6 +101,10 @@ def boot_(
     ] = None,
     kind: Annotated[str, Parameter(help="What sort of device it is.")] = "monitor",
     seconds: Annotated[float | None, Parameter(help="How long the device runs.")] = None,
+    start: Annotated[
+        float | None,
+        Parameter(help="Seconds a compartment has to come up; for a machine under load."),
+    ] = None,
     limit: Annotated[float, Parameter(help="End the machine after so many seconds.")] = 120.0,
     json: bool = False,
 ) -> int:
@@ -130,6 +134,7 @@ def boot_(
         kind=kind,
         slots=_slots(image, next_, tries=tries),
         medium=medium,
+        start_s=start,
     )
     if medium is not None and not medium.exists():
         empty_medium(medium)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from asepsis.edge.device.manifest import shipped
+from asepsis.edge.device.manifest import with_display
 from asepsis.edge.sandbox.generate.selinux_types import domain
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import Hospital
@@ -152,9 +152,9 @@ def test_vital_signs_of_a_booted_image_reach_the_hub(
     assert layers["missing"] == []
     looked = ports(seen)[-1]
     assert looked["listening"] == report["ports"] == []
-    users = {c.user for c in shipped().compartments.values()}
+    users = {c.user for c in with_display().compartments.values()}
     compartments = [p for p in looked["processes"] if p["uid"] in users]
-    names = {c.name for c in shipped().compartments.values()}
+    names = {c.name for c in with_display().compartments.values()}
     assert {p["uid"] for p in compartments} == users
     assert all(p["seccomp"] for p in compartments)
     assert {p["domain"] for p in compartments} == {domain(name) for name in names}

@@ -21,9 +21,9 @@ from asepsis.tools.imagebuild.livepatch import Patch
 from asepsis.tools.imagebuild.secureboot import MODULE, SecureBootKeys, make_keys
 from asepsis.tools.imagebuild.slots import Slot
 
-pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(600)]
 PATCH = Path(__file__).parents[3] / "images/patches/version_mark.c"
-LIMIT_S = 240.0
+LIMIT_S = 450.0
 MARK = "live patch version_mark"
 REFUSED = ("unsigned", "foreign", "module")
 
@@ -157,7 +157,8 @@ def test_a_live_patch_takes_effect_while_vital_signs_run_and_is_withdrawn(
     assert "verifier refuses" in texts[1]
     assert "not newer" in texts[2]
     ends = {"ended", "hung", "killed", "failed"}
-    assert not [e for e in seen.events if e["event"] == "device" and e["what"] in ends]
+    vitals = [e for e in seen.events if e.get("compartment") == "vitals"]
+    assert not [e for e in vitals if e["what"] in ends]
     first, last = alive(seen.events)[0], alive(seen.events)[-1]
     assert last["ticks"] > first["ticks"]
     record_property("patch_took_ms", int(patched["took_ms"]))

@@ -24,6 +24,8 @@ TIMEKEEPER: Final = "timekeeper"
 ATTESTER: Final = "attester"
 VERIFIER: Final = "verifier"
 SHIPPED: Final = Path(__file__).with_name("monitor.toml")
+DISPLAY: Final = Path(__file__).with_name("display.toml")
+"""The compartment of a screen, for devices that have one."""
 ON_DEMAND: Final = Path(__file__).with_name("on_demand.toml")
 """Compartments that are started for one matter; no supervisor keeps them running."""
 
@@ -54,13 +56,28 @@ def shipped() -> Manifest:
 
 
 @lru_cache(maxsize=1)
-def whole() -> Manifest:
-    """Return the manifest of this device with what is started on demand; every claim holds.
+def with_display() -> Manifest:
+    """Return the manifest of a device with a screen: what its supervisor keeps running.
 
     Raises:
         ConfigError: A file was changed into none, or breaks a claim.
     """
-    text = SHIPPED.read_bytes() + ON_DEMAND.read_bytes()
-    manifest = read_manifest(text, name=ON_DEMAND.name).manifest
+    return _together(SHIPPED, DISPLAY)
+
+
+@lru_cache(maxsize=1)
+def whole() -> Manifest:
+    """Return the manifest of a device with a screen and what is started on demand.
+
+    Raises:
+        ConfigError: A file was changed into none, or breaks a claim.
+    """
+    return _together(SHIPPED, DISPLAY, ON_DEMAND)
+
+
+def _together(*files: Path) -> Manifest:
+    """Read files behind each other as one manifest, so that one set of rules judges all of it."""
+    text = b"".join(path.read_bytes() for path in files)
+    manifest = read_manifest(text, name=files[-1].name).manifest
     require_claims(manifest)
     return manifest

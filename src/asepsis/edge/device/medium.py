@@ -32,10 +32,6 @@ class Tell(Protocol):
         ...
 
 
-def not_measured(_change: Change, _subject: str, _version: str, _sha256: str) -> None:
-    """Measure nothing: the device has no TPM."""
-
-
 class Medium:
     """Takes parcels from a service medium.
 
@@ -52,7 +48,7 @@ class Medium:
         self._tell = tell
         self._measure = measure
         self._taken = 0
-        self._seen: Head | None = None
+        self._seen = b""
 
     def run(self) -> None:
         """Take what comes, for ever; a medium that cannot be read is told once and left alone."""
@@ -60,21 +56,24 @@ class Medium:
             while True:
                 self.look()
                 time.sleep(POLL_S)
-        except OSError as error:
-            self._tell("medium-lost", text=error.strerror or type(error).__name__)
+        except (OSError, Unavailable) as error:
+            self._tell("medium-lost", text=str(error)[:200])
 
     def look(self) -> None:
         """Take the parcel that is there, if it is another one than last time.
 
         Raises:
             OSError: The medium cannot be read.
+            Unavailable: It has not even one block.
         """
+        block = read_blocks(self._device, at=0, size=BLOCK)
+        if block == self._seen:
+            return
+        self._seen = block
         try:
-            head = decode_head(read_blocks(self._device, at=0, size=BLOCK))
-            if head is None or head == self._seen:
-                return
-            self._seen = head
-            self._take(head)
+            head = decode_head(block)
+            if head is not None:
+                self._take(head)
         except AsepsisError as error:
             self._tell("parcel-refused", code=error.code, text=str(error)[:200])
 

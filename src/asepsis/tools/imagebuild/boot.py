@@ -73,6 +73,8 @@ class Trial:
         seconds: How long the device runs in the guest; None until `limit_s`.
         limit_s: The machine is ended after so long.
         kind: What sort of device it is.
+        start_s: Longest time from the start of a compartment to its first heartbeat, seconds; None
+            for the image's own.
         slots: Images that the boot loader chooses from, each with its place and number of tries;
             needs firmware, and lets the machine restart. None starts `image` by itself.
         medium: Service medium that the machine has from its start; what is put on it while it
@@ -93,6 +95,7 @@ class Trial:
     seconds: float | None = None
     limit_s: float = 60.0
     kind: str = "monitor"
+    start_s: float | None = None
     slots: tuple[tuple[Slot, Path], ...] = ()
     control: Path | None = None
     medium: Path | None = None
@@ -246,6 +249,7 @@ def _make_state(trial: Trial, folder: Path, target: Path) -> None:
     folder.mkdir(mode=0o755)
     start: dict[str, Any] = {"address": GUEST, "prefix": PREFIX, "kind": trial.kind, "hosts": {}}
     start |= {"seconds": trial.seconds, "requests": trial.requests}
+    start |= {} if trial.start_s is None else {"start_s": trial.start_s}
     if trial.device is not None:
         hospital = IdentityFolder(trial.device).load()[1]
         if hospital.clinical.host.replace(".", "").isdigit():

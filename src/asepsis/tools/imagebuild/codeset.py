@@ -37,6 +37,17 @@ def closure(modules: Sequence[str], *, package: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def imported_by(script: Path, *, package: Path) -> list[str]:
+    """Return the modules of ours that a script imports, inside functions too.
+
+    Args:
+        script: Python source outside the package's own modules.
+        package: Folder of the package `asepsis`.
+    """
+    names = set(_imports(ast.parse(script.read_text(encoding="utf-8"))))
+    return sorted(name for name in names if _file(name, package) is not None)
+
+
 def _imports(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

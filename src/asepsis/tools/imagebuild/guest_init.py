@@ -29,8 +29,10 @@ DEVICE: Final = STATE / "device"
 START: Final = STATE / "start.json"
 START_BYTES_MAX: Final = 65_536
 LOG_BYTES: Final = 4_000
-START_S: Final = 60.0
-"""Longest time from the start of a compartment to its first heartbeat, seconds."""
+START_S: Final = 120.0
+"""Longest time from the start of a compartment to its first heartbeat, seconds, if the state disk
+names no other."""
+START_S_MAX: Final = 600.0
 DENIALS_MAX: Final = 200
 """Denials of SELinux told in one life of the machine; a flood must not hold the line."""
 PLUGS_MAX: Final = 200
@@ -111,10 +113,10 @@ def medium() -> str | None:
     return None
 
 
-def serve_medium(layers: Any, device: str) -> None:
+def serve_medium(layers: Any, device: str, attested: Any) -> None:
     """Take what is brought on the service medium: to the verifier, and what it verifies further."""
     from asepsis.edge.device.judging import OneShotVerifier  # noqa: PLC0415
-    from asepsis.edge.device.medium import Medium, not_measured  # noqa: PLC0415
+    from asepsis.edge.device.medium import Medium  # noqa: PLC0415
     from asepsis.edge.device.state import code_link  # noqa: PLC0415
     from asepsis.edge.sandbox import bubblewrap  # noqa: PLC0415
 
@@ -124,7 +126,7 @@ def serve_medium(layers: Any, device: str) -> None:
         code_folder=code_link(DEVICE, bubblewrap.code().package),
         log=DEVICE / "device.log",
     )
-    Medium(Path(device), judge=verifier.judge, tell=tell, measure=not_measured).run()
+    Medium(Path(device), judge=verifier.judge, tell=tell, measure=attested.change).run()
 
 
 def refuse_new_devices() -> None:
@@ -275,7 +277,7 @@ def run(start: Mapping[str, Any], slot: Any, attested: Any) -> None:
     from asepsis.edge.device.app import run_device  # noqa: PLC0415
     from asepsis.edge.device.boot_slot import Examination  # noqa: PLC0415
     from asepsis.edge.device.catalogue import Kind  # noqa: PLC0415
-    from asepsis.edge.device.manifest import shipped  # noqa: PLC0415
+    from asepsis.edge.device.manifest import with_display  # noqa: PLC0415
     from asepsis.edge.device.setting import Setting  # noqa: PLC0415
     from asepsis.edge.sandbox.layer import Layer  # noqa: PLC0415
     from asepsis.edge.sandbox.layers import detect  # noqa: PLC0415
@@ -290,7 +292,7 @@ def run(start: Mapping[str, Any], slot: Any, attested: Any) -> None:
         tell("layer-missing", layers=missing)  # The patient is served; the image does not pass.
 
     passed = threading.Event()
-    examination = Examination(attested.runs(shipped().compartments))
+    examination = Examination(attested.runs(with_display().compartments))
 
     def told(compartment: str, event: str, details: Mapping[str, Any]) -> None:
         tell("device", compartment=compartment, what=event, details=dict(details))
@@ -302,7 +304,8 @@ def run(start: Mapping[str, Any], slot: Any, attested: Any) -> None:
     threading.Thread(target=tell_denials, daemon=True).start()
     threading.Thread(target=tell_plugged, daemon=True).start()
     if brought := medium():
-        threading.Thread(target=serve_medium, args=(found.holding, brought), daemon=True).start()
+        parts = (found.holding, brought, attested)
+        threading.Thread(target=serve_medium, args=parts, daemon=True).start()
     threading.Thread(target=give_up_later, args=(slot, passed), daemon=True).start()
     try:
         outcome = run_device(
@@ -311,8 +314,9 @@ def run(start: Mapping[str, Any], slot: Any, attested: Any) -> None:
             setting=Setting(
                 kind=Kind(start.get("kind", "monitor")),
                 seed=int(start.get("seed", 0)),
+                manifest=with_display(),
                 # A cold disk, or a processor that is imitated; who hangs later is found by silence.
-                pace=Pace(start_s=START_S),
+                pace=Pace(start_s=min(float(start.get("start_s", START_S)), START_S_MAX)),
                 requests=start.get("requests") is True,
                 **attested.settings(),
             ),

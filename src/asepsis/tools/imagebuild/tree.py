@@ -9,7 +9,7 @@ from typing import Final
 
 import asepsis
 from asepsis.core.errors import ConfigError
-from asepsis.tools.imagebuild.codeset import PACKAGE, closure
+from asepsis.tools.imagebuild.codeset import PACKAGE, closure, imported_by
 from asepsis.tools.imagebuild.programs import run
 from asepsis.tools.imagebuild.recipe import INIT, PROGRAMS, Recipe
 
@@ -147,7 +147,8 @@ def _standard_library(source: Path, target: Path, recipe: Recipe) -> None:
 
 def _our_code(target: Path, recipe: Recipe) -> None:
     package = Path(asepsis.__file__).resolve().parent
-    modules = closure(recipe.modules, package=package).values()
+    wanted = (*recipe.modules, *imported_by(INIT, package=package))
+    modules = closure(wanted, package=package).values()
     # What a module reads beside itself, for example the manifest of the compartments.
     beside = {data for path in modules for data in path.parent.glob("*.toml")}
     for path in (*modules, *sorted(beside)):

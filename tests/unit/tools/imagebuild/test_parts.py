@@ -15,9 +15,9 @@ import asepsis
 from asepsis.core.errors import ConfigError, ContentMismatch, LimitExceeded, Unavailable
 from asepsis.tools.imagebuild import programs, uki
 from asepsis.tools.imagebuild.checks import check_sizes, check_tree
-from asepsis.tools.imagebuild.codeset import closure
+from asepsis.tools.imagebuild.codeset import closure, imported_by
 from asepsis.tools.imagebuild.initramfs import archive, ordered_modules
-from asepsis.tools.imagebuild.recipe import Recipe, read_recipe
+from asepsis.tools.imagebuild.recipe import INIT, Recipe, read_recipe
 from asepsis.tools.imagebuild.sbom import upstream
 from asepsis.tools.imagebuild.secureboot import ROLES, enrol, make_keys
 
@@ -36,6 +36,9 @@ def test_the_monitor_carries_core_and_edge_only(recipe: Recipe) -> None:
     assert {"asepsis.edge.device.vitals", "asepsis.core.trust.libcrypto"} <= set(names)
     wings = {".".join(name.split(".")[:3]) for name in names}
     assert not wings & {"asepsis.edge.gateway", "asepsis.hub", "asepsis.tools", "asepsis.cli"}
+    first = imported_by(INIT, package=PACKAGE)
+    assert {"asepsis.edge.device.machine_look", "asepsis.edge.device.app"} <= set(first)
+    assert not [name for name in first if name.startswith(("asepsis.hub", "asepsis.tools"))]
     with pytest.raises(ConfigError, match="absent"):
         closure(["asepsis.edge.absent"], package=PACKAGE)
 
