@@ -25,6 +25,7 @@ from asepsis.cli import (
     gateway,
     hub,
     image,
+    image_patch,
     image_rebase,
     images,
     people,
@@ -63,7 +64,7 @@ device_manifest.app.command(device_versions.versions)
 device_manifest.app.command(device_versions.swap)
 device_manifest.app.command(device_versions.rollback)
 device_manifest.app.command(device_versions.app)
-ADDING: Final = (attest, device_wipe, image_rebase, soup)
+ADDING: Final = (attest, device_wipe, image_patch, image_rebase, soup)
 """Modules that only add commands to groups above."""
 app.command(gateway.app)
 app.command(driver.app)
