@@ -14,6 +14,7 @@ from asepsis.cli import (
     conform,
     deadletters,
     destinations,
+    device_asking,
     device_attack,
     device_manifest,
     device_request,
@@ -64,7 +65,7 @@ device_manifest.app.command(device_versions.versions)
 device_manifest.app.command(device_versions.swap)
 device_manifest.app.command(device_versions.rollback)
 device_manifest.app.command(device_versions.app)
-ADDING: Final = (attest, device_wipe, image_patch, image_rebase, soup)
+ADDING: Final = (attest, device_asking, device_wipe, image_patch, image_rebase, soup)
 """Modules that only add commands to groups above."""
 app.command(gateway.app)
 app.command(driver.app)

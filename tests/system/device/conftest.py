@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +22,12 @@ def _load(name: str) -> ModuleType:
         sys.modules[full] = module
         spec.loader.exec_module(module)
     return sys.modules[full]
+
+
+@pytest.fixture(scope="session")
+def helper() -> Callable[[str], ModuleType]:
+    """Return what loads a module of this folder by its name."""
+    return _load
 
 
 @pytest.fixture(scope="session")

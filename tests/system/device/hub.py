@@ -112,10 +112,12 @@ class RealHub:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[RealHub]:
-    """Run a hub made for this test."""
+def running(folder: Path, *, settings: str = "") -> Iterator[RealHub]:
+    """Run a hub made for this test, with more settings behind the usual ones."""
     consumer = f"urn:uuid:{uuid.uuid4()}"
     made = hospital.prepare(folder / "hub", subscriber=consumer)
+    with (made.data / "hub.toml").open("a", encoding="utf-8") as file:
+        file.write(settings)
     process = HubProcess(made.data, ready=made.ready, log=folder / "hub.log")
     ready = process.start(timeout_s=60)
     ports = {name: where["port"] for name, where in ready["listeners"].items()}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asepsis.core.errors import LimitExceeded, SafetyRefusal, Unavailable
-from asepsis.core.model.manifest import Criticality, Manifest, Request
+from asepsis.core.model.manifest import Confirmation, Criticality, Manifest, Request
 from asepsis.core.wire.gate_request import FRAME_BYTES_MAX
 from asepsis.edge.device.desk import OPERATOR
 from asepsis.edge.device.gate_log import GateLog
@@ -73,6 +73,7 @@ class Gate:
         self._asked_s: dict[tuple[str, str], deque[float]] = {}
         self._facts: dict[str, Any] = {}
         self._state = ""
+        self._announced: dict[tuple[str, str], str] = {}
         self._outcomes: deque[dict[str, Any]] = deque(maxlen=OUTCOMES_KEPT)
         self._decider: Compartment | None = None
         self._log = GateLog(folder / "requests.log") if on else None
@@ -91,6 +92,7 @@ class Gate:
                 with domains.sockets_as("request", request):
                     pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 self._lines[name, request] = pair
+                self._announced.pop((name, request), None)
                 found[f"request-{request}"] = pair[1].fileno()
         return {}, found
 
@@ -112,8 +114,20 @@ class Gate:
                 if not frame:
                     break
                 self._ask(asker, self._requests[name], frame)
+        self._announce()
         if self.panel:
             self.panel.step(time.monotonic())
+
+    def _announce(self) -> None:
+        """Tell whoever brings signed requests what they have to answer; it is no secret."""
+        challenge = str(self._facts.get("challenge") or "")
+        for (asker, name), (own, _) in self._lines.items():
+            signed = self._requests[name].confirmed_by is Confirmation.OPERATOR_SIGNATURE
+            if signed and challenge and self._announced.get((asker, name)) != challenge:
+                self._announced[asker, name] = challenge
+                message = json.dumps({"challenge": challenge}).encode()
+                with contextlib.suppress(OSError):  # Whoever does not listen is not told.
+                    own.send(message, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
     def reported(self, event: str, report: Mapping[str, Any]) -> None:
         """Take what the critical compartment reports."""

@@ -24,6 +24,7 @@ from asepsis.core.trust.sealing_days import DayKeys
 from asepsis.core.trust.sealing_libcrypto import LibcryptoAead
 from asepsis.core.wire import frames, origin_peek, security_event, update_report
 from asepsis.core.wire.binary import PeekedHeader
+from asepsis.edge.device.carrying import SIGNED_LINE, Carrying
 from asepsis.edge.device.clock import BUILD_NS
 from asepsis.edge.device.compartment import Line, serve, take
 from asepsis.edge.device.errands import Attestation, Errand, Errands
@@ -309,6 +310,9 @@ def _errands(
         prover = LineProver(wake_of(take(order, "question")), wake_of(take(order, "evidence")))
         attestation = Attestation(prover, lambda: folder.key("tls").spki_der, line.report)
         found.append(errand("attestation", attestation))
+    if SIGNED_LINE in order.descriptors:
+        asking = wake_of(take(order, SIGNED_LINE))
+        found.append(errand("requests", Carrying(asking), kept=True))
     return found
 
 

@@ -60,6 +60,8 @@ class Action(StrEnum):
     OPEN_BYPASS = "open-bypass"
     ATTEST = "attest"
     MANAGE_ATTESTATION = "manage-attestation"
+    FETCH_REQUESTS = "fetch-requests"
+    ASK_DEVICE = "ask-device"
     FETCH_UPDATES = "fetch-updates"
     MANAGE_UPDATES = "manage-updates"
     UPDATE_BY_DDI = "update-by-ddi"
@@ -84,7 +86,8 @@ _IDENTITY: Final = _ENROLMENT | {Action.RENEW}
 MACHINES: Final[Mapping[PrincipalKind, frozenset[Action]]] = {
     PrincipalKind.DEVICE: _IDENTITY
     | _SUBMIT
-    | {Action.READ_METADATA, Action.ATTEST, Action.WITNESS_AUDIT, Action.FETCH_UPDATES},
+    | {Action.READ_METADATA, Action.ATTEST, Action.WITNESS_AUDIT, Action.FETCH_UPDATES}
+    | {Action.FETCH_REQUESTS},
     # Messages come from gateways and declared servers only (REQ-MSG-003).
     PrincipalKind.GATEWAY: _IDENTITY
     | _BEARS
@@ -147,6 +150,7 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
         Action.DECLARE_SOURCE,
         Action.OPEN_BYPASS,
         Action.MANAGE_ATTESTATION,
+        Action.ASK_DEVICE,  # Carries what an operator signed; who carries it counts for nothing.
         Action.MANAGE_DDI,
         Action.PLACE_DEVICE,
         Action.READ_AUDIT,
@@ -164,6 +168,7 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
         Action.DECLARE_SOURCE,
         Action.OPEN_BYPASS,
         Action.MANAGE_ATTESTATION,
+        Action.ASK_DEVICE,
         Action.MANAGE_DDI,
         Action.PLACE_DEVICE,
         Action.MANAGE_PROFILES,
@@ -172,7 +177,7 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
     },
     Role.SECURITY: _READ | {Action.REVOKE_DEVICE, Action.READ_AUDIT},
     # Stands at the bed: only who sees the patient may say whose device it is (IHE PCIM).
-    Role.CLINICIAN: _READ | _SEE_PATIENTS | {Action.DECIDE_ASSOCIATION},
+    Role.CLINICIAN: _READ | _SEE_PATIENTS | {Action.DECIDE_ASSOCIATION, Action.ASK_DEVICE},
     Role.VIEWER: _READ | _SEE_PATIENTS,
 }
 """What each role of a person may ask for; a person with two roles may do what either may."""

@@ -57,7 +57,7 @@ BAD = {
     "unknown state": ('"standby"', '"standing-by"', 'did you mean "standby"?'),
     "too large": ("memory_mib = 384", "memory_mib = 999999", ""),
     "not a number": ("silence_s = 3.0", "silence_s = nan", ""),
-    "a flag as number": ("channels = 7", "channels = true", ""),
+    "a flag as number": ("channels = 8", "channels = true", ""),
     "a number as text": ("user = 62201", 'user = "62201"', ""),
     "a fraction": ("user = 62201", "user = 62201.5", ""),
     "a text as flag": ("folder = true", 'folder = "yes"', ""),

@@ -48,6 +48,8 @@ hold-pair          . G . . . . .   . . . . .
 open-bypass        . . . . . . .   a e . . .
 attest             D . . . . . .   . . . . .
 manage-attestation . . . . . . .   a e . . .
+fetch-requests     D . . . . . .   . . . . .
+ask-device         . . . . . . .   a e . c .
 fetch-updates      D . . . . . .   . . . . .
 manage-updates     . . . . . . .   a e . . .
 witness-audit      D G C . . . .   . . . . .
