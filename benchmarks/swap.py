@@ -31,7 +31,7 @@ from statistics import median
 from typing import IO, Any
 
 from _report import report
-from asepsis.core.model.manifest import Rung
+from asepsis.core.model.manifest import Compartment, Rung
 from asepsis.edge.device.manifest import NETWORK, shipped
 from asepsis.edge.device.rings import RingOwner
 from asepsis.edge.device.state import code_link
@@ -43,7 +43,7 @@ from asepsis.edge.sandbox.layers import detect
 from asepsis.edge.sandbox.ring import RingWriter, wake_of
 from asepsis.edge.sandbox.ring_layout import Geometry
 from asepsis.edge.sandbox.supervision import Phase
-from asepsis.edge.sandbox.supervision_parts import Means, Pace, Runner
+from asepsis.edge.sandbox.supervision_parts import Means, Pace, Runner, Starter
 from asepsis.edge.sandbox.supervision_watch import Watch
 from asepsis.edge.uplink.backoff import Backoff
 
@@ -209,15 +209,17 @@ class Streamers:
 
 
 class Bench:
-    """The streaming compartment under supervision; by rung `restart` it has no spare."""
+    """A compartment under supervision, the streaming one if none is named."""
 
-    def __init__(self, streamers: Streamers, *, rung: Rung) -> None:
+    def __init__(
+        self, starter: Starter, *, rung: Rung, declared: Compartment | None = None
+    ) -> None:
         self.events: list[str] = []
-        declared = shipped().compartments[NETWORK]
+        declared = declared or shipped().compartments[NETWORK]
         self.watch = Watch(
             replace(declared, update=replace(declared.update, rung=rung)),
             means=Means(
-                starter=streamers,
+                starter=starter,
                 permit=Granted(),
                 wait=Backoff(rng=Random(1), cap_s=0.1),
                 confirm=lambda _name, _version: None,
