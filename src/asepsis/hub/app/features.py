@@ -18,8 +18,8 @@ from asepsis.hub.app.feature import Feature
 from asepsis.hub.app.imaging import build_images, open_imaging
 from asepsis.hub.app.records import open_records
 from asepsis.hub.app.relay import open_relay
-from asepsis.hub.app.requests import open_requests
 from asepsis.hub.app.releases import build_releases, open_releases
+from asepsis.hub.app.requests import open_requests
 from asepsis.hub.app.scribe import build_scribe
 from asepsis.hub.app.ward import open_ward
 
