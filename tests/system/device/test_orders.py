@@ -167,16 +167,16 @@ def device(ward: ModuleType) -> Iterator[Device]:
                 process.wait(WAIT_S)
 
 
-def release(folder: Path, version: str, change: str) -> None:
-    """Put a version of the service compartment where the supervisor looks for it."""
+def release(folder: Path, version: str, change: str, *, name: str = "service") -> None:
+    """Put a version of a compartment where the supervisor looks for it."""
     shipped = bubblewrap.code().package
-    package = folder / "releases" / "service" / version / "asepsis"
+    package = folder / "releases" / name / version / "asepsis"
     package.mkdir(parents=True)
     shutil.copy(shipped / "__init__.py", package)
     for part in ("core", "edge"):
         ignored = shutil.ignore_patterns("__pycache__", "gateway")
         shutil.copytree(shipped / part, package / part, ignore=ignored)
-    module = package / "edge" / "device" / "service.py"
+    module = package / "edge" / "device" / f"{name}.py"
     text = module.read_text("utf-8").replace("\ndef main(", change + "\n\ndef main(")
     module.write_text(text, "utf-8")
 
@@ -312,3 +312,19 @@ def test_a_port_answers_all_the_time_while_its_compartment_is_replaced(
     assert (facts["serves"], facts["confirmed"]) == ("shipped", "shipped")
     assert facts["last"]["event"] == "version-refused"
     assert facts["here"] == ["shipped", "1.1", "9-broken"]
+
+
+def test_vitals_is_replaced_in_maintenance_with_a_permit_and_not_back_with_a_patient(
+    device: Device,
+) -> None:
+    release(device.folder, "2.0", "", name="vitals")
+    device.in_state("maintenance", keys=("disconnected", "acknowledge", "maintenance"))
+    swapped(lambda: device_versions.swap("vitals", "2.0", folder=device.folder))
+    device.in_state("in_use", keys=("normal",))  # The new one starts with a patient attached.
+    with pytest.raises(SafetyRefusal, match="in_use"):
+        device_versions.rollback("vitals", folder=device.folder)
+    found = ask_supervisor(device.folder, "versions")
+    vitals = found["compartments"]["vitals"]
+    assert (vitals["serves"], vitals["before"], vitals["starts"]) == ("2.0", "shipped", 2)
+    assert found["compartments"]["origin"]["starts"] == 1
+    assert found["service_open_s"] == 0, "the new vitals has not been told of maintenance"
