@@ -116,11 +116,7 @@ def boot_(
     """
     if efi is not None and not firmware:
         raise ConfigError("--efi is judged by firmware only", hint="add --firmware")
-    if next_ is not None and (not firmware or efi is not None or root is not None):
-        raise ConfigError(
-            "--next needs the boot loader, and images as they were built",
-            hint="add --firmware, without --efi and --root",
-        )
+    _require_loader(next_, firmware=firmware, other=efi or root)
     trial = Trial(
         image=image,
         device=device,
@@ -133,11 +129,9 @@ def boot_(
         limit_s=limit,
         kind=kind,
         slots=_slots(image, next_, tries=tries),
-        medium=medium,
+        medium=_made(medium),
         start_s=start,
     )
-    if medium is not None and not medium.exists():
-        empty_medium(medium)
 
     def tell(line: str) -> None:
         if not json and line:
@@ -176,6 +170,20 @@ def audit_(
     else:
         _show_audit(found)
     return 0 if found.clean else EXIT_OPEN
+
+
+def _require_loader(following: Path | None, *, firmware: bool, other: Path | None) -> None:
+    if following is not None and (not firmware or other is not None):
+        raise ConfigError(
+            "--next needs the boot loader, and images as they were built",
+            hint="add --firmware, without --efi and --root",
+        )
+
+
+def _made(medium: Path | None) -> Path | None:
+    if medium is not None and not medium.exists():
+        empty_medium(medium)
+    return medium
 
 
 def _slots(image: Path, following: Path | None, *, tries: int) -> tuple[tuple[Slot, Path], ...]:

@@ -150,14 +150,16 @@ def plugged() -> set[str]:
     return found
 
 
-def tell_plugged() -> None:
-    """Tell what is plugged in while the machine runs."""
+def tell_plugged(supervisors: list[Any]) -> None:
+    """Tell what is plugged in while the machine runs, the hub too once there is a supervisor."""
     known = plugged()
     for _ in range(PLUGS_MAX):
         while not (new := plugged() - known):
             time.sleep(PLUG_S)
         known |= new
         tell("plugged", what=sorted(new))
+        for supervisor in supervisors:
+            supervisor.note_plugged(sorted(new))
 
 
 def read_start() -> Mapping[str, Any]:
@@ -276,12 +278,9 @@ def run(start: Mapping[str, Any], slot: Any, attested: Any) -> None:
     from asepsis.core.errors import AsepsisError  # noqa: PLC0415
     from asepsis.edge.device.app import run_device  # noqa: PLC0415
     from asepsis.edge.device.boot_slot import Examination  # noqa: PLC0415
-    from asepsis.edge.device.catalogue import Kind  # noqa: PLC0415
     from asepsis.edge.device.manifest import with_display  # noqa: PLC0415
-    from asepsis.edge.device.setting import Setting  # noqa: PLC0415
     from asepsis.edge.sandbox.layer import Layer  # noqa: PLC0415
     from asepsis.edge.sandbox.layers import detect  # noqa: PLC0415
-    from asepsis.edge.sandbox.supervision_parts import Pace  # noqa: PLC0415
     from asepsis.edge.uplink.folder import IdentityFolder  # noqa: PLC0415
 
     found = detect()
@@ -302,7 +301,8 @@ def run(start: Mapping[str, Any], slot: Any, attested: Any) -> None:
 
     threading.Thread(target=tell_looks, args=(LOOKS, LOOK_S), daemon=True).start()
     threading.Thread(target=tell_denials, daemon=True).start()
-    threading.Thread(target=tell_plugged, daemon=True).start()
+    supervisors: list[Any] = []
+    threading.Thread(target=tell_plugged, args=(supervisors,), daemon=True).start()
     if brought := medium():
         parts = (found.holding, brought, attested)
         threading.Thread(target=serve_medium, args=parts, daemon=True).start()
@@ -311,23 +311,34 @@ def run(start: Mapping[str, Any], slot: Any, attested: Any) -> None:
         outcome = run_device(
             IdentityFolder(DEVICE),
             found=found,
-            setting=Setting(
-                kind=Kind(start.get("kind", "monitor")),
-                seed=int(start.get("seed", 0)),
-                manifest=with_display(),
-                # A cold disk, or a processor that is imitated; who hangs later is found by silence.
-                pace=Pace(start_s=min(float(start.get("start_s", START_S)), START_S_MAX)),
-                requests=start.get("requests") is True,
-                **attested.settings(),
-            ),
+            setting=setting_of(start, attested),
             tell=told,
             stop=threading.Event(),
             seconds=start.get("seconds"),
+            on_start=supervisors.append,
         )
         tell("log", tail=_tail(DEVICE / "device.log"))
         tell("ended", batches=outcome.batches, reachable=outcome.reachable, starts=outcome.starts)
     except AsepsisError as error:
         tell("failed", code=error.code, text=str(error))
+
+
+def setting_of(start: Mapping[str, Any], attested: Any) -> Any:
+    """Return what the device measures with, as the state disk says."""
+    from asepsis.edge.device.catalogue import Kind  # noqa: PLC0415
+    from asepsis.edge.device.manifest import with_display  # noqa: PLC0415
+    from asepsis.edge.device.setting import Setting  # noqa: PLC0415
+    from asepsis.edge.sandbox.supervision_parts import Pace  # noqa: PLC0415
+
+    return Setting(
+        kind=Kind(start.get("kind", "monitor")),
+        seed=int(start.get("seed", 0)),
+        manifest=with_display(),
+        # A cold disk, or a processor that is imitated; who hangs later is found by silence.
+        pace=Pace(start_s=min(float(start.get("start_s", START_S)), START_S_MAX)),
+        requests=start.get("requests") is True,
+        **attested.settings(),
+    )
 
 
 def _tail(path: Path) -> str:
