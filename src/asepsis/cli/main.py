@@ -33,6 +33,8 @@ from asepsis.cli import (
     places,
     profile,
     release,
+    release_documents,
+    release_hub,
     route,
     signer,
     soup,
@@ -65,7 +67,16 @@ device_manifest.app.command(device_versions.versions)
 device_manifest.app.command(device_versions.swap)
 device_manifest.app.command(device_versions.rollback)
 device_manifest.app.command(device_versions.app)
-ADDING: Final = (attest, device_asking, device_wipe, image_patch, image_rebase, soup)
+ADDING: Final = (
+    release_documents,
+    release_hub,
+    attest,
+    device_asking,
+    device_wipe,
+    image_patch,
+    image_rebase,
+    soup,
+)
 """Modules that only add commands to groups above."""
 app.command(gateway.app)
 app.command(driver.app)

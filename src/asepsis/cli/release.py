@@ -6,18 +6,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import msgspec
 from cyclopts import App, Parameter
 
 from asepsis.cli.output import console, show_json, show_table
-from asepsis.core.errors import InputError
+from asepsis.core.errors import ContentMismatch, InputError
+from asepsis.core.model.release import DOCUMENT_BYTES_MAX, digest, read_document
+from asepsis.core.model.release_assessment import check as check_document
+from asepsis.core.model.release_assessment import conclude
 from asepsis.core.trust.metadata.approvers import Approvers
 from asepsis.core.trust.metadata.authorisation import read as read_authorisation
-from asepsis.core.trust.metadata.fields import Release
 from asepsis.tools.release import editing, keys
 from asepsis.tools.release.approving import approve as sign_authorisation
 from asepsis.tools.release.approving import propose as draft_of
 from asepsis.tools.release.approving import root_of
+from asepsis.tools.release.documents import read_given
 from asepsis.tools.release.editing import Holders, Plan
 from asepsis.tools.release.publishing import publish as publish_all
 from asepsis.tools.release.publishing import sign as sign_drafts
@@ -104,7 +106,7 @@ def init(
         director=director,
     )
     made = editing.init(repository, settings=Settings(name=name), plan=plan, now=now())
-    _say_drafts(made)
+    say_drafts(made)
 
 
 @app.command
@@ -123,48 +125,7 @@ def delegate(
     opened = Repository.open(repository)
     holders = Holders(keys=_public(signer), threshold=threshold)
     editing.delegate(opened, role, holders=holders, paths=paths or [f"{role}/*"], now=now())
-    _say_drafts(opened)
-
-
-@app.command
-def add(
-    repository: Folder,
-    artefact: Annotated[Path, Parameter(help="The file to be installed.")],
-    /,
-    *,
-    model: Annotated[str, Parameter(help="Device model it is made for.")],
-    component: Annotated[str, Parameter(help="Compartment or image it replaces.")],
-    release: Annotated[str, Parameter(help="Version in words, such as 2.1.0; decides nothing.")],
-    counter: Annotated[int, Parameter(help="Number of the release, above every one before.")],
-    floor: Annotated[
-        int, Parameter(help="Devices that verified it take nothing below this counter.")
-    ] = 0,
-    reboot: Annotated[
-        Literal["none", "component", "device"], Parameter(help="What has to start anew.")
-    ] = "component",
-    dry_run: DryRun = False,
-    json: bool = False,
-) -> None:
-    """Add a release: counter and security floor are signed with it."""
-    fields = {
-        "model": model,
-        "component": component,
-        "version": release,
-        "counter": counter,
-        "floor": floor,
-        "reboot": reboot,
-    }
-    wanted = _release(fields)
-    opened = Repository.open(repository)
-    if dry_run:
-        show_json({"would_add": fields | {"file": str(artefact)}})
-        return
-    path, role = editing.add(opened, artefact, release=wanted, name=artefact.name, now=now())
-    if json:
-        show_json({"path": path, "role": role})
-        return
-    console.print(f"{path} in the draft of role {role}", markup=False, soft_wrap=True)
-    _say_drafts(opened)
+    say_drafts(opened)
 
 
 @app.command
@@ -172,7 +133,7 @@ def withdraw(repository: Folder, path: str, /) -> None:
     """Take a release back: after the next publication no device installs it any more."""
     opened = Repository.open(repository)
     editing.withdraw(opened, path, now=now())
-    _say_drafts(opened)
+    say_drafts(opened)
 
 
 @app.command
@@ -182,7 +143,7 @@ def sign(repository: Folder, /, *, key: SigningKeys, passphrase_file: Passphrase
     for one in _signers(key, passphrase_file):
         done = ", ".join(sign_drafts(opened, one))
         console.print(f"{one.public_key.keyid[:16]} signed {done}", markup=False, soft_wrap=True)
-    _say_drafts(opened)
+    say_drafts(opened)
 
 
 @app.command
@@ -204,7 +165,7 @@ def rotate(
     lost = [_whole_id(opened, prefix) for prefix in lose or ()]
     gained = _public(gain or [])
     editing.rotate(opened, role, gain=gained, lose=lost, threshold=threshold, now=now())
-    _say_drafts(opened)
+    say_drafts(opened)
 
 
 @app.command
@@ -223,7 +184,7 @@ def revoke(
         console.print(f"would lose it: {', '.join(holding)}", markup=False, soft_wrap=True)
         return
     editing.revoke(opened, whole, now=now())
-    _say_drafts(opened)
+    say_drafts(opened)
 
 
 @app.command
@@ -282,15 +243,23 @@ def approve(
     key: Annotated[str, Parameter(help="The approver's private key: PEM file or pkcs11: URI.")],
     root: Annotated[Path, Parameter(help="Newest root of the approver's own party.")],
     party: Annotated[Literal["vendor", "hospital"], Parameter(help="Whose approver it is.")],
+    document: Annotated[Path, Parameter(help="The release document that you have read.")],
     into: Annotated[Path, Parameter(help="New file for the signed authorisation.")],
     passphrase_file: Passphrase = None,
 ) -> None:
     """Approve a release for the vendor or the hospital, with the approver's own key.
 
-    The key must stand in that party's root. Whoever signs sees here what is signed.
+    The key must stand in that party's root, and must not be the assessment's author's. Whoever
+    signs sees here what is signed. The hospital approves the deployment; the regulatory decision
+    stays the manufacturer's.
     """
     content = keys.read_file(authorisation)
     found = read_authorisation(content)[1]
+    told = read_given(document, bytes_max=DOCUMENT_BYTES_MAX)
+    said = read_document(told)
+    check_document(said)
+    if found.terms.document != digest(told):
+        raise ContentMismatch("the authorisation is about another release document")
     terms = found.terms
     show_table(
         "To be approved",
@@ -302,11 +271,14 @@ def approve(
             ("counter", terms.counter),
             ("floor", terms.floor),
             ("until", found.expires.isoformat()),
+            ("assessed by", f"{said.assessment.author}, {said.assessment.document}"),
+            *((one.name, conclude(one).value) for one in said.assessment.pathways),
         ],
     )
     signer = keys.signer(key, passphrase=keys.read_passphrase(passphrase_file))
     trusted = root_of(keys.read_file(root), str(root))
-    signed = sign_authorisation(content, signer, root=trusted, party=party)
+    author = said.assessment.author_key
+    signed = sign_authorisation(content, signer, root=trusted, party=party, author=author)
     keys.write_new(into, signed, mode=0o644)
     console.print(f"{into}: signed for the {party}", markup=False, soft_wrap=True)
 
@@ -348,13 +320,6 @@ def _row(role: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
-def _release(fields: dict[str, Any]) -> Release:
-    try:
-        return msgspec.convert(fields, Release)
-    except msgspec.ValidationError as error:
-        raise InputError(f"no release: {error}") from error
-
-
 def _public(sources: Sequence[str]) -> list[keys.Key]:
     return [keys.public_key(source) for source in sources]
 
@@ -376,7 +341,8 @@ def _whole_id(repository: Repository, prefix: str) -> str:
     return found[0]
 
 
-def _say_drafts(repository: Repository) -> None:
+def say_drafts(repository: Repository) -> None:
+    """Say of every draft what it still lacks."""
     for role in report(repository, now=now())["roles"]:
         if role["state"] != "draft":
             continue

@@ -13,7 +13,7 @@ import pytest
 from asepsis.cli.main import main
 from asepsis.core.trust.metadata.fields import Release, read_custom
 from asepsis.core.trust.metadata.session import Session
-from asepsis.tools.testing.releases import FolderSource, MemoryStore
+from asepsis.tools.testing.releases import FolderSource, MemoryStore, document_for
 
 MODULE = Path("/usr/lib/softhsm/libsofthsm2.so")
 IN_ONE_PROCESS = """
@@ -44,6 +44,60 @@ def found_by_a_device(repository: Path, path: str) -> Release:
     return read_custom(target, Release)
 
 
+def written(folder: Path, artefact: Path) -> tuple[Path, Path]:
+    """Write a complete release document and its bill of materials."""
+    release = Release(model="m5", component="vitals", version="2.1", counter=3, floor=2)
+    whole = document_for(release, artefact.read_bytes(), vendor="acme")
+    document, sbom = folder / "release.json", folder / "sbom.json"
+    document.write_bytes(whole.content)
+    sbom.write_bytes(whole.files[0])
+    return document, sbom
+
+
+@pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
+def test_a_release_document_is_begun_checked_and_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artefact = tmp_path / "vitals-2.1.img"
+    artefact.write_bytes(b"vitals 2.1")
+    document, sbom = written(tmp_path, artefact)
+    begun = tmp_path / "begun.json"
+    words = ["--vendor", "acme", "--model", "m5", "--artefact", f"vitals={artefact}"]
+    words += ["--sbom", str(sbom), "--pathway", "510k", "--pathway", "eu-mdr"]
+    assert play(monkeypatch, "assess", begun, *words) == 0
+    assert json.loads(begun.read_bytes())["components"][0]["length"] == 10
+    assert play(monkeypatch, "check", begun) == 1  # Every answer is missing.
+    capsys.readouterr()
+    assert play(monkeypatch, "check", document, "--file", sbom) == 0
+    assert "complete" in capsys.readouterr().out
+    assert play(monkeypatch, "show", document) == 0
+    assert "QMS-4711" in capsys.readouterr().out
+    assert play(monkeypatch, "show", document, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["vendor"] == "acme"
+    said = json.loads(document.read_bytes())
+    del said["assessment"]["pathways"][0]["answers"][0]
+    document.write_text(json.dumps(said))
+    assert play(monkeypatch, "check", document, "--json") == 1
+    assert not json.loads(capsys.readouterr().out)["complete"]
+    assert play(monkeypatch, "questions", "eu-mdr") == 0
+    assert "2020-3" in capsys.readouterr().out
+
+
+def add_releases(monkeypatch: pytest.MonkeyPatch, repo: Path, artefact: Path) -> list[str]:
+    """Add one release without a document, and one with; returns the words that name it."""
+    bare = ["--model", "m5", "--component", "vitals", "--release", "2.0", "--counter", "2"]
+    old = artefact.with_name("vitals-2.0.img")
+    old.write_bytes(b"vitals 2.0")
+    assert play(monkeypatch, "add", repo, old, *bare, "--dry-run") == 0
+    assert play(monkeypatch, "add", repo, old, *bare) == 0
+    document, sbom = written(artefact.parent, artefact)
+    said = ["--document", str(document)]
+    assert play(monkeypatch, "add", repo, artefact, *said) == 1  # A file of it was not given.
+    assert play(monkeypatch, "add", repo, artefact, *said, "--file", sbom) == 0
+    assert play(monkeypatch, "add", repo, artefact, *said, "--file", sbom) == 1
+    return said
+
+
 @pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
 def test_a_vendor_begins_signs_and_publishes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -60,10 +114,7 @@ def test_a_vendor_begins_signs_and_publishes(
     begin += ["--root-threshold", "2", "--online", public["online"]]
     assert play(monkeypatch, "init", repo, *begin, "--approver", public["approver"]) == 0
     assert play(monkeypatch, "delegate", repo, "m5", "--signer", public["m5"]) == 0
-    release = ["--model", "m5", "--component", "vitals", "--release", "2.1", "--counter", "3"]
-    assert play(monkeypatch, "add", repo, artefact, *release, "--dry-run") == 0
-    assert play(monkeypatch, "add", repo, artefact, *release, "--floor", "2") == 0
-    assert play(monkeypatch, "add", repo, artefact, *release) == 1
+    said = add_releases(monkeypatch, repo, artefact)
     sign = ["sign", repo, *words, "--key", tmp_path / "r1", "--key", tmp_path / "m5"]
     assert play(monkeypatch, *sign) == 0
     publish = ("publish", repo, "--key", tmp_path / "online", *words)
@@ -76,8 +127,9 @@ def test_a_vendor_begins_signs_and_publishes(
     assert (found.counter, found.floor) == (3, 2)
 
     draft, approved = tmp_path / "draft.json", tmp_path / "approved.json"
+    assert play(monkeypatch, "propose", repo, "m5/vitals-2.0.img", "--into", draft) == 1
     assert play(monkeypatch, "propose", repo, "m5/vitals-2.1.img", "--into", draft) == 0
-    root = ("--root", repo / "public/metadata/1.root.json", "--party", "vendor")
+    root = ["--root", repo / "public/metadata/1.root.json", "--party", "vendor", *said]
     wrong = ("approve", draft, "--key", tmp_path / "r1", *words, *root, "--into", approved)
     assert play(monkeypatch, *wrong) == 2
     right = ("approve", draft, "--key", tmp_path / "approver", *words, *root, "--into", approved)
