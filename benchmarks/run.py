@@ -30,6 +30,7 @@ NAMES = {
     "sdc": "sdc.py",
     "reads": "reads.py",
     "ward": "ward.py",
+    "campaign": "campaign.py",
     "plan": "plan.py",
 }
 

@@ -11,6 +11,7 @@ from asepsis.cli import (
     attest,
     audit,
     bundle,
+    campaign,
     conform,
     deadletters,
     destinations,
@@ -86,6 +87,7 @@ app.command(deadletters.app)
 app.command(images.app)
 app.command(image.app)
 app.command(release.app)
+app.command(campaign.app)
 app.command(audit.app)
 app.command(bundle.app)
 app.command(ward.app)

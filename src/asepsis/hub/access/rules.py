@@ -64,6 +64,7 @@ class Action(StrEnum):
     ASK_DEVICE = "ask-device"
     FETCH_UPDATES = "fetch-updates"
     MANAGE_UPDATES = "manage-updates"
+    MANAGE_CAMPAIGNS = "manage-campaigns"
     UPDATE_BY_DDI = "update-by-ddi"
     MANAGE_DDI = "manage-ddi"
     WITNESS_AUDIT = "witness-audit"
@@ -146,6 +147,7 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
     Role.ADMINISTRATOR: _READ
     | {
         Action.MANAGE_UPDATES,
+        Action.MANAGE_CAMPAIGNS,
         Action.REVOKE_DEVICE,
         Action.DECLARE_SOURCE,
         Action.OPEN_BYPASS,
@@ -164,6 +166,7 @@ PEOPLE: Final[Mapping[Role, frozenset[Action]]] = {
     | _SEE_PATIENTS
     | {
         Action.MANAGE_UPDATES,
+        Action.MANAGE_CAMPAIGNS,
         Action.REVOKE_DEVICE,
         Action.DECLARE_SOURCE,
         Action.OPEN_BYPASS,

@@ -9,6 +9,7 @@ from asepsis.hub.app.attestation import (
     open_attestation,
 )
 from asepsis.hub.app.audit import open_audit
+from asepsis.hub.app.campaigns import build_campaigns, open_campaigns
 from asepsis.hub.app.compliance import build_compliance, open_compliance
 from asepsis.hub.app.console import open_console
 from asepsis.hub.app.core import Core
@@ -54,5 +55,6 @@ def open_features(core: Core) -> Sequence[Feature]:
         open_attestation(core, attestation),
         open_requests(core),
         open_releases(releases),
+        open_campaigns(core, build_campaigns(core, releases.releases, releases.director)),
         open_audit(core),
     )
