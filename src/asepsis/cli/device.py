@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -15,6 +16,7 @@ from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.core.errors import AsepsisError
 from asepsis.core.model.manifest import Manifest
 from asepsis.core.model.manifest_claims import require_claims
+from asepsis.edge.device.activation import Activation
 from asepsis.edge.device.app import run_device
 from asepsis.edge.device.catalogue import Kind
 from asepsis.edge.device.manifest import read_file
@@ -22,6 +24,8 @@ from asepsis.edge.device.measured_versions import begin_measuring, not_measured
 from asepsis.edge.device.measuring import LOG
 from asepsis.edge.device.setting import Setting
 from asepsis.edge.device.supervisor import Supervisor, Tell
+from asepsis.edge.device.update.settings import read_settings
+from asepsis.edge.device.update.updating import UpdateSetting, Updating, boot_name
 from asepsis.edge.sandbox.layers import detect
 from asepsis.edge.uplink.folder import IdentityFolder
 
@@ -70,6 +74,9 @@ def run(
         Path | None, Parameter(help="TPM that every version of a compartment is measured into.")
     ] = None,
     log: Annotated[Path, Parameter(help="Log of what was measured; with --tpm.")] = LOG,
+    updates: Annotated[
+        Path | None, Parameter(help="File that says where releases come from; none without it.")
+    ] = None,
     json: Annotated[bool, Parameter(help="One JSON object a line for every event.")] = False,
 ) -> None:
     """Run an enrolled device with all its compartments against its hub.
@@ -87,9 +94,14 @@ def run(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop_now)
     tell = _tell_script if json else _tell_person
+    identity, found, activation = IdentityFolder(folder.resolve()), detect(), Activation()
+    update = None
+    if updates is not None:
+        name, _, _ = identity.load()
+        update = read_settings(updates, device=name, kind=kind, layers=found.holding)
     outcome = run_device(
-        IdentityFolder(folder.resolve()),
-        found=detect(),
+        identity,
+        found=found,
         setting=Setting(
             kind=kind,
             seed=seed,
@@ -99,16 +111,37 @@ def run(
             manifest=None if manifest is None else _safe(manifest),
             listen_host=listen_host,
             measure=not_measured if tpm is None else begin_measuring(tpm, log=log, tell=tell),
+            activation=activation,
         ),
         tell=tell,
         stop=stop,
         seconds=seconds,
         on_start=(lambda supervisor: _listen(supervisor, tell)) if bedside else None,
+        beside=update
+        and partial(_update, update, folder=identity.path, activation=activation, tell=tell),
     )
     if json:
         _tell_script("device", "summary", asdict(outcome))
         return
     show_facts("Device", asdict(outcome))
+
+
+def _update(
+    setting: UpdateSetting,
+    supervisor: Supervisor,
+    *,
+    folder: Path,
+    activation: Activation,
+    tell: Tell,
+) -> Updating:
+    return Updating(
+        folder,
+        setting=setting,
+        supervisor=supervisor,
+        activation=activation,
+        boot=boot_name(),
+        tell=tell,
+    )
 
 
 def _safe(path: Path) -> Manifest:

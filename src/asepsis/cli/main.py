@@ -19,6 +19,7 @@ from asepsis.cli import (
     device_attack,
     device_manifest,
     device_request,
+    device_update,
     device_versions,
     device_wipe,
     devices,
@@ -68,6 +69,7 @@ device_manifest.app.command(device_versions.versions)
 device_manifest.app.command(device_versions.swap)
 device_manifest.app.command(device_versions.rollback)
 device_manifest.app.command(device_versions.app)
+device_manifest.app.command(device_update.app)
 ADDING: Final = (
     release_documents,
     release_hub,

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from asepsis.edge.device.manifest import NETWORK, ORIGIN, VITALS
 from asepsis.edge.device.supervisor import Setting, Supervisor, Tell
@@ -61,6 +61,22 @@ class Outcome:
             self.batches = int(details.get("batches", 0))
 
 
+class Beside(Protocol):
+    """What runs beside a supervisor, in its process."""
+
+    def heard(self, compartment: str, event: str, details: Mapping[str, Any]) -> None:
+        """Take what the supervisor tells."""
+        ...
+
+    def step(self) -> None:
+        """Do what is due; never waits."""
+        ...
+
+    def close(self) -> None:
+        """End."""
+        ...
+
+
 def run_device(
     folder: IdentityFolder,
     *,
@@ -70,6 +86,7 @@ def run_device(
     stop: threading.Event,
     seconds: float | None = None,
     on_start: Callable[[Supervisor], None] | None = None,
+    beside: Callable[[Supervisor], Beside] | None = None,
 ) -> Outcome:
     """Run an enrolled device with all its compartments.
 
@@ -81,6 +98,7 @@ def run_device(
         stop: Ends the run when set.
         seconds: How long to run; None until `stop`.
         on_start: Given the supervisor before the first compartment starts.
+        beside: Given the supervisor, returns what runs beside it: the update agent.
 
     Raises:
         NotFound: The device is not enrolled.
@@ -89,8 +107,12 @@ def run_device(
     require_apart(found.holding)
     outcome = Outcome()
 
+    companions: list[Beside] = []
+
     def note(compartment: str, event: str, details: Mapping[str, Any]) -> None:
         outcome.note(compartment, event, details)
+        for companion in companions:
+            companion.heard(compartment, event, details)
         tell(compartment, event, details)
 
     supervisor = Supervisor(folder, holding=found.holding, setting=setting, tell=note)
@@ -98,9 +120,15 @@ def run_device(
         on_start(supervisor)
     began_s = time.monotonic()
     try:
+        if beside:
+            companions.append(beside(supervisor))
         while not stop.is_set() and (seconds is None or time.monotonic() - began_s < seconds):
             supervisor.step()
+            for companion in companions:
+                companion.step()
     finally:
+        for companion in companions:
+            companion.close()
         supervisor.close()
     outcome.seconds = round(time.monotonic() - began_s, 1)
     outcome.starts = dict(supervisor.starts)

@@ -16,6 +16,7 @@ from asepsis.edge.device.supervisor import Supervisor
 from asepsis.edge.device.update import fetcher
 from asepsis.edge.device.update.agent import Agent
 from asepsis.edge.device.update.compartments import FETCHER, updating
+from asepsis.edge.device.update.desk import UpdateDesk
 from asepsis.edge.device.update.fetching import Place
 from asepsis.edge.device.update.memory import Held, MemoryStore
 from asepsis.edge.device.update.moment import Occupied
@@ -39,6 +40,7 @@ from asepsis.edge.sandbox.supervision_parts import Tell
 UPDATE: Final = "update"
 """Folder of the agent, in the device's folder."""
 RELEASES: Final = "releases"
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 OUTBOX_MAX: Final = 256
 VENDORS_MAX: Final = 32
 
@@ -150,10 +152,12 @@ class Updating:
                 boot=boot,
             )
         )
+        self._desk = UpdateDesk(folder, agent=self.agent)
         activation.begins, activation.keeps = self.agent.begins, self.agent.keeps
 
     def step(self) -> None:
         """Do what is due, and hand over what is to be signed."""
+        self._desk.step()
         self.agent.step()
         while self._outbox and self._supervisor.report_update(to_order(self._outbox[0])):
             self._outbox.pop(0)
@@ -165,6 +169,7 @@ class Updating:
 
     def close(self) -> None:
         """End what runs."""
+        self._desk.close()
         self._supply.close()
         self._tests.close()
 
@@ -234,6 +239,14 @@ class Updating:
             raise
         broker.start()
         return _Fetcher(process, broker)
+
+
+def boot_name() -> str:
+    """Return what names this start of the machine; where the kernel does not say, every process."""
+    try:
+        return BOOT_ID.read_text("ascii").strip()[:64]
+    except (OSError, ValueError):
+        return f"process-{os.getpid()}-{time.time_ns()}"
 
 
 class _Fetcher:

@@ -1,0 +1,124 @@
+"""The file that says where a device's releases come from and what the hospital decided for it.
+
+    hardware = "m5-rev-b"
+    model = "m5"
+    director = "https://updates.example/director/metadata"
+    every_s = 300
+    bytes_per_s = 200000
+    reserve = false
+    consent = false
+
+    [vendors]
+    acme = "https://updates.example/acme"
+
+    [[windows]]
+    opens = 2026-11-24T02:00:00+01:00
+    closes = 2026-11-24T04:00:00+01:00
+
+Source: docs/reference/update-agent.md.
+"""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, cast
+
+from asepsis.core.errors import ConfigError
+from asepsis.edge.device.catalogue import Kind
+from asepsis.edge.device.update.moment import WINDOWS_MAX, Window
+from asepsis.edge.device.update.on_device import Policy
+from asepsis.edge.device.update.updating import VENDORS_MAX, UpdateSetting
+from asepsis.edge.sandbox.layer import Layer
+
+FILE_BYTES_MAX: Final = 65_536
+EVERY_S: Final = (10, 86_400)
+BYTES_PER_S_MAX: Final = 1 << 30
+_KNOWN: Final = frozenset(
+    {"hardware", "model", "director", "vendors", "every_s", "bytes_per_s", "reserve", "consent",
+     "windows"}
+)  # fmt: skip
+
+
+def read_settings(
+    path: Path,
+    *,
+    device: str,
+    kind: Kind,
+    layers: frozenset[Layer],
+    now_s: Callable[[], float] | None = None,
+) -> UpdateSetting:
+    """Read the file.
+
+    Args:
+        path: Which.
+        device: Name of the device.
+        kind: What sort of device it is.
+        layers: Layers of this machine.
+        now_s: Trusted time; None for the machine's.
+
+    Raises:
+        ConfigError: It cannot be read, has an unknown key, or a value outside its range.
+    """
+    try:
+        with path.open("rb") as file:
+            document = tomllib.loads(file.read(FILE_BYTES_MAX + 1).decode())
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is no TOML: {error}") from error
+    unknown = document.keys() - _KNOWN
+    if unknown:
+        raise ConfigError(f"{path}: unknown key {min(unknown)}", hint=", ".join(sorted(_KNOWN)))
+    try:
+        setting = _setting(document, device=device, kind=kind, layers=layers)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"{path}: {error} is missing or has another form") from error
+    return setting if now_s is None else replace(setting, now_s=now_s)
+
+
+def _setting(
+    document: Mapping[str, Any], *, device: str, kind: Kind, layers: frozenset[Layer]
+) -> UpdateSetting:
+    vendors = cast("dict[str, str]", document["vendors"])
+    windows = cast("list[dict[str, datetime]]", document.get("windows", []))
+    every_s, bytes_per_s = document.get("every_s", 300), document.get("bytes_per_s", 0)
+    if type(every_s) is not int or not EVERY_S[0] <= every_s <= EVERY_S[1]:
+        raise ValueError("every_s")
+    if type(bytes_per_s) is not int or not 0 <= bytes_per_s <= BYTES_PER_S_MAX:
+        raise ValueError("bytes_per_s")
+    if not 1 <= len(vendors) <= VENDORS_MAX or len(windows) > WINDOWS_MAX:
+        raise ValueError("vendors or windows")
+    return UpdateSetting(
+        device=device,
+        hardware=_text(document["hardware"]),
+        model=_text(document["model"]),
+        director=_text(document["director"]),
+        vendors={name: _text(url) for name, url in vendors.items()},
+        kind=kind,
+        layers=layers,
+        every_s=float(every_s),
+        bytes_per_s=bytes_per_s,
+        policy=Policy(
+            reserve=document.get("reserve", False) is True,
+            consent=document.get("consent", False) is True,
+            windows=tuple(sorted(_window(one) for one in windows)),
+        ),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= 256:
+        raise ValueError("a text")
+    return value
+
+
+def _window(one: Mapping[str, datetime]) -> Window:
+    opens, closes = one["opens"], one["closes"]
+    if opens.tzinfo is None or closes.tzinfo is None:
+        raise ValueError("a window without its offset from UTC")
+    window = Window(int(opens.timestamp()), int(closes.timestamp()))
+    if window.closes_s <= window.opens_s:
+        raise ValueError("a window that closes before it opens")
+    return window
