@@ -47,6 +47,8 @@ packages=(
   "mtools:images of devices, booted by turns"
   "make:live patches of the kernel of an image"
   "swtpm:images of devices, booted"
+  "swupdate:devices that have SWUpdate"
+  "cpio:devices that have SWUpdate"
   "rsyslog-gnutls:an audit repository that speaks syslog over TLS"
 )
 missing=(); reasons=()

@@ -15,6 +15,7 @@ import asepsis.hub.access.tables
 import asepsis.hub.audit.tables
 import asepsis.hub.delivery.tables
 import asepsis.hub.fleet.campaigns.tables
+import asepsis.hub.fleet.ddi.tables
 import asepsis.hub.fleet.releases.tables
 import asepsis.hub.imaging.tables
 import asepsis.hub.registry.associations.tables

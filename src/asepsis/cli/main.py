@@ -13,6 +13,7 @@ from asepsis.cli import (
     bundle,
     campaign,
     conform,
+    ddi,
     deadletters,
     destinations,
     device_asking,
@@ -89,6 +90,7 @@ app.command(deadletters.app)
 app.command(images.app)
 app.command(image.app)
 app.command(release.app)
+app.command(ddi.app)
 app.command(campaign.app)
 app.command(audit.app)
 app.command(bundle.app)

@@ -13,6 +13,7 @@ from asepsis.hub.app.campaigns import build_campaigns, open_campaigns
 from asepsis.hub.app.compliance import build_compliance, open_compliance
 from asepsis.hub.app.console import open_console
 from asepsis.hub.app.core import Core
+from asepsis.hub.app.ddi import open_ddi
 from asepsis.hub.app.delegations import open_delegations
 from asepsis.hub.app.delivery import build_delivery, open_delivery
 from asepsis.hub.app.feature import Feature
@@ -56,5 +57,6 @@ def open_features(core: Core) -> Sequence[Feature]:
         open_requests(core),
         open_releases(releases),
         open_campaigns(core, build_campaigns(core, releases.releases, releases.director)),
+        open_ddi(core),
         open_audit(core),
     )
