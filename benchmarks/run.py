@@ -32,6 +32,7 @@ NAMES = {
     "ward": "ward.py",
     "campaign": "campaign.py",
     "plan": "plan.py",
+    "deltas": "deltas.py",
 }
 
 

@@ -1,0 +1,1 @@
+"""Differences between two artefacts: made by every method, measured, and chosen by cost."""
