@@ -34,8 +34,17 @@ from asepsis.tools.attack.enrolled import NAME, enrolled
 BEGUN = "2026-11-23T03:00:00+00:00"
 MIB = 1 << 20
 MOUNTED = """
-mount -o loop "$1" "$2" && cp -a "$3" "$2/device" && sync -f "$2" && shift 3 && "$@"
+disk="$1" place="$2" folder="$3" wanted="$4"
+shift 4
+block="$(losetup --find --show "$disk")"
+trap 'umount "$place"; losetup --detach "$block"' EXIT
+mount "$block" "$place"
+cp -a "$folder" "$place/device"
+sync -f "$place"
+if [ "$wanted" = file ]; then medium="$disk"; else medium="$block"; fi
+"$@" --medium "$medium"
 """
+"""Mounts a block device, and wipes with it, or the file below it, as the medium to search."""
 
 
 def order(medium: Path | None = None) -> Order:
@@ -159,8 +168,9 @@ def disk() -> Iterator[tuple[Path, Path]]:
 
 
 @pytest.mark.root
+@pytest.mark.parametrize("medium", ["file", "block device"])
 def test_nothing_is_found_on_a_real_file_system(
-    disk: tuple[Path, Path], folder: IdentityFolder, tmp_path: Path
+    disk: tuple[Path, Path], folder: IdentityFolder, tmp_path: Path, medium: str
 ) -> None:
     """Goal: found before, not found after, below ext4; the command as a technician runs it."""
     image, place = disk
@@ -168,8 +178,8 @@ def test_nothing_is_found_on_a_real_file_system(
     key = folder.origin_key_path.read_bytes().splitlines()[1]
     command = [sys.executable, "-m", "asepsis.cli.main", "device", "wipe", "--json", "--yes"]
     command += ["--folder", str(place / "device"), "--receipt", str(receipt)]
-    command += ["--by", "A. Technician", "--medium", str(image), "--fill"]
-    words = [str(image), str(place), str(folder.path), *command]
+    command += ["--by", "A. Technician", "--fill"]
+    words = [str(image), str(place), str(folder.path), medium, *command]
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-ec", MOUNTED, "sh", *words],
         capture_output=True,
@@ -181,6 +191,7 @@ def test_nothing_is_found_on_a_real_file_system(
     assert facts["search"]["found_after"] == []
     assert facts["search"]["found_before"] >= 8
     assert facts["search"]["bytes"] == 12 * MIB
+    assert (facts["search"]["medium"] == str(image)) == (medium == "file")
     assert key not in image.read_bytes()
     wiped = verify(receipt.read_bytes(), root_der=root_of(folder))
     assert wiped.clean
