@@ -9,6 +9,13 @@ down_revision = "0015"
 
 def upgrade() -> None:
     """Create the tables."""
+    _clients()
+    _updates()
+    op.create_index("ix_ddi_targets_changed", "ddi_targets", ["changed"])
+    op.create_index("ix_ddi_actions_target_id", "ddi_actions", ["target", "id"])
+
+
+def _clients() -> None:
     op.create_table(
         "ddi_targets",
         sa.Column("name", sa.String(length=256), nullable=False),
@@ -45,6 +52,9 @@ def upgrade() -> None:
         sa.Column("added_ns", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_ddi_modules"),
     )
+
+
+def _updates() -> None:
     op.create_table(
         "ddi_actions",
         sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -78,5 +88,3 @@ def upgrade() -> None:
         sa.Column("details", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("action", "number", name="pk_ddi_statuses"),
     )
-    op.create_index("ix_ddi_targets_changed", "ddi_targets", ["changed"])
-    op.create_index("ix_ddi_actions_target_id", "ddi_actions", ["target", "id"])
