@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from asepsis.edge.sandbox.layers import detect
-from asepsis.tools.attack import rows_device
+from asepsis.tools.attack import rows_device, rows_service
 from asepsis.tools.attack.enrolled import enrolled
 from asepsis.tools.attack.rows import HARMLESS, REFUSED, VISIBLE
 
@@ -31,4 +31,17 @@ def test_nothing_is_believed_and_nobody_is_moved() -> None:
         "drop-alarm": VISIBLE,
         "limit": REFUSED,
         "supervisor": HARMLESS,
+    }
+
+
+def test_nobody_gets_in_by_the_service_port() -> None:
+    """Goal: closed, opened in use, and kept until a patient comes; and it can be opened at all."""
+    with tempfile.TemporaryDirectory(prefix="asepsis-rows-") as made:
+        Path(made).chmod(0o755)
+        folder = enrolled(Path(made) / "device")
+        rows = rows_service.rows(folder, layers=detect().holding)
+    assert {row.name: row.outcome for row in rows} == {
+        "service-closed": REFUSED,
+        "service-in-use": REFUSED,
+        "service-kept": REFUSED,
     }

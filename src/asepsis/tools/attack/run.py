@@ -8,7 +8,7 @@ from asepsis.core.errors import ConfigError
 from asepsis.edge.device.manifest import shipped
 from asepsis.edge.sandbox import landlock
 from asepsis.edge.sandbox.layers import Layers, require_apart
-from asepsis.tools.attack import guest, rows_device, sets
+from asepsis.tools.attack import guest, rows_device, rows_service, sets
 from asepsis.tools.attack.enrolled import enrolled
 from asepsis.tools.attack.guest import GuestTrial
 from asepsis.tools.attack.mdhex.replay import Replay, replay
@@ -65,6 +65,8 @@ def run(
     with tempfile.TemporaryDirectory(prefix="asepsis-attack-") as made:
         Path(made).chmod(0o755)
         judged = rows_device.rows(enrolled(Path(made) / "device"), layers=found.holding)
+        serviced = enrolled(Path(made) / "serviced")
+        judged += rows_service.rows(serviced, layers=found.holding)
     return Report(
         machine=Machine.here(found, abi=version),
         at=at,

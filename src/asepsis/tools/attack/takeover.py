@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
+from asepsis.core.model.manifest import Manifest
 from asepsis.core.model.syscall_class import SyscallClass
 from asepsis.edge.device.setting import Setting
 from asepsis.edge.device.supervisor import Supervisor
@@ -79,6 +80,8 @@ class Watched:
         events: Compartment, event and details, in order.
         on_event: Told compartment and event at once.
         requests: Whether the device takes requests.
+        orders: Whether its supervisor takes orders.
+        manifest: Which compartments it has; None for the shipped ones.
     """
 
     folder: IdentityFolder
@@ -89,11 +92,19 @@ class Watched:
     )
     on_event: Callable[[str, str], None] = lambda _who, _what: None
     requests: bool = False
+    orders: bool = False
+    manifest: Manifest | None = None
 
     @contextlib.contextmanager
     def running(self) -> Generator[Supervisor]:
         """Run the device's supervisor; nothing moves but in its `step`."""
-        setting = Setting(seed=5, preludes=self.preludes, requests=self.requests)
+        setting = Setting(
+            seed=5,
+            preludes=self.preludes,
+            requests=self.requests,
+            orders=self.orders,
+            manifest=self.manifest,
+        )
         supervisor = Supervisor(self.folder, holding=self.layers, setting=setting, tell=self._tell)
         try:
             yield supervisor
