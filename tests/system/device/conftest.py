@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,12 +22,6 @@ def _load(name: str) -> ModuleType:
         sys.modules[full] = module
         spec.loader.exec_module(module)
     return sys.modules[full]
-
-
-@pytest.fixture(scope="session")
-def helper() -> Callable[[str], ModuleType]:
-    """Return what loads a module of this folder by its name."""
-    return _load
 
 
 @pytest.fixture(scope="session")
@@ -55,4 +49,14 @@ def hub() -> Iterator[Any]:
     with tempfile.TemporaryDirectory(prefix="asepsis-device-") as folder:
         Path(folder).chmod(0o755)
         with _load("hub").running(Path(folder)) as found:
+            yield found
+
+
+@pytest.fixture(scope="session")
+def wide_hub() -> Iterator[Any]:
+    """Run a hub that carries requests, and renews no device whose attestation was refused."""
+    with tempfile.TemporaryDirectory(prefix="asepsis-device-") as folder:
+        Path(folder).chmod(0o755)
+        settings = '\n[devices]\ncarry_requests = true\nrenew = "unless-refused"\n'
+        with _load("hub").running(Path(folder), settings=settings) as found:
             yield found

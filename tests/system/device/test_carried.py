@@ -3,13 +3,11 @@
 import base64
 import json
 import os
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import quote
 
@@ -17,7 +15,7 @@ import pytest
 
 from asepsis.cli.device_asking import ask
 from asepsis.cli.devices import people
-from asepsis.core.errors import AsepsisError, InputError, NotPermitted, SafetyRefusal
+from asepsis.core.errors import InputError, SafetyRefusal
 from asepsis.core.trust import libcrypto
 from asepsis.core.wire import gate_request
 from asepsis.core.wire.gate_request import LimitRequest, device_tag
@@ -34,16 +32,6 @@ HEART = models.HEART_RATE.handle
 PATH = f"/api/devices/{quote(DEVICE, safe='')}/requests"
 pytestmark = pytest.mark.slow
 Events = list[tuple[str, str, dict[str, Any]]]
-
-
-@pytest.fixture(scope="module")
-def carrying(helper: Callable[[str], ModuleType]) -> Iterator[Any]:
-    """Run a hub that carries requests."""
-    with tempfile.TemporaryDirectory(prefix="asepsis-carrying-") as folder:
-        Path(folder).chmod(0o755)
-        settings = "\n[devices]\ncarry_requests = true\n"
-        with helper("hub").running(Path(folder), settings=settings) as found:
-            yield found
 
 
 class Bed:
@@ -98,16 +86,16 @@ def until(holds: Callable[[], Any]) -> Any:
 
 
 def test_only_what_the_operator_signed_now_changes_a_limit(
-    carrying: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    wide_hub: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Goal: signed is accepted after its challenge; unsigned, foreign and repeated are refused."""
     key, stranger = libcrypto.generate_key(), libcrypto.generate_key()
     for name, one in (("operator", key), ("stranger", stranger)):
         libcrypto.write_key(one, tmp_path / name)
-    bed = Bed(carrying.enrolled(DEVICE), key)
-    common = {"numeric": HEART, "low": 50.0, "data": carrying.made.data, "json": True}
+    bed = Bed(wide_hub.enrolled(DEVICE), key)
+    common = {"numeric": HEART, "low": 50.0, "data": wide_hub.made.data, "json": True}
     try:
-        with closing(people(carrying.made.data)) as person:
+        with closing(people(wide_hub.made.data)) as person:
             first = until(lambda: newer(person, ""))
             ask(DEVICE, **common, high=130.0, operator_key=tmp_path / "operator")
             assert json.loads(capsys.readouterr().out)["verdict"] == "accepted"
@@ -166,12 +154,3 @@ def outcome(person: Any, number: str) -> dict[str, Any]:
 
 def post(person: Any, content: bytes) -> Any:
     return person.post(PATH, {"frame": base64.b64encode(content).decode()})
-
-
-def test_a_hub_carries_nothing_unless_it_was_told_to(hub: Any) -> None:
-    with closing(people(hub.made.data)) as person:
-        for path in (PATH, f"{PATH}?"):
-            with pytest.raises(NotPermitted, match="carries no requests"):
-                person.get(path)
-        with pytest.raises(AsepsisError):
-            post(person, b"")

@@ -42,6 +42,8 @@ class DenialKind(IntEnum):
     OTHER = 7
     REQUEST = 8
     """To have something of the critical compartment; accepted or not, it stands here."""
+    PLUGGED = 9
+    """Something was plugged into the machine while it ran; no driver took it."""
 
 
 ALARMING: Final = frozenset({DenialKind.TRACE, DenialKind.EXECUTE, DenialKind.PRIVILEGE})

@@ -8,12 +8,13 @@ few words of our own, and told at a bounded rate.
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from asepsis.core.model.manifest import Criticality, Manifest
-from asepsis.core.wire.security_event import ALARMING, DenialKind
+from asepsis.core.wire.security_event import ALARMING, TEXT_BYTES_MAX, DenialKind
 from asepsis.edge.device.compartment import WITNESS
 from asepsis.edge.device.denials_log import KernelLog
 from asepsis.edge.sandbox import domains, notify, seccomp
@@ -25,6 +26,8 @@ QUIET_S: Final = 10.0
 """One source and kind is told at once, then at most every ten seconds, with a count."""
 EVENTS_A_MINUTE: Final = 30
 KEYS_MAX: Final = 256
+MACHINE: Final = "machine"
+"""Source of what no compartment tried."""
 _KINDS: Final[Mapping[str, DenialKind]] = {
     **dict.fromkeys(
         ("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd"), DenialKind.TRACE
@@ -39,6 +42,7 @@ _TARGET_AT: Final[Mapping[str, int]] = {
     "ptrace": 1, "process_vm_readv": 0, "process_vm_writev": 0, "kill": 0, "tgkill": 0
 }  # fmt: skip
 """Which argument names the process meant, as the caller numbers processes."""
+_ONE_BY_ONE: Final = frozenset({DenialKind.REQUEST, DenialKind.PLUGGED})
 Tell = Callable[[str, str, Mapping[str, Any]], None]
 
 
@@ -73,8 +77,8 @@ class DenialCounter:
         self._told = 0
 
     def add(self, denial: Denial) -> None:
-        """Count one; requests are told one by one, all else by source and kind."""
-        own = denial.text if denial.kind is DenialKind.REQUEST else ""
+        """Count one; requests and plugs are told one by one, all else by source and kind."""
+        own = denial.text if denial.kind in _ONE_BY_ONE else ""
         key = (denial.source, denial.kind, own)
         if key not in self._counts and len(self._counts) >= KEYS_MAX:
             self._counts = {k: c for k, c in self._counts.items() if c.waiting}
@@ -121,6 +125,7 @@ class Denials:
         self._theirs: dict[str, socket.socket] = {}
         self._listeners: list[tuple[str, int]] = []
         self._counter = DenialCounter()
+        self._handed_in: deque[Denial] = deque(maxlen=KEYS_MAX)
 
     def handed(self, name: str) -> dict[str, int]:
         """Return the descriptors that a compartment gets with its first order; they stay ours."""
@@ -141,6 +146,16 @@ class Denials:
         """Count a denial that somebody else found, such as the request gate."""
         self._counter.add(denial)
 
+    def note_plugged(self, what: Iterable[str]) -> None:
+        """Count what was plugged into the machine; whoever watches the buses may be a thread.
+
+        Args:
+            what: Bus and place of each, such as `pci/0000:00:05.0`.
+        """
+        for one in what:
+            text = f"plugged in: {one}".encode("ascii", "replace").decode()[:TEXT_BYTES_MAX]
+            self._handed_in.append(Denial(source=MACHINE, kind=DenialKind.PLUGGED, text=text))
+
     def note_request(self, asker: str, text: str) -> None:
         """Count what became of a request to the critical compartment."""
         self.add(Denial(source=asker, kind=DenialKind.REQUEST, text=text))
@@ -155,6 +170,8 @@ class Denials:
             pids: Compartment -> process, of those that run.
             sign: Hands an event to the origin compartment.
         """
+        while self._handed_in:
+            self._counter.add(self._handed_in.popleft())
         self._take_listeners()
         for name, listener in list(self._listeners):
             self._listen(name, listener, pids)

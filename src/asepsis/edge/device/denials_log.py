@@ -20,7 +20,7 @@ LINE_BYTES_MAX: Final = 8_192
 DOMAINS_MAX: Final = 256
 _AVC: Final = re.compile(
     r"avc:\s+denied\s+\{ ([a-z_]{1,30})[a-z_ ]* \}.*"
-    r" scontext=[\w.]+:[\w.]+:([a-z0-9-]{1,24})_t[:\s].*"
+    r" scontext=[\w.]+:[\w.]+:([a-z0-9_-]{1,24})_t[:\s].*"
     r" tcontext=[\w.]+:[\w.]+:([a-z0-9_-]{1,60})[:\s].* tclass=([a-z_0-9]{1,30})"
 )
 _DOMAIN: Final = re.compile(r"domain=([0-9a-f]{1,16}) status=allocated mode=\w+ pid=(\d{1,10})\b")
@@ -56,6 +56,8 @@ def of_avc(line: str) -> Found | None:
     if found is None:
         found = DenialKind.SOCKET if kind.endswith("_socket") else DenialKind.OTHER
     on = target.removesuffix("_t")
+    # A domain has underscores where its compartment has hyphens.
+    source = source.replace("_", "-")
     return source, found, f"selinux: {permission} {kind} on {on}"
 
 

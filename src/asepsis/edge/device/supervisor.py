@@ -8,7 +8,7 @@ import contextlib
 import random
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from asepsis.core.errors import (
@@ -164,6 +164,10 @@ class Supervisor:
         if origin:
             with contextlib.suppress(Unavailable):
                 origin.process.order("security", event)
+
+    def note_plugged(self, what: Iterable[str]) -> None:
+        """Take what was plugged into the machine, for the security team; from any thread."""
+        self._starts.denials.note_plugged(what)
 
     def standby_pid(self, name: str) -> int:
         """Return the process id of what stands by beside a compartment; 0 if nothing does."""

@@ -37,4 +37,6 @@ def open_attestation(core: Core, decisions: Decisions) -> Feature:
         monotonic=core.clocks.monotonic,
         random=secrets.token_bytes,
     )
+    if core.settings.devices.renew == "unless-refused":
+        core.registry.before_renewal = service.require_not_refused
     return Feature(clinical=DeviceRoutes(service).routes(), people=PeopleRoutes(decisions).routes())

@@ -8,7 +8,7 @@ certificate, and it is recorded then.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -77,6 +77,10 @@ class RegistryService:
         book: What admission asks; this service keeps it up to date.
         wake_relay: Called after a commit that wrote an event, such as `OutboxRelay.wake`.
         count_connections: Says how many connections a name has open.
+
+    Attributes:
+        before_renewal: Awaited with the name before a certificate is renewed; raises NotPermitted
+            where it must not be. None where every name is renewed.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class RegistryService:
         self._book = book
         self._wake_relay = wake_relay
         self._count_connections = count_connections
+        self.before_renewal: Callable[[str], Awaitable[None]] | None = None
         self._on_revoked: list[OnRevoked] = []
         self._due = asyncio.Event()
         self._refreshing = asyncio.Lock()
@@ -135,6 +140,7 @@ class RegistryService:
             IssuanceRefused: Profile, name, key, listing or CSR is not as it must be.
             NotAuthenticated: Unknown token, or a wrong secret.
             IdentityRevoked: The name is revoked.
+            NotPermitted: `before_renewal` says so.
             IdentityExpired: Expired for longer than the renewal window.
             Conflict: An origin key without its device, or instead of another by renewal.
             RateLimited: Too many certificates; says when to ask again.
@@ -146,6 +152,8 @@ class RegistryService:
         try:
             if profile is Profile.ORIGIN:
                 await self._require_enrolled(wished_name(csr_der))
+            if renewal and self.before_renewal is not None:
+                await self.before_renewal(wished_name(csr_der))
             issued = await self._signer.issue(request)
             handed = read_handed(issued.chain_der[0], profile)
             await self._store.write(

@@ -59,6 +59,19 @@ def test_many_sources_are_bounded_and_what_alarms_goes_first() -> None:
     assert len(counter.due(60)) == EVENTS_A_MINUTE
 
 
+def test_what_was_plugged_in_is_told_one_by_one() -> None:
+    told: list[dict[str, object]] = []
+    denials = Denials(shipped(), tell=lambda *_: None, log=None)
+    denials.note_plugged(["pci/0000:00:05.0", "usb/1-1"])
+    denials.step(0, {}, sign=lambda event: told.append(dict(event)))
+    assert [(one["source"], one["kind"], one["text"]) for one in told] == [
+        ("machine", "plugged", "plugged in: pci/0000:00:05.0"),
+        ("machine", "plugged", "plugged in: usb/1-1"),
+    ]
+    assert not any(one["alarm"] for one in told)
+    denials.close()
+
+
 @pytest.mark.parametrize(
     ("call", "arguments", "kind", "text"),
     [

@@ -214,6 +214,19 @@ class AttestationService:
         await self._keep(known, quoted, verdict)
         return Answered(verdict, known.floor_base + floor)
 
+    async def require_not_refused(self, name: str) -> None:
+        """Check that nothing is held against a device; one that was never attested passes.
+
+        Raises:
+            NotPermitted: Its newest answer was refused.
+        """
+        device = await self.store.read(lambda c: records.read_device(c, name))
+        if device is not None and device.standing == State.REFUSED.value:
+            raise NotPermitted(
+                f"its newest attestation was refused: {device.reason}",
+                hint="what it runs must be accepted first, or devices.renew set to all",
+            )
+
     async def _check_tpm(
         self, name: str, ek: EccKey, ek_sha256: str, chain_der: Sequence[bytes]
     ) -> None:
