@@ -33,6 +33,7 @@ NAMES = {
     "campaign": "campaign.py",
     "plan": "plan.py",
     "deltas": "deltas.py",
+    "targets": "targets.py",
 }
 
 

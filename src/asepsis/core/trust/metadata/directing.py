@@ -1,6 +1,6 @@
 """Makes TUF files of what the signer signed for a device."""
 
-import json
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -28,7 +28,7 @@ def files(signed: DirectorSigned, place: int) -> dict[str, bytes]:
         signed: The signer's answer.
         place: Which of its sets, from 0.
     """
-    keyid = director_key(signed.key_der).keyid
+    keyid = _keyid(signed.key_der)
     one: SignedSet = signed.sets[place]
     names = (
         f"{signed.version}.targets.json",
@@ -42,9 +42,12 @@ def files(signed: DirectorSigned, place: int) -> dict[str, bytes]:
     }
 
 
+@lru_cache(maxsize=8)
+def _keyid(key_der: bytes) -> str:
+    return director_key(key_der).keyid
+
+
 def _file(payload: bytes, signature: bytes, keyid: str) -> bytes:
-    document = {
-        "signatures": [{"keyid": keyid, "sig": signature.hex()}],
-        "signed": json.loads(payload),
-    }
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode("ascii")
+    """Put the signed bytes, which are JSON already, into TUF's envelope."""
+    head = f'{{"signatures":[{{"keyid":"{keyid}","sig":"{signature.hex()}"}}],"signed":'
+    return head.encode("ascii") + payload + b"}"

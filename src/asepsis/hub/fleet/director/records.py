@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
 from asepsis.hub.fleet.releases.tables import assignments, directed
 
@@ -127,21 +127,33 @@ def due(connection: Connection, *, now_ns: int, limit: int, after: str = "") -> 
 
 def keep(connection: Connection, said: Sequence[Said]) -> None:
     """Keep what was signed, unless something newer was signed meanwhile."""
-    for one in said:
-        connection.execute(
-            update(directed)
-            .where(
-                directed.c.device == one.device,
-                directed.c.version < one.version,
-                directed.c.signed_revision <= one.revision,
-            )
-            .values(
-                signed_revision=one.revision,
-                version=one.version,
-                renew_ns=one.renew_ns,
-                files=one.files,
-            )
+    if not said:
+        return
+    newer = (
+        update(directed)
+        .where(
+            directed.c.device == bindparam("of_device"),
+            directed.c.version < bindparam("new_version"),
+            directed.c.signed_revision <= bindparam("of_revision"),
         )
+        .values(
+            signed_revision=bindparam("of_revision"),
+            version=bindparam("new_version"),
+            renew_ns=bindparam("new_renew_ns"),
+            files=bindparam("new_files"),
+        )
+    )
+    rows = [
+        {
+            "of_device": one.device,
+            "of_revision": one.revision,
+            "new_version": one.version,
+            "new_renew_ns": one.renew_ns,
+            "new_files": one.files,
+        }
+        for one in said
+    ]
+    connection.execute(newer, rows)
 
 
 def read(connection: Connection, device: str) -> tuple[bool, str] | None:

@@ -5,6 +5,7 @@ of which number it is, so two hubs that act at once end with what both of them w
 signs an older state is told by the number, and it is signed again.
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -174,10 +175,11 @@ class DirectorService:
         fits = await self.releases.fit([one.device for one in states])
         ready = {one.sha256: one for one in await self.releases.eligible()}
         sets = [(one, _set(one, fits[one.device], ready)) for one in states if one.device in fits]
-        said: list[Said] = []
         refused: dict[str, Refused] = {}
-        for start in range(0, len(sets), SETS_MAX):
-            said += await self._sign_group(sets[start : start + SETS_MAX], refused)
+        groups = (sets[start : start + SETS_MAX] for start in range(0, len(sets), SETS_MAX))
+        # The signer answers one after the other; meanwhile the answers before are made files.
+        signed = await asyncio.gather(*(self._sign_group(group, refused) for group in groups))
+        said = [one for group in signed for one in group]
         await self.store.write(lambda c: records.keep(c, said))
         return refused
 
