@@ -13,12 +13,16 @@ from sqlalchemy import Connection, and_, exists, func, or_, select
 from asepsis.hub.fleet.campaigns import releasing, rows
 from asepsis.hub.fleet.campaigns.deciding import View, Windows
 from asepsis.hub.fleet.campaigns.model import AWAY, SLOTTED, Member, Standing, State, Target
-from asepsis.hub.fleet.campaigns.releasing import Load, Running
+from asepsis.hub.fleet.campaigns.releasing import Group, Load, Running
 from asepsis.hub.fleet.campaigns.rows import FRESH_NS, Stored
 from asepsis.hub.fleet.campaigns.tables import campaigns, members, targets
 from asepsis.hub.fleet.ports import ReleaseFacts
 
 SECOND_NS: Final = 1_000_000_000
+GROUPS_MAX: Final = 100
+"""Up to so many groups with room are asked for one by one; more, all at once."""
+READY_MORE: Final = 100
+"""Devices of one group that are read beyond the room there is."""
 _LIVE: Final = (State.RUNNING.value, State.PAUSED.value, State.HALTED.value)
 _SLOTTED: Final = tuple(one.value for one in SLOTTED)
 _AWAY: Final = tuple(one.value for one in AWAY)
@@ -141,34 +145,96 @@ def _waiting(
     release = running.release
     if stored.state is not State.RUNNING or release is None:
         return []
-    most = max((b.at_once_max for b in load.budgets), default=1)
-    own = connection.execute(select(members.c.calendar).distinct()).scalars().all()
-    rank: Any = func.row_number().over(
-        partition_by=(members.c.ward, members.c.device_class, members.c.idle),
-        order_by=(targets.c.since_ns, targets.c.device),
-    )
+    conditions = _could(connection, stored, running, release, windows, now_ns)
+    known = connection.execute(select(members.c.ward, members.c.device_class).distinct()).all()
+    room = {(row.ward, row.device_class) for row in known}
+    room = {group for group in room if load.free(group) > 0} | _late(connection, stored, now_ns)
+    if len(room) <= GROUPS_MAX:
+        queries = [_first_of(group, conditions, max(1, load.free(group))) for group in room]
+    else:
+        most = max((b.at_once_max for b in load.budgets), default=1)
+        queries = [_first_of_each(conditions, max(1, most))]
+    return [
+        (rows.target_of(row), rows.member_of(row, now_ns=now_ns))
+        for query in queries
+        for row in connection.execute(query)
+    ]
+
+
+def _could(
+    connection: Connection,
+    stored: Stored,
+    running: Running,
+    release: ReleaseFacts,
+    windows: Windows,
+    now_ns: int,
+) -> list[Any]:
+    """Return what holds of every device that could get a slot."""
     conditions = [
         targets.c.campaign == stored.name,
-        targets.c.standing == Standing.PENDING.value,
         members.c.model.in_(release.models),
         members.c.seen_ns >= now_ns - stored.spec.unseen_s * SECOND_NS,
         ~_holds_a_slot(),
     ]
     if stored.emergency is None:
+        own = connection.execute(select(members.c.calendar).distinct()).scalars().all()
+        needed_s = running.needed_s
         fits = [
             name
             for name in own
-            if not name or windows.named(frozenset({name})).fits(now_ns, needed_s=running.needed_s)
+            if not name or windows.named(frozenset({name})).fits(now_ns, needed_s=needed_s)
         ]
         conditions += [targets.c.wave <= stored.wave, members.c.calendar.in_(fits)]
+    return conditions
+
+
+def _late(connection: Connection, stored: Stored, now_ns: int) -> set[Group]:
+    """Return groups whose slots are held so long that it counts whether others wait."""
+    query = (
+        select(members.c.ward, members.c.device_class)
+        .distinct()
+        .join(targets, members.c.device == targets.c.device)
+        .where(
+            targets.c.campaign == stored.name,
+            targets.c.standing == Standing.ASSIGNED.value,
+            targets.c.since_ns < now_ns - stored.spec.recall_s * SECOND_NS,
+        )
+    )
+    return {(row.ward, row.device_class) for row in connection.execute(query)}
+
+
+def _first_of(group: Group, conditions: Sequence[Any], most: int) -> Any:
+    """Return the question for the first devices of one group, found by their place."""
+    ward, device_class = group
+    return (
+        select(targets, members)
+        .join(members, members.c.device == targets.c.device)
+        .where(
+            members.c.ward == ward,
+            members.c.device_class == device_class,
+            # Said so that no index of all waiting devices fits: the place names fewer.
+            func.coalesce(targets.c.standing, "") == Standing.PENDING.value,
+            *conditions,
+        )
+        .order_by(members.c.idle.desc(), targets.c.since_ns, targets.c.device)
+        # Where ready ones must stay, who is in use may still have a slot.
+        .limit(most + READY_MORE)
+    )
+
+
+def _first_of_each(conditions: Sequence[Any], most: int) -> Any:
+    """Return the question for the first devices of every group, in one look at all of them."""
+    rank: Any = func.row_number().over(
+        partition_by=(members.c.ward, members.c.device_class, members.c.idle),
+        order_by=(targets.c.since_ns, targets.c.device),
+    )
     ranked = (
         select(targets, members, rank.label("place"))
         .join(members, members.c.device == targets.c.device)
-        .where(*conditions)
+        .where(targets.c.standing == Standing.PENDING.value, *conditions)
         .subquery()
     )
-    found = connection.execute(select(ranked).where(ranked.c.place <= max(1, most)))
-    return [(rows.target_of(row), rows.member_of(row, now_ns=now_ns)) for row in found]
+    return select(ranked).where(ranked.c.place <= most)
 
 
 def _holds_a_slot() -> Any:
