@@ -34,6 +34,12 @@ _QUIET: Final = frozenset({"alive", "mapped", "confined", "alert-signed", "fate"
 """Events that people need not see."""
 
 
+OwnManifest = Annotated[
+    Path | None, Parameter(help="Manifest of your own; without it the shipped one.")
+]
+ListenHost = Annotated[str, Parameter(help="Address at which the ports of the manifest listen.")]
+
+
 @app.command
 def layers(*, json: bool = False) -> None:
     """Say which protections hold on this machine, and what that means."""
@@ -64,12 +70,8 @@ def run(
     requests: Annotated[
         bool, Parameter(help="Take requests for alarm limits, and open the panel's socket.")
     ] = False,
-    manifest: Annotated[
-        Path | None, Parameter(help="Manifest of your own; without it the shipped one.")
-    ] = None,
-    listen_host: Annotated[
-        str, Parameter(help="Address at which the ports of the manifest listen.")
-    ] = "127.0.0.1",
+    manifest: OwnManifest = None,
+    listen_host: ListenHost = "127.0.0.1",
     tpm: Annotated[
         Path | None, Parameter(help="TPM that every version of a compartment is measured into.")
     ] = None,
@@ -108,7 +110,7 @@ def run(
             recording=recording,
             requests=requests,
             orders=True,
-            manifest=None if manifest is None else _safe(manifest),
+            manifest=_safe(manifest),
             listen_host=listen_host,
             measure=not_measured if tpm is None else begin_measuring(tpm, log=log, tell=tell),
             activation=activation,
@@ -144,8 +146,10 @@ def _update(
     )
 
 
-def _safe(path: Path) -> Manifest:
+def _safe(path: Path | None) -> Manifest | None:
     """Read a manifest; TrustError where it breaks a claim, ConfigError where it is none."""
+    if path is None:
+        return None
     manifest = read_file(path).manifest
     require_claims(manifest)
     return manifest

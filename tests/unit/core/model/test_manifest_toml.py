@@ -80,6 +80,7 @@ BAD = {
     "endpoints without a broker": ('zone = "broker"', 'zone = "none"', ""),
     "a network in class core": ('syscalls = "network"', 'syscalls = "core"', "network"),
     "listening without ports": ('syscalls = "network"', 'syscalls = "listening"', ""),
+    "a service zone without ports": ('zone = "broker"', 'zone = "service"', ""),
     "a folder in class core": ('handed = ["recording", "operator-key"]', "folder = true", ""),
     "keeping nowhere": ("folder = true", "folder = false", ""),
     "real time without memory": ("lock_memory = true", "lock_memory = false", ""),
@@ -174,6 +175,7 @@ SPOILT_BY_SCHEMA = [
     not in {
         "unknown ring", "a broker without endpoints", "endpoints without a broker",
         "a network in class core", "listening without ports", "a folder in class core",
+        "a service zone without ports",
         "keeping nowhere", "real time without memory", "unused", "a control character",
         "no table", "not a number",
     }
