@@ -12,6 +12,7 @@ accepted.json       what may be installed now; gone as long as nothing is
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,6 +58,7 @@ class Order:
         vendors: Vendors whose roots are in the verified image.
         now: Trusted time.
         compartments: Components whose artefacts are unpacked.
+        placed: Digest of what was unpacked, by artefact, where the supervisor took it already.
         offline: Whether a bundle is judged: the offline role speaks in the director's place.
     """
 
@@ -66,6 +68,7 @@ class Order:
     vendors: frozenset[str]
     now: datetime
     compartments: frozenset[str] = frozenset()
+    placed: Mapping[str, str] = field(default_factory=dict[str, str])
     offline: bool = False
 
     @classmethod
@@ -84,6 +87,7 @@ class Order:
                 vendors=frozenset(map(str, said["vendors"][:VENDORS_MAX])),
                 now=datetime.fromtimestamp(int(said["now_s"]), UTC),
                 compartments=frozenset(map(str, said.get("compartments", ()))),
+                placed={str(name): str(tree) for name, tree in said.get("placed", {}).items()},
                 offline=said.get("offline") is True,
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError) as error:
@@ -192,6 +196,8 @@ def _staged(one: Accepted, kept: Artefacts, order: Order, *, line: Line) -> dict
     except OSError as error:
         raise Unavailable(f"nothing can be unpacked: {error.strerror}") from error
     sha256 = str(one.target.hashes["sha256"])
+    if sha256 in order.placed:
+        return {"tree": order.placed[sha256]}  # Unpacked anew at each contact it would wear flash.
     plan = planned(_release_document(one, line), sha256)
     return {"tree": unpack(kept.place(one.target), folder / sha256, beside={PLAN: plan})}
 

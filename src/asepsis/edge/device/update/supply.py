@@ -82,6 +82,7 @@ class DirectedSupply:
         self._due_s = now_s()
         self._contact: Contact | None = None
         self._offers: Sequence[Target] | None = None
+        self._placed: dict[str, str] = {}
 
     def step(self) -> None:
         """See `Supply`."""
@@ -122,8 +123,12 @@ class DirectedSupply:
         try:
             if unpacked.is_dir():
                 _move(unpacked, place)
+            elif not place.is_dir():
+                self._placed.pop(target.release, None)
+                raise Unavailable("the version is gone; it is unpacked anew")
             if tree_digest(place) != found["tree"]:
                 raise ContentMismatch("what was read back is not what was verified")
+            self._placed[target.release] = found["tree"]
         except OSError as error:
             raise Unavailable(f"the version cannot be placed: {error.strerror}") from error
 
@@ -141,7 +146,8 @@ class DirectedSupply:
 
     def _begin(self, now_s: float) -> None:
         try:
-            self._contact = Contact(self._order(), start_fetcher=self._start_fetcher, now_s=now_s)
+            order = {**self._order(), "placed": self._placed}
+            self._contact = Contact(order, start_fetcher=self._start_fetcher, now_s=now_s)
         except AsepsisError as error:
             self._due_s = now_s + self._every_s
             self._ended({"done": False, "code": error.code, "why": str(error)})
