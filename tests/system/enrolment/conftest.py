@@ -142,7 +142,7 @@ class RunningHub:
         known = await self.signer.authorities()
         identity = await self._identity()
         enrolment = EnrolmentRoutes(self.registry, self.signer, clock=self.clock)
-        witnessing = WitnessRoutes(self.store, AuditLog(self.clock), self.signer)
+        witnessing = WitnessRoutes(self.store, AuditLog(self.clock), self.signer, heads=self.audit)
         people = [
             *witnessing.people(),
             *DeviceRoutes(self.registry, status={"devices": self._status}).routes(),

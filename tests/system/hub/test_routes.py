@@ -145,6 +145,9 @@ ANSWERS: Final = {
     "POST /attestation/activation": 415,
     "POST /attestation/question": 409,
     "POST /attestation/answer": 415,
+    "GET /audit/head": 200,
+    "GET /audit/leaves": 200,
+    "POST /audit/cosignatures": 415,
     "POST /gateway/evidence": 415,
     "POST /gateway/pair": 415,
     "POST /gateway/pair/received": 415,
@@ -224,6 +227,10 @@ ANSWERS: Final = {
     "GET /api/audit/proof": 400,
     "GET /api/audit/consistency": 400,
     "POST /api/audit/head": 200,
+    "GET /api/audit/leaves": 200,
+    "GET /api/audit/heads": 200,
+    "GET /api/audit/witnesses": 200,
+    "POST /api/audit/witnesses/end": 415,
 }
 """Method and path -> status of an empty request that is permitted."""
 

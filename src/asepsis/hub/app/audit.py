@@ -36,7 +36,7 @@ def open_audit(core: Core) -> Feature:
     async def status() -> object:
         return {name: "waits" if each.waiting else "follows" for name, each in forwarders.items()}
 
-    witnessing = WitnessRoutes(core.store, core.audit_log, core.signer)
+    witnessing = WitnessRoutes(core.store, core.audit_log, core.signer, heads=core.audit)
     return Feature(
         clinical=witnessing.clinical(),
         people=[

@@ -16,9 +16,10 @@ from asepsis.core.trust.answers import Authorities
 from asepsis.core.trust.witness import CoSignature
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
-from asepsis.hub.audit import witnesses
+from asepsis.hub.audit import log, witnesses
 from asepsis.hub.audit.http import numbers
 from asepsis.hub.audit.log import AuditLog
+from asepsis.hub.audit.service import AuditService
 from asepsis.hub.store.store import Store
 from asepsis.hub.web.asgi import Receive, Scope, Send, answer
 from asepsis.hub.web.bodies import bounded_body, require_media
@@ -55,12 +56,16 @@ class WitnessRoutes:
         store: Where the log stands.
         audit: Writes what was done.
         signer: Tells the certificate of the audit key.
+        heads: Has the first head signed, should a witness ask before there is one.
     """
 
-    def __init__(self, store: Store, audit: AuditLog, signer: KnowsAuthorities) -> None:
+    def __init__(
+        self, store: Store, audit: AuditLog, signer: KnowsAuthorities, *, heads: AuditService
+    ) -> None:
         self._store = store
         self._audit = audit
         self._signer = signer
+        self._service = heads
 
     def clinical(self) -> list[Route]:
         """Return the routes of machines."""
@@ -83,6 +88,8 @@ class WitnessRoutes:
         """`?seen=0`: the newest signed head, and the proof that it grew out of that size."""
         seen = numbers(scope, seen=0)["seen"]
         known = await self._signer.authorities()
+        if not await self._store.read(lambda c: log.signed_heads(c, last=1)):
+            await self._service.sign_head()
         head, proof = await self._store.read(lambda c: witnesses.growth(c, seen))
         chain = witnesses.chain(known.audit_der, known.chain_der[:-1])
         said = {
