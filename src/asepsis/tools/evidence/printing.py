@@ -16,6 +16,10 @@ import reportlab.lib.pagesizes as _sizes
 import reportlab.lib.styles as _styles
 import reportlab.platypus as _platypus
 
+from asepsis.core.errors import AsepsisError
+from asepsis.core.wire import update_report
+from asepsis.tools.evidence import verify_evidence
+
 # The library carries no types; everything of it is `Any` from here on.
 PLATYPUS: Final[Any] = _platypus
 STYLES: Final[Any] = _styles.getSampleStyleSheet()
@@ -42,6 +46,8 @@ def to_pdf(pack: Mapping[str, Any], *, found: Mapping[str, Any] | None = None) -
         _table(("", ""), _facts(pack)),
         *_verdict(found),
         *_releases(pack),
+        _text("Self-tests, as devices measured and signed them", "Heading2"),
+        _table(("leaf", "device", "test", "measured", "tolerance", "outcome"), _tests(pack)),
         _text("What was done, by whom, when", "Heading2"),
         _table(
             ("leaf", "time", "who", "what", "on what", "result, and more"),
@@ -140,6 +146,31 @@ def _release(name: str, content: bytes) -> list[Any]:
         _text("Assessment by the manufacturer"),
         _table(("", ""), facts),
     ]
+
+
+def _tests(pack: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for entry in pack["entries"]:
+        if entry["action"] != verify_evidence.REPORT or len(found) >= ROWS_MAX:
+            continue
+        try:
+            receipt = base64.b64decode(json.loads(entry["detail"])["receipt"])
+            report = update_report.decode(receipt)[0]
+        except (AsepsisError, ValueError, KeyError, TypeError):
+            found.append((str(entry["index"]), entry["subject"], "not readable", "", "", ""))
+            continue
+        found += [
+            (
+                str(entry["index"]),
+                report.device.uri,
+                test.name,
+                f"{test.measured:g} {test.unit}",
+                f"{test.low:g} to {test.high:g}",
+                f"{'passed' if test.passed else 'FAILED'}; {report.outcome.value}",
+            )
+            for test in report.tests
+        ]
+    return found
 
 
 def _yes(answer: Mapping[str, Any]) -> str:

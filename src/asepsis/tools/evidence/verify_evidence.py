@@ -14,7 +14,8 @@ What is checked, each naming the first bad leaf:
 3. At least `threshold` witnesses vouch for every entry of the pack, and did so recently.
 4. No entry says a time that witnesses contradict: it was written back-dated.
 5. Documents are what the log names by their SHA-256; authorisations are signed by the approvers.
-6. Nothing that OTHER holds is missing or different.
+6. Reports of devices are signed by their origin keys, as far as your file names them.
+7. Nothing that OTHER holds is missing or different.
 
 Exit code 0: all of it holds. 1: something does not. 2: a file is not readable.
 
@@ -43,6 +44,7 @@ CLOCKS_NS = 300 * 10**9
 RECENT_NS = 24 * 3_600 * 10**9
 """Witnesses must have signed within this before the pack was made."""
 AUTHORISATION = "authorisation"
+REPORT = "report-update"
 
 # --- ES256: ECDSA on P-256 with SHA-256, verification only -----------------------------------
 
@@ -303,6 +305,18 @@ def check_documents(pack: Pack, trust: dict[str, Any]) -> Iterator[Finding]:
                 yield named[0], f"{one['name']}: no approver of {', '.join(sorted(missing))} signed"
 
 
+def check_receipts(pack: Pack, trust: dict[str, Any]) -> Iterator[Finding]:
+    """Reports of updates are what the devices themselves signed (ES256, the last 64 bytes)."""
+    keys = {one["name"]: bytes.fromhex(one["key"]) for one in trust.get("devices", [])}
+    for entry in pack.entries:
+        key = keys.get(entry["subject"])
+        if entry["action"] != REPORT or key is None:
+            continue
+        receipt = base64.b64decode(json.loads(entry["detail"])["receipt"], validate=True)
+        if not signed_by(key, receipt[-64:], receipt[:-64]):
+            yield entry["index"], f"the report is not signed by {entry['subject']}"
+
+
 def check_against(pack: Pack, other: list[bytes], name: str) -> Iterator[Finding]:
     """Everything that somebody kept is still there."""
     for index, leaf in enumerate(other):
@@ -334,6 +348,7 @@ def verify(
         *check_vouched(pack, size, at_ns),
         *check_times(pack, given, roots),
         *check_documents(pack, trust),
+        *check_receipts(pack, trust),
     ]
     for name, leaves in (others or {}).items():
         findings += check_against(pack, leaves, name)
