@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asepsis.edge.device.activation import Activation
 from asepsis.core.model.manifest import Manifest
+from asepsis.edge.device.activation import Activation
 from asepsis.edge.device.catalogue import Kind
 from asepsis.edge.device.measured_versions import Measure, not_measured
 from asepsis.edge.sandbox.supervision_parts import Pace

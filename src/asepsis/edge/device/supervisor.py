@@ -150,11 +150,6 @@ class Supervisor:
         return self._state if self._watches[VITALS].serving else None
 
     @property
-    def clinical_state(self) -> ClinicalState | None:
-        """The clinical state as vitals decided it; None while vitals does not run."""
-        return self._state if self._watches[VITALS].serving else None
-
-    @property
     def _pids(self) -> Mapping[str, int]:
         return {name: self.pid(name) for name in self._watches}
 
