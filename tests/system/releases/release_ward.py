@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import http.client
 import ssl
 import time
 from dataclasses import dataclass, field, replace
@@ -36,17 +35,6 @@ from asepsis.tools.testing.releases import MODEL, Hospital, Vendor
 SIGNING, OTHER = (f"urn:dev:mac:00000000000000{n:02x}" for n in (1, 2))
 HARDWARE = "m5-rev-b"
 VENDOR = "/api/updates/vendors/acme"
-
-
-@dataclass(frozen=True, slots=True)
-class Inside(Place):
-    """The hub as a device reaches it: over TLS, with the device's own certificate."""
-
-    context: ssl.SSLContext = field(default_factory=ssl.create_default_context)
-
-    def connect(self) -> http.client.HTTPConnection:
-        """Return an unopened connection."""
-        return http.client.HTTPSConnection(self.host, self.port, timeout=20, context=self.context)
 
 
 @dataclass
@@ -160,7 +148,7 @@ class ReleaseWard:
 
     def take(self, folder: Path, name: str = SIGNING, **own: str) -> dict[str, Any]:
         """Let a device look for what it is to have: its fetcher and its verifier."""
-        base = Inside("https", self.endpoint.host, self.endpoint.port, "/", self.context(name))
+        base = Place("https", self.endpoint.host, self.endpoint.port, "/")
         images = "/updates/images/acme"
         incoming = folder / "incoming"
         if not incoming.exists():
@@ -180,6 +168,7 @@ class ReleaseWard:
             },
             incoming=incoming,
             now_s=time.monotonic,
+            context=self.context(name),
         )
         order = {
             "folder": str(folder / "update"),
@@ -189,6 +178,12 @@ class ReleaseWard:
             "now_s": int(time.time()),
         }
         return verify(order, fetcher, kind=Kind.ASSIGNMENTS)
+
+    def taken(self, folder: Path) -> list[str]:
+        """Return what the first device accepts."""
+        result = self.take(folder)
+        assert result["done"], result
+        return result["files"]
 
 
 def _device(name: str) -> str:

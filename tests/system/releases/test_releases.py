@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from release_ward import HARDWARE, OTHER, SIGNING, ReleaseWard
 
+from asepsis.cli.main import main
 from asepsis.core.errors import AsepsisError
 from asepsis.tools.release import editing
 from asepsis.tools.testing.releases import MODEL, Hospital, new_signer
@@ -28,15 +30,13 @@ def test_a_release_goes_from_the_vendor_to_the_device(ward: ReleaseWard, tmp_pat
     assert (len(half["approved_by"]["vendor"]), half["eligible"]) == (1, False)
     assert "hospital" in half["why_not"]
     assert ward.submit(ward.authorise(path, "vendor", "hospital"))["eligible"]
-    assert ward.take(tmp_path)["files"] == []  # The director speaks, and says: nothing yet.
+    assert ward.taken(tmp_path) == []  # The director speaks, and says: nothing yet.
     assert ward.assign(SIGNING, sha256)["assigned"] == [sha256]
-    taken = ward.take(tmp_path)
-    assert taken["done"], taken
-    assert taken["files"] == [path]
+    assert ward.taken(tmp_path) == [path]
     shown = ward.person.get(f"/api/updates/releases/{sha256}")
     assert shown["conclusions"] == {"510k": "no new submission"}
     assert ward.clear(SIGNING)["assigned"] == []
-    assert ward.take(tmp_path)["files"] == []
+    assert ward.taken(tmp_path) == []
 
 
 def test_a_device_gets_its_own_metadata_and_nobody_elses(ward: ReleaseWard) -> None:
@@ -84,14 +84,14 @@ def test_what_the_vendor_withdraws_the_director_forgets(ward: ReleaseWard, tmp_p
         ward.assign(OTHER, shown["sha256"])
     with pytest.raises(AsepsisError, match="not assigned"):
         ward.assign("urn:dev:mac:00000000000000ff", shown["sha256"])
-    assert ward.take(tmp_path)["files"] == [shown["path"]]
+    assert ward.taken(tmp_path) == [shown["path"]]
     editing.withdraw(ward.vendor.repository, shown["path"], now=ward.now)
     ward.vendor.sign(ward.vendor.model)
     ward.vendor.publish()
     ward.bring()
     assert ward.import_()["withdrawn"] == 1
     assert "withdrawn" in ward.shown(shown["path"])["why_not"]
-    assert ward.take(tmp_path)["files"] == []
+    assert ward.taken(tmp_path) == []
 
 
 def test_what_is_not_the_vendors_is_refused(ward: ReleaseWard, tmp_path: Path) -> None:
@@ -133,3 +133,39 @@ def test_edits_and_strange_authorisations_are_refused(ward: ReleaseWard) -> None
         ward.submit(ward.authorise(path))
     assert not ward.shown(path)["eligible"]
     ward.list_devices({"device": OTHER, "model": MODEL, "hardware": HARDWARE})
+
+
+@pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
+def test_a_release_is_brought_approved_and_assigned(
+    ward: ReleaseWard,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def play(*words: str | Path, code: int = 0) -> str:
+        line = ["asepsis", "release", *map(str, words), "--data", str(ward.made.data)]
+        monkeypatch.setattr(sys, "argv", line)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        assert (ended.value.code or 0) == code, told
+        return told.out
+
+    path = ward.vendor.release(11, content=b"by hand")
+    root, approved = tmp_path / "root.json", tmp_path / "approved.json"
+    root.write_bytes(ward.vendor.first_root)
+    play("pin", "acme", root, code=1)  # Its root changes by its own chain only.
+    play("import", "acme", tmp_path, code=1)  # Nothing is published there.
+    told = json.loads(play("import", "acme", ward.vendor.folder / "public", "--json"))
+    assert told["ready"] == told["named"] > 0
+    assert "not" in play("status")
+    approved.write_bytes(ward.authorise(path, "vendor", "hospital"))
+    assert "until" in play("submit", approved)
+    play("list-device", OTHER, "--model", MODEL, "--hardware", HARDWARE)
+    asked = json.loads(play("assign", OTHER, path, "--dry-run", "--json"))
+    assert asked["assigned"] == []
+    given = json.loads(play("assign", OTHER, path, "--json"))
+    assert given["assigned"] == [asked["would_assign"]]
+    assert json.loads(play("unassign", OTHER, "--json"))["assigned"] == []
+    play("assign", OTHER, "m5/no-such.img", code=1)
+    play("director-root", root, code=2)  # A vendor's root directs nobody.
