@@ -24,6 +24,7 @@ from asepsis.core.errors import Conflict, InputError, NotFound, SafetyRefusal, U
 from asepsis.edge.device.manifest import SHIPPED
 from asepsis.edge.device.supervisor_orders import NAME, ask_supervisor
 from asepsis.edge.sandbox import bubblewrap
+from asepsis.tools.attack.rows_service import free_port
 
 ASEPSIS = Path(sys.executable).with_name("asepsis")
 WAIT_S = 90.0
@@ -58,11 +59,6 @@ def build(order, line):
     return _shipped(order, line)
 """
 pytestmark = [pytest.mark.slow]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 def ask(port: int) -> dict[str, Any]:

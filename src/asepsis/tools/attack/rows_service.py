@@ -1,6 +1,7 @@
 """Who wants in by the service port: while it is closed, in use, and until a patient comes."""
 
 import contextlib
+import secrets
 import socket
 import threading
 import time
@@ -28,6 +29,9 @@ HOST: Final = "127.0.0.1"
 WAIT_S: Final = 40.0
 LOOK_S: Final = 2.0
 OPEN_S: Final = 600
+PORT_MIN: Final = 20_000
+PORTS: Final = 10_000
+"""Below the ports that the kernel chooses itself (ip(7), `ip_local_port_range`)."""
 _TO_MAINTENANCE: Final = ("disconnected", "acknowledge", "maintenance")
 _TO_THE_PATIENT: Final = ("done", "normal")
 
@@ -58,13 +62,26 @@ def rows(folder: IdentityFolder, *, layers: frozenset[Layer]) -> list[Row]:
     Raises:
         Unavailable: The device did not come so far.
     """
-    with socket.create_server((HOST, 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     watched = Watched(folder, layers, manifest=manifest(port), orders=True)
     with watched.running() as supervisor:
         tried = _Tried(supervisor, folder=folder.path, port=port)
         tried.until(lambda: supervisor.clinical_state is ClinicalState.IN_USE)
         return [tried.closed(), tried.opened_in_use(), tried.kept()]
+
+
+def free_port() -> int:
+    """Return a port of loopback that is free, and that the kernel gives to nobody meanwhile.
+
+    Raises:
+        Unavailable: There is none.
+    """
+    first = secrets.randbelow(PORTS)
+    for number in range(PORTS):
+        port = PORT_MIN + (first + number) % PORTS
+        with contextlib.suppress(OSError), socket.create_server((HOST, port)):
+            return port
+    raise Unavailable("no port is free")
 
 
 class _Tried:
