@@ -17,7 +17,7 @@ from asepsis.hub.fleet.campaigns.service import CampaignService
 from asepsis.hub.fleet.campaigns.work import DeviceWork
 from asepsis.hub.fleet.ports import Director, Releases
 
-FOLLOW_EVERY_S: Final = 10.0
+FOLLOW_EVERY_S: Final = 5.0
 log: Final = logging.getLogger("asepsis.hub.fleet")
 
 

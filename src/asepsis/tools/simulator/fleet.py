@@ -312,8 +312,13 @@ class FleetSimulation:
                 for wave, counts in run.tallies.items()
             },
             slots=[(run.targets[d], self.devices[d].member(self.now_s)) for d in run.slots],
-            waiting=list(self._waiting(run, load)),
+            # Nobody is looked at while no window is open: the rules would say no to each.
+            waiting=list(self._waiting(run, load)) if self._open(running) else [],
         )
+
+    def _open(self, running: Running) -> bool:
+        opened = self._windows.named(frozenset(running.spec.calendars))
+        return opened.fits(self.now_s * NS, needed_s=running.needed_s)
 
     def _waiting(self, run: Run, load: Load) -> Iterator[tuple[Target, Member]]:
         """Yield the first devices of each group, as the question to the state does."""

@@ -129,7 +129,8 @@ def decide(
             free = [
                 (target, member)
                 for target, member in view.waiting
-                if releasing.hold(
+                if load.free((member.ward, member.device_class)) > 0
+                and releasing.hold(
                     view.running,
                     target,
                     member,
