@@ -25,10 +25,10 @@ from asepsis.edge.uplink.folder import Hospital
 from asepsis.tools.imagebuild.boot import Seen, Trial, boot
 from asepsis.tools.testing.software_tpm import SoftwareTpm
 
-pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(700)]
 DEVICE = "urn:dev:mac:020000fffe00a77f"
 MODEL = "under test"
-LIMIT_S = 240.0
+LIMIT_S = 400.0
 
 
 @pytest.fixture(scope="module")
