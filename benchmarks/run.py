@@ -32,6 +32,7 @@ NAMES = {
     "ward": "ward.py",
     "campaign": "campaign.py",
     "plan": "plan.py",
+    "polls": "polls.py",
     "deltas": "deltas.py",
     "targets": "targets.py",
 }

@@ -51,7 +51,6 @@ packages=(
   "cpio:devices that have SWUpdate"
   "rauc:devices that have RAUC"
   "rauc-service:devices that have RAUC"
-  "squashfs-tools:devices that have RAUC"
   "dbus-daemon:devices that have RAUC"
   "rsyslog-gnutls:an audit repository that speaks syslog over TLS"
 )

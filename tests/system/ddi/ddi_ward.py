@@ -108,15 +108,26 @@ class DdiWard:
     Args:
         folder: Empty folder.
         more: Further TOML.
+        before: Called before the hub starts, with its state made.
+        core: Core that the hub is kept to, or None.
     """
 
-    def __init__(self, folder: Path, *, more: str = MORE) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        more: str = MORE,
+        before: Callable[[], None] | None = None,
+        core: int | None = None,
+    ) -> None:
         self.hospital = Hospital(folder, more=more)
         self.maker = Maker(folder / "maker")
         ca = self.maker.certificate.public_bytes(Encoding.PEM)
         (self.hospital.data / "updates-ca.pem").write_bytes(ca)
         self.tokens = _give_tokens(self.hospital)
-        self.hub: HubProcess = self.hospital.start_hub()
+        if before is not None:
+            before()
+        self.hub: HubProcess = self.hospital.start_hub(core=core)
         self._clients: list[httpx.Client] = []
         self.engineer, self.second = (self._person(name) for name in ("ana", "ben"))
 
