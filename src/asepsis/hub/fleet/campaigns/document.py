@@ -99,7 +99,6 @@ class _Campaign(_Part, frozen=True):
     dynamic: bool = False
     recall_h: Annotated[float, msgspec.Meta(gt=0, le=_HOURS_MAX)] = 4
     unseen_h: Annotated[float, msgspec.Meta(gt=0, le=_HOURS_MAX)] = 24
-    rollback_to: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{64})?$")] = ""
 
 
 class _Window(_Part, frozen=True):
@@ -168,7 +167,6 @@ def read_campaign(text: str) -> Spec:
         dynamic=found.dynamic,
         recall_s=round(found.recall_h * HOUR_S),
         unseen_s=round(found.unseen_h * HOUR_S),
-        rollback_to=found.rollback_to,
     )
 
 

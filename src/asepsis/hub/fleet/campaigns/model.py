@@ -189,7 +189,6 @@ class Spec:
         dynamic: Whether devices that come to match later join.
         recall_s: After this long without a safe moment a device gives its slot back to others.
         unseen_s: A device not heard for longer gets no slot.
-        rollback_to: Artefact to go back to when a gate halts it; empty for none.
     """
 
     name: str
@@ -204,7 +203,6 @@ class Spec:
     dynamic: bool = True
     recall_s: int = 14_400
     unseen_s: int = 86_400
-    rollback_to: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,6 @@ class Kind(StrEnum):
     ACCEPTANCE = "acceptance"
     FAILED = "failed"
     REFUSED = "refused"
-    UNSEEN = "not-seen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

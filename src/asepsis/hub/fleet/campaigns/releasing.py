@@ -13,7 +13,6 @@ from typing import Final
 from asepsis.core.model.calendar import Openings
 from asepsis.hub.fleet.campaigns.model import (
     ANY,
-    AWAY,
     STARTED,
     Budget,
     Emergency,
@@ -244,11 +243,6 @@ def freed(target: Target, *, seen_ns: int, now_ns: int) -> bool:
         return False
     silent = target.outcome is None and seen_ns > target.since_ns + NOTICE_S * SECOND_NS
     return silent or now_ns - target.since_ns > UNHEARD_S * SECOND_NS
-
-
-def is_away(target: Target) -> bool:
-    """Whether a device is not to be counted on for a patient."""
-    return target.standing in AWAY
 
 
 def tightest(specs: Iterable[Spec]) -> Load:

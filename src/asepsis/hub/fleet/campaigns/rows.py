@@ -92,11 +92,6 @@ def put_members(connection: Connection, found: Sequence[Member]) -> None:
         connection.execute(insert(members), [_member_values(one, version) for one in found])
 
 
-def remove_member(connection: Connection, device: str) -> None:
-    """Forget a device."""
-    connection.execute(delete(members).where(members.c.device == device))
-
-
 def set_use(connection: Connection, device: str, *, idle: bool, seen_ns: int) -> None:
     """Note what a device's signed state says."""
     connection.execute(
