@@ -156,16 +156,7 @@ def apply(
     """
     fetcher = _fetcher(path, device, folder)
     claim = fetcher.claim()
-    # By whole days where a person says the date: nobody types the second.
-    trusted_s = int(time.time()) if trusted_time else None
-    floor_s = _floor_s(clock)
-    now_s = bundle.moment(
-        trusted_s=trusted_s,
-        confirmed_s=None if confirm_date is None else _date_s(confirm_date),
-        floor_s=floor_s if trusted_s is not None else _day_of(floor_s),
-        prepared_s=claim.prepared_s if trusted_s is not None else _day_of(claim.prepared_s),
-        ends_s=claim.ends_s,
-    )
+    now_s = _now_s(claim, trusted=trusted_time, confirm_date=confirm_date, clock=clock)
     order = {
         "folder": str(folder.resolve()),
         "own": {"device": device, "hardware": hardware, "model": model},
@@ -262,6 +253,19 @@ def _shown(claim: Claim) -> dict[str, Any]:
         "prepared": day(claim.prepared_s),
         "ends": day(claim.ends_s),
     }
+
+
+def _now_s(claim: Claim, *, trusted: bool, confirm_date: str | None, clock: Path | None) -> int:
+    """Return the time that a bundle is judged by; errors as `bundle.moment`."""
+    trusted_s, floor_s = int(time.time()) if trusted else None, _floor_s(clock)
+    # By whole days where a person says the date: nobody types the second.
+    return bundle.moment(
+        trusted_s=trusted_s,
+        confirmed_s=None if confirm_date is None else _date_s(confirm_date),
+        floor_s=floor_s if trusted else _day_of(floor_s),
+        prepared_s=claim.prepared_s if trusted else _day_of(claim.prepared_s),
+        ends_s=claim.ends_s,
+    )
 
 
 def _floor_s(clock: Path | None) -> int:
