@@ -63,6 +63,7 @@ manage-destinations . . . . . . .  a . . . .
 handle-dead-letters . . . . . . .  . e . . .
 update-by-ddi      U . . . . . .   . . . . .
 manage-ddi         . . . . . . .   a e . . .
+manage-campaigns   . . . . . . .   a e . . .
 """
 NAME = "urn:dev:mac:0000000000000001"
 OTHER = "urn:dev:mac:0000000000000002"
