@@ -136,6 +136,28 @@ ANSWERS: Final = {
     "GET /api/updates/devices/{name}": 200,
     "POST /api/updates/devices/{name}/assign": 415,
     "POST /api/updates/devices/{name}/clear": 415,
+    "GET /api/campaigns": 200,
+    "GET /api/campaigns/{name}": 404,
+    "GET /api/campaigns/{name}/plan": 404,
+    "GET /api/campaigns/{name}/hunt": 404,
+    "GET /api/fleet": 200,
+    "GET /api/fleet/calendars": 200,
+    "GET /api/work-orders": 200,
+    "POST /api/campaigns": 415,
+    "POST /api/campaigns/{name}/order": 415,
+    "POST /api/campaigns/{name}/supersede": 415,
+    "POST /api/campaigns/{name}/rollback": 415,
+    "POST /api/campaigns/{name}/emergency": 415,
+    "POST /api/campaigns/{name}/emergency/confirm": 415,
+    "POST /api/campaigns/{name}/devices": 415,
+    "POST /api/fleet": 415,
+    "POST /api/fleet/calendars": 415,
+    "POST /api/fleet/calendars/use": 415,
+    "POST /api/work-orders/{id}/close": 415,
+    "POST /api/work-orders/{id}/reference": 415,
+    "POST /requests/fetch": 415,
+    "GET /api/devices/{name}/requests": 200,
+    "POST /api/devices/{name}/requests": 415,
     "GET /updates/images/{vendor}/metadata/{name}": 400,
     "GET /updates/images/{vendor}/metadata/documents/{name}": 400,
     "GET /updates/images/{vendor}/targets/{model}/{name}": 400,
@@ -234,7 +256,12 @@ ANSWERS: Final = {
 }
 """Method and path -> status of an empty request that is permitted."""
 
-READERS: Final = f'[images]\nreaders = ["{GATEWAY}", "{CONSUMER}"]\n'
+SETTINGS: Final = f"""
+[images]
+readers = ["{GATEWAY}", "{CONSUMER}"]
+[devices]
+carry_requests = true
+"""
 REVOKED, EXPIRED, UNRECORDED = device_name(5), device_name(6), device_name(7)
 NOTHING: Final = frozenset[Action]()
 DOOR: Final = frozenset({Action.SIGN_IN})
@@ -393,7 +420,7 @@ def make_files(ward: Ward, folder: Path) -> dict[str, tls.KeyAndChain | None]:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fixture]:
     folder = tmp_path_factory.mktemp("routes")
-    ward = make_ward(folder / "ward", more=READERS, made_as=SignedHospital)
+    ward = make_ward(folder / "ward", more=SETTINGS, made_as=SignedHospital)
     assert isinstance(ward.hospital, SignedHospital)
     signer = start_signer(SignerSettings(data=ward.hospital.home))
     try:

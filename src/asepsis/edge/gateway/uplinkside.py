@@ -131,12 +131,7 @@ class Uplink:
             dial=self.dial,
         )
         caretaker.start()
-        exchange.reporter = EvidenceReporter(
-            lambda: judge.connection(hospital.clinical, self.dial),
-            backoff=Backoff(rng=self.rng, cap_s=BACKOFF_CAP_S),
-            findings=Findings(self.clocks.monotonic),
-        )
-        exchange.reporter.start()
+        self._start_telling(exchange, judge, hospital.clinical)
         exchange.witnessing = Witnessing(
             lambda: Witness(folder.path, root_der=root_der, now_ns=judge.wall_ns),
             lambda: judge.connection(hospital.clinical, self.dial),
@@ -149,6 +144,14 @@ class Uplink:
         finally:
             caretaker.close()
             exchange.close()
+
+    def _start_telling(self, exchange: "_Exchange", judge: "_Judge", hub: Endpoint) -> None:
+        exchange.reporter = EvidenceReporter(
+            lambda: judge.connection(hub, self.dial),
+            backoff=Backoff(rng=self.rng, cap_s=BACKOFF_CAP_S),
+            findings=Findings(self.clocks.monotonic),
+        )
+        exchange.reporter.start()
 
     def _tell_of_the_log(self, error: AsepsisError) -> None:
         """Say that the hub's audit log was changed; that the hub is away is told by others."""

@@ -30,9 +30,7 @@ def _fleet() -> None:
         sa.PrimaryKeyConstraint("device", name="pk_fleet_members"),
     )
     op.create_index("ix_fleet_members_version", "fleet_members", ["version"])
-    op.create_index(
-        "ix_fleet_members_ward_device_class", "fleet_members", ["ward", "device_class"]
-    )
+    op.create_index("ix_fleet_members_ward_device_class", "fleet_members", ["ward", "device_class"])
     op.create_table(
         "fleet_calendars",
         sa.Column("name", sa.String(length=60), nullable=False),
