@@ -25,7 +25,7 @@ from asepsis.edge.uplink.folder import Hospital
 from asepsis.tools.imagebuild.boot import Seen, Trial, boot
 from asepsis.tools.testing.software_tpm import SoftwareTpm
 
-pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(700)]
+pytestmark = [pytest.mark.slow, pytest.mark.waits, pytest.mark.root, pytest.mark.timeout(700)]
 DEVICE = "urn:dev:mac:020000fffe00a77f"
 MODEL = "under test"
 LIMIT_S = 400.0

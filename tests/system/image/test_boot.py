@@ -22,7 +22,7 @@ from asepsis.edge.uplink.folder import Hospital
 from asepsis.tools.imagebuild.boot import Seen, Trial, boot
 from asepsis.tools.imagebuild.build import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.waits, pytest.mark.root, pytest.mark.timeout(420)]
 DEVICE = "urn:dev:mac:020000fffe0000a7"
 LIMIT_S = 300.0
 ALL_LAYERS = {

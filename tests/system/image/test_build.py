@@ -16,7 +16,7 @@ from asepsis.tools.imagebuild import uki
 from asepsis.tools.imagebuild.build import CMDLINE, KEYS, REPORT, ROOT, SBOM, SIGNED, UKI
 from asepsis.tools.imagebuild.rootfs import Root, verify_root
 
-pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.waits, pytest.mark.root, pytest.mark.timeout(420)]
 MIB = 1 << 20
 
 

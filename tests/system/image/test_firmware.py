@@ -21,7 +21,7 @@ from asepsis.tools.imagebuild.livepatch import Patch
 from asepsis.tools.imagebuild.secureboot import MODULE, SecureBootKeys, make_keys
 from asepsis.tools.imagebuild.slots import Slot
 
-pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.waits, pytest.mark.root, pytest.mark.timeout(600)]
 PATCH = Path(__file__).parents[3] / "images/patches/version_mark.c"
 LIMIT_S = 450.0
 MARK = "live patch version_mark"

@@ -17,7 +17,7 @@ from asepsis.tools.imagebuild.boot import Seen, Trial, boot
 from asepsis.tools.imagebuild.build import ROOT
 from asepsis.tools.imagebuild.rootfs import BLOCK
 
-pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.waits, pytest.mark.root, pytest.mark.timeout(420)]
 LIBRARY = "usr/lib/x86_64-linux-gnu/libsqlite3.so.0"
 LIMIT_S = 240.0
 _TABLES_AT = 64
