@@ -3,9 +3,10 @@
 Prints one line per step with its time and, at the end, pytest's own closing line. Stops at the
 first step that fails and exits with its code.
 
-Tests share two cores: two processes that work, and a third for tests that mostly wait or start a virtual machine. When at most
-`UNSETTLED_MAX` of them fail, each of these runs once more with nothing beside it: what fails again
-fails the gate; what passes is named as unstable, for somebody to mend.
+Tests share two cores: two processes that work, and a third for tests that mostly wait or start a
+virtual machine. When at most `UNSETTLED_MAX` of them fail, each of these runs once more with
+nothing beside it: what fails again fails the gate; what passes is named as unstable, for somebody
+to mend.
 """
 
 import json
