@@ -203,7 +203,7 @@ def reconcile(
 ) -> None:
     """Verify receipts by the devices' origin keys, and say which device took what.
 
-    Put receipts into an evidence pack with `asepsis audit export --document receipt=FILE`.
+    Keep the receipts: the hub has no place for them yet.
     """
     known = dict(_origin(one) for one in origin)
     wanted = None if bundle_file is None else read_index(bundle_file).digest
