@@ -34,7 +34,7 @@ def said(execution: Execution, finished: Finished = Finished.NONE) -> Feedback:
         (Stage.CONFIRM, Offer.CONFIRM),
         (Stage.RUNNING, Offer.DEPLOY),
         (Stage.CANCELING, Offer.CANCEL),
-        *((stage, Offer.NOTHING) for stage in CLOSED),
+        *((stage, Offer.NOTHING) for stage in sorted(CLOSED)),
     ],
 )
 def test_what_a_stage_shows(stage: Stage, shown: Offer) -> None:
@@ -178,7 +178,7 @@ def test_a_download_only_action_ends_with_its_download() -> None:
     assert found is Stage.DOWNLOADED
 
 
-@pytest.mark.parametrize("stage", CLOSED, ids=lambda stage: stage.value)
+@pytest.mark.parametrize("stage", sorted(CLOSED), ids=lambda stage: stage.value)
 def test_nothing_is_taken_of_what_has_ended(stage: Stage) -> None:
     with pytest.raises(rules.Gone):
         rules.after_feedback(replace(ACTION, stage=stage), SUCCESS, GENERIC)
