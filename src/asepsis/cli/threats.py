@@ -1,6 +1,5 @@
 """`asepsis threats`: a fleet's attack paths, the provably best plan, and what a change changes."""
 
-import time
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Final
@@ -8,29 +7,25 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from asepsis.analysis.threats.compiled import Objective
-from asepsis.analysis.threats.difference import difference, meaning
-from asepsis.analysis.threats.file import read_model, schema
-from asepsis.analysis.threats.library import read_rules, shipped, together
-from asepsis.analysis.threats.model import SECTIONS
+from asepsis.analysis.threats.difference import difference
+from asepsis.analysis.threats.file import schema
+from asepsis.analysis.threats.library import shipped
 from asepsis.analysis.threats.pta import read_analysis
-from asepsis.analysis.threats.reading import MODEL_BYTES_MAX
 from asepsis.analysis.threats.study import Study, parse_plan, plan_document
 from asepsis.cli import threats_shown as shown
 from asepsis.cli.output import console, show_facts, show_json, show_table
+from asepsis.cli.threats_checked import Taken, check
+from asepsis.cli.threats_files import read_bytes, read_study
 from asepsis.core.errors import ConfigError, InputError
 
 app: Final = App(
     name="threats",
     help="Analyse the threats to a fleet: attack paths, the best plan for the budget, changes.",
 )
-EXIT_OVER: Final = 1
+app.command(check)
 EXIT_DIFFERENT: Final = 1
 EXAMPLE: Final = "hospital.yaml"
 Model = Annotated[Path, Parameter(help="The model, YAML.")]
-Taken = Annotated[
-    list[str] | None,
-    Parameter(help="A countermeasure that is there: NAME or NAME=LEVEL; may stand several times."),
-]
 Seconds = Annotated[float, Parameter(help="Longest search for one plan, seconds.")]
 
 
@@ -57,53 +52,6 @@ def init(
     except OSError as error:
         raise ConfigError(f"cannot write {model}: {error.strerror}") from error
     console.print(f"wrote {model}; next: asepsis threats check {model}", markup=False)
-
-
-@app.command
-def check(
-    model: Model,
-    /,
-    *,
-    taken: Taken = None,
-    max_money: Annotated[float | None, Parameter(help="Most that may be lost a year.")] = None,
-    max_hours: Annotated[float | None, Parameter(help="Most hours a year.")] = None,
-    max_patients: Annotated[float | None, Parameter(help="Most patients a year.")] = None,
-    json: bool = False,
-) -> int:
-    """Read a model strictly and compare its risks with limits; made for a build.
-
-    The exit code is 0 if all is within, 1 if a risk or an accepted risk is exceeded or the model
-    has a mistake (file and line are told). Risks are sums over best paths, each objective for
-    itself.
-    """
-    study = _study(model)
-    plan = parse_plan(study.model, taken or [])
-    limits = {"money": max_money, "hours": max_hours, "patients": max_patients}
-    risks = study.risks(plan)
-    over = [
-        {"objective": name, "risk": risks[name], "limit": limit}
-        for name, limit in limits.items()
-        if limit is not None and risks.get(name, 0.0) > limit
-    ]
-    accepted = [
-        {"loss": path.loss, "probability": path.at_most, "accepted": accept}
-        for path in study.paths(plan, expected=False)
-        if (accept := study.model.losses[path.loss].accept) is not None and path.at_most > accept
-    ]
-    document = {
-        "model": study.model.name,
-        "meaning": meaning(study.graph),
-        "things": {s: len(getattr(study.model, s)) for s in SECTIONS},
-        "steps": len(study.graph.steps),
-        "risks": dict(risks),
-        "over": over,
-        "not_accepted": accepted,
-    }
-    if json:
-        show_json(document)
-    else:
-        shown.show_check(study, document)
-    return EXIT_OVER if over or accepted else 0
 
 
 @app.command
@@ -262,7 +210,7 @@ def pta(
 
     Without a budget the ranked plan takes everything that lessens risk.
     """
-    found = read_analysis(_bytes(analysis), name=analysis.name)
+    found = read_analysis(read_bytes(analysis), name=analysis.name)
     report = found.report(budget=budget)
     if json:
         show_json(report)
@@ -277,18 +225,4 @@ def pta(
 
 
 def _study(path: Path, *, seconds: float = 60.0) -> Study:
-    model, _ = read_model(_bytes(path), name=path.name)
-    own = [
-        rule
-        for name in model.rules
-        for rule in read_rules(_bytes(path.parent / name), name=Path(name).name)
-    ]
-    return Study(model, rules=together(own), clock=time.monotonic, seconds_max=seconds)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(MODEL_BYTES_MAX + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    return read_study(path, seconds=seconds)[0]

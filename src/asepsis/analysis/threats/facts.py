@@ -14,7 +14,7 @@ from msgspec.inspect import StructType, type_info
 from asepsis.analysis.threats.language import Atom
 from asepsis.analysis.threats.model import FACT_SECTIONS, SECTIONS, Model
 
-_SILENT: Final = frozenset({"text", "evidence"})
+_SILENT: Final = frozenset({"text", "evidence", "accepted_by", "accepted_on"})
 _NUMBERS: Final = frozenset({"count", "patients", "hours", "per_year", "accept"})
 _OTHER: Final = frozenset({"money", "value"})
 

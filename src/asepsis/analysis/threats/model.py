@@ -206,6 +206,8 @@ class Loss(_Thing, frozen=True, kw_only=True):
     hours: Amount = 0.0
     patients: Amount = 0.0
     accept: Annotated[float, Meta(gt=0, le=1)] | None = None
+    accepted_by: Text = ""
+    accepted_on: Annotated[str, Meta(pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2})?$")] = ""
 
 
 class Effect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -232,7 +234,7 @@ class LevelOf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Countermeasure(_Thing, frozen=True, kw_only=True):
-    """Something that can be done."""
+    """Something that can be done; `tests` names what shows that it works."""
 
     pays: Party
     decides: Party = "hospital"
@@ -241,6 +243,7 @@ class Countermeasure(_Thing, frozen=True, kw_only=True):
     conflicts: Ids = ()
     needs: Ids = ()
     never: bool = False
+    tests: tuple[Text, ...] = ()
 
 
 class Budget(_Thing, frozen=True, kw_only=True):

@@ -32,6 +32,9 @@ class Sentence:
         cwe: Numbers.
         attack: ATT&CK techniques.
         mds2: Section of the manufacturer disclosure statement (ANSI/NEMA HN 1-2019).
+        things: Ids of what is in it.
+        after: Which sentences of the path it needs, by their places from 0.
+        countermeasures: All that make it less likely, taken or not.
     """
 
     text: str
@@ -44,6 +47,9 @@ class Sentence:
     cwe: tuple[int, ...] = ()
     attack: tuple[str, ...] = ()
     mds2: str = ""
+    things: tuple[str, ...] = ()
+    after: tuple[int, ...] = ()
+    countermeasures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,9 +102,7 @@ def path(
 ) -> Path:
     """Return a proof in words."""
     model = graph.model
-    sentences = tuple(
-        sentence for index in proof.steps if (sentence := _sentence(graph, index, plan)) is not None
-    )
+    sentences = _sentences(graph, proof, plan)
     said = model.losses[loss]
     return Path(
         loss=loss,
@@ -127,16 +131,29 @@ def name_of(model: Model, thing: str) -> str:
     return thing
 
 
-def _sentence(graph: Graph, index: int, plan: Plan) -> Sentence | None:
+def _sentences(graph: Graph, proof: Proof, plan: Plan) -> tuple[Sentence, ...]:
+    shown = [index for index in proof.steps if graph.steps[index].name != "damage"]
+    gained = {graph.steps[index].target: place for place, index in enumerate(shown)}
+    return tuple(
+        _sentence(
+            graph,
+            index,
+            plan,
+            after=tuple(gained[node] for node in graph.steps[index].premises if node in gained),
+        )
+        for index in shown
+    )
+
+
+def _sentence(graph: Graph, index: int, plan: Plan, *, after: tuple[int, ...]) -> Sentence:
     instance, step = graph.instances[index], graph.steps[index]
     if instance is None:
-        if step.name == "damage":
-            return None
         attacker = graph.nodes[step.target][1]
         return Sentence(
             text=f"{name_of(graph.model, attacker)} tries ({float(step.probability):g} a year)",
             probability=float(step.probability),
             evidence=_evidence(graph.model, [attacker]),
+            things=(attacker,),
         )
     text = instance.rule.text
     words = re.sub(r"\{(\w+)\}", lambda m: name_of(graph.model, instance.things[m[1]]), text.says)
@@ -155,6 +172,9 @@ def _sentence(graph: Graph, index: int, plan: Plan) -> Sentence | None:
         cwe=text.cwe,
         attack=text.attack,
         mds2=text.mds2,
+        things=tuple(sorted(set(instance.things.values()))),
+        after=after,
+        countermeasures=tuple(sorted(step.effects)),
     )
 
 

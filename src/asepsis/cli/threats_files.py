@@ -1,0 +1,57 @@
+"""Files of `asepsis threats`: models and their rules are read, reports are written."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from asepsis.analysis.threats.file import read_model
+from asepsis.analysis.threats.library import read_rules, together
+from asepsis.analysis.threats.reading import MODEL_BYTES_MAX, Text
+from asepsis.analysis.threats.study import Study
+from asepsis.core.errors import ConfigError, InputError
+
+
+def read_study(path: Path, *, seconds: float = 60.0) -> tuple[Study, Text]:
+    """Read a model with its rules; return what can be asked, and the text that knows lines.
+
+    Raises:
+        InputError: Not readable, or a mistake.
+        LimitExceeded: Too large.
+    """
+    model, text = read_model(read_bytes(path), name=path.name)
+    own = [
+        rule
+        for name in model.rules
+        for rule in read_rules(read_bytes(path.parent / name), name=Path(name).name)
+    ]
+    return Study(model, rules=together(own), clock=time.monotonic, seconds_max=seconds), text
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a file, at most one byte more than a model may have.
+
+    Raises:
+        InputError: Not readable.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MODEL_BYTES_MAX + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def write_report(path: Path, content: bytes) -> None:
+    """Write a report over what was there.
+
+    Raises:
+        ConfigError: Not possible.
+    """
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+
+
+def moment() -> str:
+    """Return now, RFC 3339 in UTC, to the second."""
+    return f"{datetime.fromtimestamp(time.time(), UTC):%Y-%m-%dT%H:%M:%SZ}"
