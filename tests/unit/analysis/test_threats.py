@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from asepsis.analysis.threats.compiled import Objective, compile_model
-from asepsis.analysis.threats.difference import difference, meaning, moved
+from asepsis.analysis.threats.difference import difference, meaning
 from asepsis.analysis.threats.file import read_model, schema
 from asepsis.analysis.threats.library import shipped
 from asepsis.analysis.threats.model import SECTIONS
@@ -29,10 +29,6 @@ CASES = Path(__file__).parent / "data"
 def study(text: str) -> Study:
     model, _ = read_model(text.encode(), name="m.yaml")
     return Study(model, rules=RULES, clock=time.monotonic)
-
-
-def case(name: str) -> str:
-    return (CASES / f"{name}.yaml").read_text("utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +110,7 @@ def test_words_keep_their_meaning() -> None:
 
 def test_examples_keep_the_schema() -> None:
     validator = jsonschema.Draft202012Validator(schema())
-    for text in (HOSPITAL, case("hospira"), case("mdhex")):
+    for text in (HOSPITAL, *(file.read_text("utf-8") for file in sorted(CASES.glob("*.yaml")))):
         validator.validate(read_text(text.encode(), name="m").content)
     broken = read_text(HOSPITAL.replace("kind: pump", "kind: pomp").encode(), name="m").content
     assert list(validator.iter_errors(broken))
@@ -160,35 +156,6 @@ def test_more_money_buys_less_risk_on_the_front(hospital: Study) -> None:
     assert all(point.proven for point in points)
     with pytest.raises(InputError, match="no budget"):
         hospital.front(Objective.MONEY, "ward money")
-
-
-def test_hospira_isolation_beats_disconnection_if_its_harm_is_counted() -> None:
-    """Goal: the trade-off of the published case comes out, and turns without the harm."""
-    honest = study(case("hospira"))
-    path = honest.paths({})[0]
-    assert [s.rule for s in path.sentences][-5:] == [
-        "AUTH-NONE", "GRANT-SHELL", "BREAK-MONOLITH", "OWN-SETS", "HARM-SETTING",
-    ]  # fmt: skip
-    assert any("CVE-2015-3459" in line for s in path.sentences for line in s.evidence)
-    best = honest.plan(Objective.PATIENTS).best
-    assert best.proven
-    assert "isolate" in best.plan
-    blind = study(case("hospira").replace("harm_patients: 0.4, ", ""))
-    other = blind.plan(Objective.PATIENTS).best
-    assert "disconnect" in other.plan
-    assert moved(best, other)["disconnect"] == (0, 1)
-
-
-def test_mdhex_is_found_with_its_key_its_fix_and_what_is_left() -> None:
-    found = study(case("mdhex"))
-    paths = {path.loss: path for path in found.paths({})}
-    rules = [s.rule for s in paths["all"].sentences]
-    assert rules[-1] == "MULTI-KEY"
-    assert "KEY-PUBLISHED" in rules
-    assert paths["alarms"].sentences[-2].rule in {"SCREEN-SILENCES", "OWN-SILENCES"}
-    planned = found.plan(Objective.PATIENTS)
-    assert planned.best.plan.keys() == {"isolate", "unit-keys"}
-    assert 0 < planned.best.risk < planned.risks["nothing"]["patients"] / 10
 
 
 @pytest.mark.parametrize(

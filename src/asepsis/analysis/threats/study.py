@@ -116,7 +116,7 @@ class Study:
 
     def risks(self, plan: Plan) -> Risks:
         """Return what a plan leaves in each objective."""
-        return {o.value: float(self._risk(o, plan)) for o in self.objectives()}
+        return {o.value: float(self.risk(o, plan)) for o in self.objectives()}
 
     def plan(self, objective: Objective) -> Planned:
         """Return the exact plan within the model's budgets, and the ranked one beside it.
@@ -130,7 +130,7 @@ class Study:
         limits = budgets(self.model)
         best = planner.best(limits)
         ranking = ranked_plan(
-            problem, risk=lambda plan: float(self._risk(objective, plan)), budgets=limits
+            problem, risk=lambda plan: float(self.risk(objective, plan)), budgets=limits
         )
         ranked = {line.control: line.level for line in ranking if line.taken}
         return Planned(
@@ -144,7 +144,7 @@ class Study:
                 "ranked": self.risks(ranked),
             },
             alone={
-                party: float(self._risk(objective, self._part(best.plan, party)))
+                party: float(self.risk(objective, self._part(best.plan, party)))
                 for party in PARTIES
             },
         )
@@ -164,7 +164,7 @@ class Study:
         others: dict[str, Fraction] = {k: v for k, v in limits.items() if k != budget}
         return self._planner(objective).front(budget, others=others)
 
-    def _risk(self, objective: Objective, plan: Plan) -> Fraction:
+    def risk(self, objective: Objective, plan: Plan) -> Fraction:
         """Return the sum over best paths, and the harm of the plan itself; exact."""
         losses = self.model.losses
         harm = self.graph.problem(objective).harm(plan)
