@@ -12,11 +12,11 @@ from asepsis.hub.access.rules import Action
 from asepsis.hub.access.service import TOKEN_DAYS_DEFAULT, TOKEN_DAYS_MAX
 from asepsis.hub.access.sessions import Session
 from asepsis.hub.access.tables import PERSON_CHARS_MAX
-from asepsis.hub.web.asgi import Receive, Scope, Send, answer
+from asepsis.hub.web.asgi import Receive, Scope, Send
 from asepsis.hub.web.bodies import bounded_body, require_media
+from asepsis.hub.web.documents import send_document
 from asepsis.hub.web.routing import Route
 
-JSON: Final = b"application/json"
 BODY_BYTES_MAX: Final = 4_096
 PERSON: Final = "/api/people/{name}"
 
@@ -81,7 +81,7 @@ class PeopleRoutes:
         """Say who asks and until when; a page asks to learn whether the hub is there."""
         session: Session | None = scope.get("asepsis.session")
         principal: Principal = scope["asepsis.principal"]
-        await _answer(
+        await send_document(
             send,
             {
                 "person": principal.name,
@@ -91,17 +91,17 @@ class PeopleRoutes:
         )
 
     async def _list(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        await _answer(send, {"people": await self._access.accounts.listing()})
+        await send_document(send, {"people": await self._access.accounts.listing()})
 
     async def _add(self, scope: Scope, receive: Receive, send: Send) -> None:
         body: AddBody = await _body(scope, receive, _ADD)
         await self._access.accounts.add(body.name, body.roles, actor=_actor(scope))
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _roles(self, scope: Scope, receive: Receive, send: Send) -> None:
         body: RolesBody = await _body(scope, receive, _ROLES)
         await self._access.accounts.set_roles(_name(scope), body.roles, actor=_actor(scope))
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _password(self, scope: Scope, receive: Receive, send: Send) -> None:
         body: PasswordBody = await _body(scope, receive, _PASSWORD)
@@ -111,7 +111,7 @@ class PeopleRoutes:
             actor=_actor(scope),
             besides=scope.get("asepsis.connection"),
         )
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _token(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with a token for commands and scripts; it is shown this once."""
@@ -119,17 +119,13 @@ class PeopleRoutes:
         token = await asyncio.to_thread(
             self._access.people.issue_token, _name(scope), actor=_actor(scope), days=body.days
         )
-        await _answer(send, {"token": token})
+        await send_document(send, {"token": token})
 
     async def _remove(self, scope: Scope, _receive: Receive, send: Send) -> None:
         await self._access.accounts.remove(
             _name(scope), actor=_actor(scope), besides=scope.get("asepsis.connection")
         )
-        await _answer(send, {"done": True})
-
-
-async def _answer(send: Send, found: object) -> None:
-    await answer(send, 200, msgspec.json.encode(found), media=JSON)
+        await send_document(send, {"done": True})
 
 
 async def _body(scope: Scope, receive: Receive, decoder: msgspec.json.Decoder[Any]) -> Any:

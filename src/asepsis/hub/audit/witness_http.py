@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final, Protocol, cast
 import msgspec
 from sqlalchemy import Connection
 
-from asepsis.core.errors import InputError
 from asepsis.core.trust import merkle
 from asepsis.core.trust.answers import Authorities
 from asepsis.core.trust.witness import CoSignature
@@ -22,7 +21,7 @@ from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.audit.service import AuditService
 from asepsis.hub.store.store import Store
 from asepsis.hub.web.asgi import Receive, Scope, Send, answer
-from asepsis.hub.web.bodies import bounded_body, require_media
+from asepsis.hub.web.documents import read_document
 from asepsis.hub.web.routing import Route
 
 JSON: Final = b"application/json"
@@ -118,7 +117,7 @@ class WitnessRoutes:
 
     async def _take(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a cosignature."""
-        body = await _body(scope, receive, CoSignatureBody)
+        body = await read_document(scope, receive, CoSignatureBody, bytes_max=BODY_BYTES_MAX)
         who = cast("Principal", scope["asepsis.principal"])
         given = CoSignature(
             size=body.size,
@@ -153,7 +152,7 @@ class WitnessRoutes:
 
     async def _end(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forget a witness's key."""
-        body = await _body(scope, receive, EndBody)
+        body = await read_document(scope, receive, EndBody, bytes_max=BODY_BYTES_MAX)
         who = cast("Principal", scope["asepsis.principal"])
         actor = f"{who.kind.value}:{who.name}"
         await self._store.write(
@@ -170,13 +169,3 @@ class EndBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Which witness."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-
-
-async def _body(scope: Scope, receive: Receive, kind: type[Any]) -> Any:
-    require_media(scope, "application/json")
-    try:
-        return msgspec.json.decode(
-            await bounded_body(receive, BODY_BYTES_MAX, scope=scope), type=kind
-        )
-    except msgspec.DecodeError as error:
-        raise InputError(str(error)) from error

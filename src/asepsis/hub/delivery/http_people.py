@@ -22,11 +22,10 @@ from asepsis.hub.delivery.model import (
 from asepsis.hub.delivery.people import DeadLetters, fields_of
 from asepsis.hub.delivery.service import DeliveryService, describe
 from asepsis.hub.store.store import Store
-from asepsis.hub.web.asgi import Receive, Scope, Send, answer
-from asepsis.hub.web.bodies import bounded_body, require_media
+from asepsis.hub.web.asgi import Receive, Scope, Send
+from asepsis.hub.web.documents import read_document, send_document
 from asepsis.hub.web.routing import Route
 
-JSON: Final = b"application/json"
 BODY_BYTES_MAX: Final = 131_072
 ONE: Final = "/api/dead-letters/{id}"
 _DIGITS_MAX: Final = 18
@@ -66,12 +65,6 @@ class RedirectBody(_Body, frozen=True):
 
     reason: Reason
     to: Name
-
-
-_DESTINATION: Final = msgspec.json.Decoder(DestinationBody)
-_CONFIRM: Final = msgspec.json.Decoder(ConfirmBody)
-_REASON: Final = msgspec.json.Decoder(ReasonBody)
-_REDIRECT: Final = msgspec.json.Decoder(RedirectBody)
 
 
 class DeliveryRoutes:
@@ -115,11 +108,11 @@ class DeliveryRoutes:
     async def _list(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """Every destination and how its line stands."""
         found = [describe(line) for line in self._service.lines()]
-        await _answer(send, {"destinations": found})
+        await send_document(send, {"destinations": found})
 
     async def _add(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Enter a destination."""
-        body: DestinationBody = await _body(scope, receive, _DESTINATION)
+        body = await read_document(scope, receive, DestinationBody, bytes_max=BODY_BYTES_MAX)
         actor = _actor(scope)
         made = Destination(
             name=body.name,
@@ -130,42 +123,42 @@ class DeliveryRoutes:
             created_ns=self._store.clock(),
         )
         await self._service.add(made, actor=actor)
-        await _answer(send, describe(self._service.line(made.name)))
+        await send_document(send, describe(self._service.line(made.name)))
 
     async def _remove(self, scope: Scope, receive: Receive, send: Send) -> None:
         """End a destination; says first what waits for it."""
-        body: ConfirmBody = await _body(scope, receive, _CONFIRM)
+        body = await read_document(scope, receive, ConfirmBody, bytes_max=BODY_BYTES_MAX)
         name: str = scope["asepsis.path_params"]["name"]
         line = self._service.line(name)
         if body.confirm is None:
             shown = {"done": False, "confirm": name, "destination": describe(line)}
-            await _answer(send, shown)
+            await send_document(send, shown)
             return
         if body.confirm != name:
             raise Conflict("the confirmation names another destination")
         await self._service.remove(name, actor=_actor(scope))
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _test(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Connect to a destination and hang up; nothing is sent."""
-        await _body(scope, receive, _CONFIRM)
+        await read_document(scope, receive, ConfirmBody, bytes_max=BODY_BYTES_MAX)
         line = self._service.line(scope["asepsis.path_params"]["name"])
         probe = self._probes.get(line.destination.kind)
         if probe is None:
-            await _answer(send, {"reached": None, "why": "the hub does not connect to it"})
+            await send_document(send, {"reached": None, "why": "the hub does not connect to it"})
             return
         try:
             await probe(line)
         except AsepsisError as error:
             why = f"{error.code}: {error}"
-            await _answer(send, {"reached": False, "why": why})
+            await send_document(send, {"reached": False, "why": why})
             return
-        await _answer(send, {"reached": True, "why": ""})
+        await send_document(send, {"reached": True, "why": ""})
 
     async def _search(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`?destination=&state=&message_type=&patient=&control_id=&after=&limit=`, ascending."""
         found = await self._letters.search(_wanted(scope["query_string"]), actor=_actor(scope))
-        await _answer(send, {"dead_letters": [_shown(one) for one in found]})
+        await send_document(send, {"dead_letters": [_shown(one) for one in found]})
 
     async def _read(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """A dead letter with its content and the names of its fields."""
@@ -176,27 +169,27 @@ class DeliveryRoutes:
             document |= {"content": body.decode("utf-8", "replace"), "fields": _fields(body)}
         else:
             document |= {"content": body.decode(), "fields": []}
-        await _answer(send, document)
+        await send_document(send, document)
 
     async def _replay(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send a dead letter again."""
-        body: ReasonBody = await _body(scope, receive, _REASON)
+        body = await read_document(scope, receive, ReasonBody, bytes_max=BODY_BYTES_MAX)
         await self._letters.replay(_number(scope), actor=_actor(scope), reason=body.reason)
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _redirect(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send a dead letter to another destination."""
-        body: RedirectBody = await _body(scope, receive, _REDIRECT)
+        body = await read_document(scope, receive, RedirectBody, bytes_max=BODY_BYTES_MAX)
         await self._letters.redirect(
             _number(scope), body.to, actor=_actor(scope), reason=body.reason
         )
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _discard(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Give a dead letter up."""
-        body: ReasonBody = await _body(scope, receive, _REASON)
+        body = await read_document(scope, receive, ReasonBody, bytes_max=BODY_BYTES_MAX)
         await self._letters.discard(_number(scope), actor=_actor(scope), reason=body.reason)
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
 
 def _shown(letter: Letter) -> dict[str, Any]:
@@ -243,16 +236,3 @@ def _number(scope: Scope) -> int:
 def _actor(scope: Scope) -> str:
     principal: Principal = scope["asepsis.principal"]
     return f"person:{principal.name}"
-
-
-async def _answer(send: Send, found: object) -> None:
-    await answer(send, 200, msgspec.json.encode(found), media=JSON)
-
-
-async def _body(scope: Scope, receive: Receive, decoder: msgspec.json.Decoder[Any]) -> Any:
-    require_media(scope, "application/json")
-    raw = await bounded_body(receive, BODY_BYTES_MAX, scope=scope)
-    try:
-        return decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the body is not as it must be: {error}") from error

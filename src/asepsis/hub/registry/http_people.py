@@ -1,7 +1,7 @@
 """Routes about devices on the people listener, and the status of the hub."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -20,8 +20,8 @@ from asepsis.hub.registry.delegations.lines import (
 from asepsis.hub.registry.delegations.rows import Terms
 from asepsis.hub.registry.rules import DECLARATION_DAYS_DEFAULT, DECLARED_MAX, Evidence
 from asepsis.hub.registry.service import PAGE_MAX, RegistryService
-from asepsis.hub.web.asgi import Receive, Scope, Send, answer
-from asepsis.hub.web.bodies import bounded_body, require_media
+from asepsis.hub.web.asgi import Receive, Scope, Send
+from asepsis.hub.web.documents import read_document, send_document
 from asepsis.hub.web.routing import Route
 
 JSON: Final = b"application/json"
@@ -76,11 +76,6 @@ class WithdrawBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     devices: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=DECLARED_MAX)]
 
 
-_REVOKE: Final = msgspec.json.Decoder(RevokeBody)
-_DECLARE: Final = msgspec.json.Decoder(DeclareBody)
-_WITHDRAW: Final = msgspec.json.Decoder(WithdrawBody)
-
-
 class DeviceRoutes:
     """The handlers; one for a hub.
 
@@ -111,27 +106,30 @@ class DeviceRoutes:
         after, limit = _page(scope)
         found = await self._registry.devices(after=after, limit=limit)
         last = found[-1].name if len(found) == limit else None
-        await _answer(send, {"devices": found, "next": last})
+        await send_document(send, {"devices": found, "next": last})
 
     async def _read(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        await _answer(send, await self._registry.device(_name(scope)))
+        await send_document(send, await self._registry.device(_name(scope)))
 
     async def _revoke(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Asks again: without `confirm` it says what would happen, and does nothing."""
-        name, body = _name(scope), await _body(scope, receive, _REVOKE)
+        name, body = (
+            _name(scope),
+            await read_document(scope, receive, RevokeBody, bytes_max=BODY_BYTES_MAX),
+        )
         preview = await self._registry.preview_revocation(name)
         if body.confirm is None:
             shown = {"done": False, "confirm": name, "would_close": preview.connections}
-            await _answer(send, shown | {"device": preview.device})
+            await send_document(send, shown | {"device": preview.device})
             return
         if body.confirm != name:
             raise Conflict("the confirmation names another device")
         closed = await self._registry.revoke(name, person=_person(scope), reason=body.reason)
-        await _answer(send, {"done": True, "closed": closed})
+        await send_document(send, {"done": True, "closed": closed})
 
     async def _declare(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a gateway or vendor's server speak for devices."""
-        body = await _body(scope, receive, _DECLARE)
+        body = await read_document(scope, receive, DeclareBody, bytes_max=BODY_BYTES_MAX)
         await self._registry.declare(
             _name(scope),
             body.devices,
@@ -146,28 +144,15 @@ class DeviceRoutes:
                 period_s=body.period_s,
             ),
         )
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _withdraw(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(scope, receive, _WITHDRAW)
+        body = await read_document(scope, receive, WithdrawBody, bytes_max=BODY_BYTES_MAX)
         await self._registry.withdraw(_name(scope), body.devices, person=_person(scope))
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _read_status(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        await _answer(send, {name: await source() for name, source in self._status.items()})
-
-
-async def _answer(send: Send, found: object) -> None:
-    await answer(send, 200, msgspec.json.encode(found), media=JSON)
-
-
-async def _body(scope: Scope, receive: Receive, decoder: msgspec.json.Decoder[Any]) -> Any:
-    require_media(scope, "application/json")
-    raw = await bounded_body(receive, BODY_BYTES_MAX, scope=scope)
-    try:
-        return decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the body is not as it must be: {error}") from error
+        await send_document(send, {name: await source() for name, source in self._status.items()})
 
 
 def _name(scope: Scope) -> str:

@@ -1,7 +1,7 @@
 """Routes about campaigns, the fleet and work orders on the people listener."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -17,11 +17,10 @@ from asepsis.hub.fleet.campaigns.model import Member, Order
 from asepsis.hub.fleet.campaigns.planning import PAGE_MAX, Planning
 from asepsis.hub.fleet.campaigns.service import CampaignService
 from asepsis.hub.fleet.campaigns.work import DeviceWork
-from asepsis.hub.web.asgi import Receive, Scope, Send, answer
-from asepsis.hub.web.bodies import bounded_body, require_media
+from asepsis.hub.web.asgi import Receive, Scope, Send
+from asepsis.hub.web.documents import read_document, send_document
 from asepsis.hub.web.routing import Route
 
-JSON: Final = b"application/json"
 BODY_BYTES_MAX: Final = 1 << 20
 LISTED_MAX: Final = 1_000
 """Devices of the fleet in one request."""
@@ -124,7 +123,6 @@ class ReferenceBody(_Body, frozen=True):
     reference: Annotated[str, msgspec.Meta(min_length=1, max_length=120)]
 
 
-_B = TypeVar("_B", bound=_Body)
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -183,30 +181,32 @@ class CampaignRoutes:
 
     async def _list(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         found = await self._service.store.read(rows.all_campaigns)
-        await _answer(send, {"campaigns": [shown.campaign(one) for one in found]})
+        await send_document(send, {"campaigns": [shown.campaign(one) for one in found]})
 
     async def _show(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        await _answer(send, shown.overview(await self._planning.overview(_param(scope, "name"))))
+        await send_document(
+            send, shown.overview(await self._planning.overview(_param(scope, "name")))
+        )
 
     async def _plan(self, scope: Scope, _receive: Receive, send: Send) -> None:
         after = _query(scope).get("after", "")
         found = await self._planning.plan(_param(scope, "name"), after=after)
         more = found[-1].target.device if len(found) == PAGE_MAX else None
-        await _answer(send, {"devices": [shown.line(one) for one in found], "next": more})
+        await send_document(send, {"devices": [shown.line(one) for one in found], "next": more})
 
     async def _hunt(self, scope: Scope, _receive: Receive, send: Send) -> None:
         found = await self._planning.hunt(_param(scope, "name"))
-        await _answer(send, {"devices": [shown.hunted(t, m) for t, m in found]})
+        await send_document(send, {"devices": [shown.hunted(t, m) for t, m in found]})
 
     async def _members(self, scope: Scope, _receive: Receive, send: Send) -> None:
         after = _query(scope).get("after", "")
         found = await self._fleet.page(after=after, most=LISTED_MAX)
         more = found[-1].device if len(found) == LISTED_MAX else None
-        await _answer(send, {"devices": [shown.member(one) for one in found], "next": more})
+        await send_document(send, {"devices": [shown.member(one) for one in found], "next": more})
 
     async def _calendars(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         known, uses = await self._fleet.calendars()
-        await _answer(send, shown.calendars(known, uses))
+        await send_document(send, shown.calendars(known, uses))
 
     async def _orders(self, scope: Scope, _receive: Receive, send: Send) -> None:
         query = _query(scope)
@@ -215,27 +215,27 @@ class CampaignRoutes:
                 c, campaign=query.get("campaign", ""), open_only=query.get("open", "") == "true"
             )
         )
-        await _answer(send, {"work_orders": [shown.work_order(one) for one in found]})
+        await send_document(send, {"work_orders": [shown.work_order(one) for one in found]})
 
     async def _create(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(scope, receive, DocumentBody)
+        body = await read_document(scope, receive, DocumentBody, bytes_max=BODY_BYTES_MAX)
         made = await self._service.create(body.document, person=_person(scope))
-        await _answer(send, {"name": made.name})
+        await send_document(send, {"name": made.name})
 
     async def _order(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(scope, receive, OrderBody)
+        body = await read_document(scope, receive, OrderBody, bytes_max=BODY_BYTES_MAX)
         state = await self._service.order(
             _param(scope, "name"), Order(body.order), person=_person(scope), reason=body.reason
         )
-        await _answer(send, {"state": state})
+        await send_document(send, {"state": state})
 
     async def _supersede(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(scope, receive, SupersedeBody)
+        body = await read_document(scope, receive, SupersedeBody, bytes_max=BODY_BYTES_MAX)
         await self._service.supersede(_param(scope, "name"), by=body.by, person=_person(scope))
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _roll_back(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(scope, receive, RollbackBody)
+        body = await read_document(scope, receive, RollbackBody, bytes_max=BODY_BYTES_MAX)
         name = await self._service.roll_back(
             _param(scope, "name"),
             to=body.to,
@@ -243,26 +243,29 @@ class CampaignRoutes:
             person=_person(scope),
             reason=body.reason,
         )
-        await _answer(send, {"name": name})
+        await send_document(send, {"name": name})
 
     async def _propose(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The first person says that a campaign must skip windows and waves."""
-        body = await _body(scope, receive, ReasonBody)
+        body = await read_document(scope, receive, ReasonBody, bytes_max=BODY_BYTES_MAX)
         number = await self._service.propose_emergency(
             _param(scope, "name"), person=_person(scope), reason=body.reason
         )
-        await _answer(send, {"proposal": number})
+        await send_document(send, {"proposal": number})
 
     async def _confirm(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A second person confirms."""
-        body = await _body(scope, receive, ConfirmBody)
+        body = await read_document(scope, receive, ConfirmBody, bytes_max=BODY_BYTES_MAX)
         await self._service.confirm_emergency(
             _param(scope, "name"), body.proposal, person=_person(scope)
         )
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _device(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body, name = await _body(scope, receive, DeviceBody), _param(scope, "name")
+        body, name = (
+            await read_document(scope, receive, DeviceBody, bytes_max=BODY_BYTES_MAX),
+            _param(scope, "name"),
+        )
         person = _person(scope)
         if body.act == "accept":
             await self._work.accept(
@@ -272,10 +275,10 @@ class CampaignRoutes:
             await self._work.retry(name, body.device, person=person, reason=body.reason)
         else:
             await self._work.leave(name, body.device, person=person, reason=body.reason)
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _list_members(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(scope, receive, FleetBody)
+        body = await read_document(scope, receive, FleetBody, bytes_max=BODY_BYTES_MAX)
         found = [
             Member(
                 device=one.device,
@@ -288,42 +291,29 @@ class CampaignRoutes:
             for one in body.devices
         ]
         await self._fleet.list_members(found, person=_person(scope))
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _put_calendar(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(scope, receive, DocumentBody)
+        body = await read_document(scope, receive, DocumentBody, bytes_max=BODY_BYTES_MAX)
         name = await self._fleet.put_calendar(body.document, person=_person(scope))
-        await _answer(send, {"name": name})
+        await send_document(send, {"name": name})
 
     async def _use_calendars(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(scope, receive, UseBody)
+        body = await read_document(scope, receive, UseBody, bytes_max=BODY_BYTES_MAX)
         await self._fleet.use_calendars(body.ward, body.calendars, person=_person(scope))
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _close(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(scope, receive, CloseBody)
+        body = await read_document(scope, receive, CloseBody, bytes_max=BODY_BYTES_MAX)
         await self._work.close_order(
             _number(scope), as_found=body.as_found, as_left=body.as_left, person=_person(scope)
         )
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _refer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(scope, receive, ReferenceBody)
+        body = await read_document(scope, receive, ReferenceBody, bytes_max=BODY_BYTES_MAX)
         await self._work.refer_order(_number(scope), body.reference, person=_person(scope))
-        await _answer(send, {"done": True})
-
-
-async def _answer(send: Send, found: object) -> None:
-    await answer(send, 200, msgspec.json.encode(found), media=JSON)
-
-
-async def _body(scope: Scope, receive: Receive, kind: type[_B]) -> _B:
-    require_media(scope, "application/json")
-    raw = await bounded_body(receive, BODY_BYTES_MAX, scope=scope)
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the body is not as it must be: {error}") from error
+        await send_document(send, {"done": True})
 
 
 def _param(scope: Scope, name: str) -> str:

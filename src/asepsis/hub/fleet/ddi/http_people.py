@@ -25,8 +25,9 @@ from asepsis.hub.fleet.ddi.people import Decisions
 from asepsis.hub.fleet.ddi.profiles import GENERIC
 from asepsis.hub.fleet.ddi.records_actions import Status
 from asepsis.hub.fleet.ddi.requests import number_of
-from asepsis.hub.web.asgi import Receive, Scope, Send, answer
-from asepsis.hub.web.bodies import bounded_body, require_media
+from asepsis.hub.web.asgi import Receive, Scope, Send
+from asepsis.hub.web.bodies import require_media
+from asepsis.hub.web.documents import read_document, send_document
 from asepsis.hub.web.routing import Route
 
 BASE: Final = "/api/ddi"
@@ -116,22 +117,22 @@ class PeopleRoutes:
 
     async def _targets(self, scope: Scope, _receive: Receive, send: Send) -> None:
         found = await self._decisions.list_targets(after=_query(scope, "after"))
-        await _answer(send, {"targets": [_target(one) for one in found]})
+        await send_document(send, {"targets": [_target(one) for one in found]})
 
     async def _add_target(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Enter a target; the answer holds its token, this once."""
-        body: TargetBody = await _body(scope, receive, TargetBody)
+        body = await read_document(scope, receive, TargetBody, bytes_max=BODY_BYTES_MAX)
         token = await self._decisions.add_target(
             body.name, profile=body.profile, person=_person(scope)
         )
-        await _answer(send, {"name": body.name, "token": token})
+        await send_document(send, {"name": body.name, "token": token})
 
     async def _target(self, scope: Scope, _receive: Receive, send: Send) -> None:
         target, actions = await self._decisions.target(_named(scope))
-        await _answer(send, _target(target) | {"actions": [_action(one) for one in actions]})
+        await send_document(send, _target(target) | {"actions": [_action(one) for one in actions]})
 
     async def _change_target(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: ChangeBody = await _body(scope, receive, ChangeBody)
+        body = await read_document(scope, receive, ChangeBody, bytes_max=BODY_BYTES_MAX)
         name = _named(scope)
         token = await self._decisions.change_target(
             name,
@@ -140,21 +141,21 @@ class PeopleRoutes:
             blocked=body.blocked,
             new_token=body.new_token,
         )
-        await _answer(send, {"name": name} | ({"token": token} if token else {}))
+        await send_document(send, {"name": name} | ({"token": token} if token else {}))
 
     async def _add_gateway(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Enter a gateway; the answer holds its token, this once."""
-        body: GatewayBody = await _body(scope, receive, GatewayBody)
+        body = await read_document(scope, receive, GatewayBody, bytes_max=BODY_BYTES_MAX)
         token = await self._decisions.add_gateway(body.name, person=_person(scope))
-        await _answer(send, {"name": body.name, "token": token})
+        await send_document(send, {"name": body.name, "token": token})
 
     async def _remove_gateway(self, scope: Scope, _receive: Receive, send: Send) -> None:
         await self._decisions.remove_gateway(_named(scope), person=_person(scope))
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _modules(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         found = await self._decisions.modules()
-        await _answer(send, {"modules": [_module(one) for one in found]})
+        await send_document(send, {"modules": [_module(one) for one in found]})
 
     async def _add_module(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a file as it comes."""
@@ -167,36 +168,36 @@ class PeopleRoutes:
             pieces=_pieces(receive),
             person=_person(scope),
         )
-        await _answer(send, _module(module))
+        await send_document(send, _module(module))
 
     async def _actions(self, scope: Scope, _receive: Receive, send: Send) -> None:
         before = _query(scope, "before")
         if before and not (before.isascii() and before.isdigit() and len(before) <= 18):
             raise InputError("before is the number of an action")
         found = await self._orders.actions(before=int(before) if before else None)
-        await _answer(send, {"actions": [_action(one) for one in found]})
+        await send_document(send, {"actions": [_action(one) for one in found]})
 
     async def _assign(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Assign modules to targets; what they had open is taken back."""
-        body: OrderBody = await _body(scope, receive, OrderBody)
+        body = await read_document(scope, receive, OrderBody, bytes_max=BODY_BYTES_MAX)
         order = Order(**msgspec.structs.asdict(body))
         made = await self._orders.assign(order, person=_person(scope))
-        await _answer(send, {"actions": [_action(one) for one in made]})
+        await send_document(send, {"actions": [_action(one) for one in made]})
 
     async def _action(self, scope: Scope, _receive: Receive, send: Send) -> None:
         action, told = await self._orders.action(number_of(scope, "id"))
-        await _answer(send, _action(action) | {"reports": [_status(one) for one in told]})
+        await send_document(send, _action(action) | {"reports": [_status(one) for one in told]})
 
     async def _cancel(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: CancelBody = await _body(scope, receive, CancelBody)
+        body = await read_document(scope, receive, CancelBody, bytes_max=BODY_BYTES_MAX)
         changed = await self._orders.cancel(
             number_of(scope, "id"), person=_person(scope), at_once=body.at_once
         )
-        await _answer(send, _action(changed))
+        await send_document(send, _action(changed))
 
     async def _confirm(self, scope: Scope, _receive: Receive, send: Send) -> None:
         changed = await self._orders.confirm(number_of(scope, "id"), person=_person(scope))
-        await _answer(send, _action(changed))
+        await send_document(send, _action(changed))
 
 
 def _target(one: Target) -> dict[str, Any]:
@@ -270,19 +271,6 @@ async def _pieces(receive: Receive) -> AsyncGenerator[bytes]:
             raise FramingError("the body ended early")
         more = message.get("more_body", False)
         yield message.get("body", b"")
-
-
-async def _answer(send: Send, found: object) -> None:
-    await answer(send, 200, msgspec.json.encode(found), media=b"application/json")
-
-
-async def _body(scope: Scope, receive: Receive, kind: type[Any]) -> Any:
-    require_media(scope, "application/json")
-    raw = await bounded_body(receive, BODY_BYTES_MAX, scope=scope)
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the body is not as it must be: {error}") from error
 
 
 def _query(scope: Scope, name: str) -> str:

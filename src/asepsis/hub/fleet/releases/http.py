@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Final, TypeVar, cast
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 
@@ -18,15 +18,14 @@ from asepsis.hub.fleet.director.service import DirectorService
 from asepsis.hub.fleet.ports import Fit
 from asepsis.hub.fleet.releases.records import read_root, read_vendors
 from asepsis.hub.fleet.releases.service import LISTED_MAX, Judged, ReleaseService
-from asepsis.hub.web.asgi import Receive, Scope, Send, answer
-from asepsis.hub.web.bodies import bounded_body, require_media
+from asepsis.hub.web.asgi import Receive, Scope, Send
+from asepsis.hub.web.bodies import require_media
+from asepsis.hub.web.documents import read_document, send_document
 from asepsis.hub.web.routing import Route
 
-JSON: Final = b"application/json"
 ROOT_BYTES_MAX: Final = 512_000
 BODY_BYTES_MAX: Final = 1 << 20
 BASE: Final = "/api/updates"
-_Kind = TypeVar("_Kind", bound="_Body")
 
 
 class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,13 +115,13 @@ class PeopleRoutes:
             "director": await self._director.status(),
             "releases": [_shown(one) for one in await self._releases.judged()],
         }
-        await _answer(send, document)
+        await send_document(send, document)
 
     async def _release(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Show one release with its document and where the manufacturer's answers lead."""
         judged, document = await self._releases.document(_part(scope, "sha256"))
         pathways = document.assessment.pathways if document else ()
-        await _answer(
+        await send_document(
             send,
             _shown(judged)
             | {
@@ -132,9 +131,9 @@ class PeopleRoutes:
         )
 
     async def _pin(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(scope, receive, VendorBody)
+        body = await read_document(scope, receive, VendorBody, bytes_max=BODY_BYTES_MAX)
         await self._releases.pin(body.name, _bytes(body.root), person=_asking(scope).name)
-        await _answer(send, {"vendor": body.name})
+        await send_document(send, {"vendor": body.name})
 
     async def _bring(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Store one file of a vendor's published repository; nobody believes it yet."""
@@ -142,34 +141,34 @@ class PeopleRoutes:
         length = await self._releases.bring(
             _part(scope, "vendor"), _part(scope, "area"), _part(scope, "name"), _pieces(receive)
         )
-        await _answer(send, {"length": length})
+        await send_document(send, {"length": length})
 
     async def _import(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Verify what was brought, and serve it to devices."""
         found = await self._releases.import_(_part(scope, "vendor"), person=_asking(scope).name)
-        await _answer(send, found)
+        await send_document(send, found)
 
     async def _put_root(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(scope, receive, FileBody)
+        body = await read_document(scope, receive, FileBody, bytes_max=BODY_BYTES_MAX)
         version = await self._releases.put_root(_bytes(body.content), person=_asking(scope).name)
-        await _answer(send, {"version": version})
+        await send_document(send, {"version": version})
 
     async def _approve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take an authorisation that somebody signed offline."""
-        body = await _body(scope, receive, FileBody)
+        body = await read_document(scope, receive, FileBody, bytes_max=BODY_BYTES_MAX)
         content = _bytes(body.content)
         if len(content) > AUTHORISATION_BYTES_MAX:
             raise InputError(f"an authorisation is over {AUTHORISATION_BYTES_MAX} bytes")
         found = await self._releases.approve(content, person=_asking(scope).name)
-        await _answer(send, _shown(found))
+        await send_document(send, _shown(found))
 
     async def _list(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await _body(scope, receive, FitsBody)
+        body = await read_document(scope, receive, FitsBody, bytes_max=BODY_BYTES_MAX)
         listed = [
             Fit(device=one.device, model=one.model, hardware=one.hardware) for one in body.devices
         ]
         await self._releases.list_devices(listed, person=_asking(scope).name)
-        await _answer(send, {"listed": len(listed)})
+        await send_document(send, {"listed": len(listed)})
 
     async def _device(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Show what a device is for an update, and what is assigned to it."""
@@ -181,24 +180,30 @@ class PeopleRoutes:
             "hardware": fit.hardware if fit else "",
             "assigned": list(await self._director.assigned(name)),
         }
-        await _answer(send, document)
+        await send_document(send, document)
 
     async def _assign(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Assign a release to one device, outside every campaign: for the bench."""
-        body, name = await _body(scope, receive, AssignBody), _part(scope, "name")
+        body, name = (
+            await read_document(scope, receive, AssignBody, bytes_max=BODY_BYTES_MAX),
+            _part(scope, "name"),
+        )
         refused = await self._director.assign(body.artefact, [name])
         await self._releases.note_assigned(
             name, body.artefact, refused.get(name), person=_asking(scope).name
         )
         if name in refused:
             raise InputError(f"not assigned: {refused[name].why}")
-        await _answer(send, {"assigned": list(await self._director.assigned(name))})
+        await send_document(send, {"assigned": list(await self._director.assigned(name))})
 
     async def _clear(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body, name = await _body(scope, receive, ClearBody), _part(scope, "name")
+        body, name = (
+            await read_document(scope, receive, ClearBody, bytes_max=BODY_BYTES_MAX),
+            _part(scope, "name"),
+        )
         await self._director.clear([name], component=body.component)
         await self._releases.note_cleared(name, body.component, person=_asking(scope).name)
-        await _answer(send, {"assigned": list(await self._director.assigned(name))})
+        await send_document(send, {"assigned": list(await self._director.assigned(name))})
 
 
 def _shown(one: Judged) -> dict[str, Any]:
@@ -231,19 +236,6 @@ async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
             yield message["body"]
         if not message.get("more_body", False):
             return
-
-
-async def _answer(send: Send, found: object) -> None:
-    await answer(send, 200, msgspec.json.encode(found), media=JSON)
-
-
-async def _body(scope: Scope, receive: Receive, kind: type[_Kind]) -> _Kind:
-    require_media(scope, "application/json")
-    raw = await bounded_body(receive, BODY_BYTES_MAX, scope=scope)
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the body is not as it must be: {error}") from error
 
 
 def _bytes(text: str) -> bytes:

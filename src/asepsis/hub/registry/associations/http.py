@@ -24,11 +24,10 @@ from asepsis.hub.access.rules import Action, decide
 from asepsis.hub.registry.associations.book import AssociationBook, Bed
 from asepsis.hub.registry.associations.rules import REASON_CHARS_MAX
 from asepsis.hub.registry.associations.service import LIST_MAX, AssociationService
-from asepsis.hub.web.asgi import Receive, Scope, Send, answer
-from asepsis.hub.web.bodies import bounded_body, require_media
+from asepsis.hub.web.asgi import Receive, Scope, Send
+from asepsis.hub.web.documents import read_document, send_document
 from asepsis.hub.web.routing import Route
 
-JSON: Final = b"application/json"
 BODY_BYTES_MAX: Final = 8_192
 ONE: Final = "/api/associations/{id}"
 
@@ -109,14 +108,6 @@ class RuleBody(_Body, frozen=True):
     confirm: Confirmation | None = None
 
 
-_CONFIRM: Final = msgspec.json.Decoder(ConfirmBody)
-_REASON: Final = msgspec.json.Decoder(ReasonBody)
-_ASSOCIATE: Final = msgspec.json.Decoder(AssociateBody)
-_LATE: Final = msgspec.json.Decoder(LateBody)
-_PLACE: Final = msgspec.json.Decoder(PlaceDeviceBody)
-_RULE: Final = msgspec.json.Decoder(RuleBody)
-
-
 class AssociationRoutes:
     """The handlers; one for a hub.
 
@@ -148,28 +139,28 @@ class AssociationRoutes:
         """Beds with their devices; patients and associations only for who may see patients."""
         sees = _may(scope, Action.READ_PATIENT)
         beds = [self._bed(bed, sees=sees) for bed in self._book.beds()]
-        await _answer(send, {"beds": beds, "wards_following_adt": sorted(self._book.rules)})
+        await send_document(send, {"beds": beds, "wards_following_adt": sorted(self._book.rules)})
 
     async def _list(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`?state=proposed&limit=100`: the newest first."""
         state, limit = _query(scope)
         found = await self._service.listed(state, limit=limit)
-        await _answer(send, {"associations": [self._shown(one) for one in found]})
+        await send_document(send, {"associations": [self._shown(one) for one in found]})
 
     async def _associate(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Propose and confirm at once, at the bedside."""
-        body: AssociateBody = await _body(scope, receive, _ASSOCIATE)
+        body = await read_document(scope, receive, AssociateBody, bytes_max=BODY_BYTES_MAX)
         patient = body.patient.id()
         if not _confirmed(body.confirm, patient):
             now = self._book.now(body.device)
             await self._preview(send, patient, device=body.device, now=now)
             return
         made = await self._service.associate(body.device, patient, actor=_actor(scope))
-        await _answer(send, {"done": True, "association": self._shown(made)})
+        await send_document(send, {"done": True, "association": self._shown(made)})
 
     async def _assign_late(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Assign a time that is over; first says what is confirmed in it."""
-        body: LateBody = await _body(scope, receive, _LATE)
+        body = await read_document(scope, receive, LateBody, bytes_max=BODY_BYTES_MAX)
         patient = body.patient.id()
         if not _confirmed(body.confirm, patient):
             held = await self._service.history(
@@ -184,55 +175,55 @@ class AssociationRoutes:
             end_ns=body.end_ns,
             actor=_actor(scope),
         )
-        await _answer(send, {"done": True, "association": self._shown(made)})
+        await send_document(send, {"done": True, "association": self._shown(made)})
 
     async def _confirm(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Confirm a proposal, from now."""
-        body: ConfirmBody = await _body(scope, receive, _CONFIRM)
+        body = await read_document(scope, receive, ConfirmBody, bytes_max=BODY_BYTES_MAX)
         found = await self._service.association(_param(scope, "id"))
         if not _confirmed(body.confirm, found.patient):
             await self._preview(send, found.patient, device=found.device, association=found)
             return
         made = await self._service.confirm(found.id, actor=_actor(scope))
-        await _answer(send, {"done": True, "association": self._shown(made)})
+        await send_document(send, {"done": True, "association": self._shown(made)})
 
     async def _reject(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Decline a proposal: nothing is charted by it, so nothing is asked again."""
-        body: ReasonBody = await _body(scope, receive, _REASON)
+        body = await read_document(scope, receive, ReasonBody, bytes_max=BODY_BYTES_MAX)
         made = await self._service.reject(
             _param(scope, "id"), actor=_actor(scope), reason=body.reason
         )
-        await _answer(send, {"done": True, "association": self._shown(made)})
+        await send_document(send, {"done": True, "association": self._shown(made)})
 
     async def _end(self, scope: Scope, receive: Receive, send: Send) -> None:
         """End a confirmed association now."""
-        body: ReasonBody = await _body(scope, receive, _REASON)
+        body = await read_document(scope, receive, ReasonBody, bytes_max=BODY_BYTES_MAX)
         found = await self._service.association(_param(scope, "id"))
         if not _confirmed(body.confirm, found.patient):
             await self._preview(send, found.patient, device=found.device, association=found)
             return
         made = await self._service.end(found.id, actor=_actor(scope), reason=body.reason)
-        await _answer(send, {"done": True, "association": self._shown(made)})
+        await send_document(send, {"done": True, "association": self._shown(made)})
 
     async def _place(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Say where a device stands; asks again only where that ends an association."""
-        body: PlaceDeviceBody = await _body(scope, receive, _PLACE)
+        body = await read_document(scope, receive, PlaceDeviceBody, bytes_max=BODY_BYTES_MAX)
         name = _param(scope, "name")
         place = _place_of(body.place)
         now, stands = self._book.now(name), self._book.placed(name)
         moves = stands is None or stands.place != place
         if now is not None and moves and body.confirm is None:
             shown = {"done": False, "confirm": name, "would_end": 1}
-            await _answer(send, shown)
+            await send_document(send, shown)
             return
         if body.confirm is not None and body.confirm != name:
             raise Conflict("the confirmation names another device")
         await self._service.place_device(name, place, fixed=body.fixed, actor=_actor(scope))
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _rule(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the fixed monitors of a ward follow ADT, or no longer."""
-        body: RuleBody = await _body(scope, receive, _RULE)
+        body = await read_document(scope, receive, RuleBody, bytes_max=BODY_BYTES_MAX)
         ward = _param(scope, "name")
         if body.confirm is None:
             fixed = [
@@ -243,12 +234,12 @@ class AssociationRoutes:
                 if (stands := self._book.placed(device)) is not None and stands.fixed
             ]
             shown = {"done": False, "confirm": ward, "fixed_devices": sorted(fixed)}
-            await _answer(send, shown | {"follows_adt_now": ward in self._book.rules})
+            await send_document(send, shown | {"follows_adt_now": ward in self._book.rules})
             return
         if body.confirm != ward:
             raise Conflict("the confirmation names another ward")
         await self._service.set_ward_rule(ward, follow_adt=body.follow_adt, actor=_actor(scope))
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _preview(self, send: Send, patient: PatientId, **facts: object) -> None:
         """Say whom an act would be about; repeating `confirm` does it."""
@@ -257,7 +248,9 @@ class AssociationRoutes:
             for key, value in facts.items()
         }
         about = self._book.patient(patient)
-        await _answer(send, {"done": False, "confirm": patient.key(), "patient": about, **shown})
+        await send_document(
+            send, {"done": False, "confirm": patient.key(), "patient": about, **shown}
+        )
 
     def _bed(self, bed: Bed, *, sees: bool) -> dict[str, Any]:
         stands = [found for name in bed.devices if (found := self._book.placed(name)) is not None]
@@ -314,19 +307,6 @@ def _confirmed(given: str | None, patient: PatientId) -> bool:
 
 def _place_of(body: PlaceBody | None) -> Place | None:
     return None if body is None else Place(body.point_of_care, body.room, body.bed, body.facility)
-
-
-async def _answer(send: Send, found: object) -> None:
-    await answer(send, 200, msgspec.json.encode(found), media=JSON)
-
-
-async def _body(scope: Scope, receive: Receive, decoder: msgspec.json.Decoder[Any]) -> Any:
-    require_media(scope, "application/json")
-    raw = await bounded_body(receive, BODY_BYTES_MAX, scope=scope)
-    try:
-        return decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the body is not as it must be: {error}") from error
 
 
 def _param(scope: Scope, name: str) -> str:

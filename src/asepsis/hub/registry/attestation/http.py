@@ -29,11 +29,10 @@ from asepsis.hub.registry.attestation.tables import (
     MODEL_CHARS_MAX,
     RELEASE_CHARS_MAX,
 )
-from asepsis.hub.web.asgi import Receive, Scope, Send, answer
-from asepsis.hub.web.bodies import bounded_body, require_media
+from asepsis.hub.web.asgi import Receive, Scope, Send
+from asepsis.hub.web.documents import read_document, send_document
 from asepsis.hub.web.routing import Route
 
-JSON: Final = b"application/json"
 BODY_BYTES_MAX: Final = 524_288
 """A log of `LINES_MAX` lines and the statements."""
 
@@ -141,25 +140,25 @@ class DeviceRoutes:
 
     async def _keys(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take the keys of a TPM; the answer opens in this TPM only."""
-        body: KeysBody = await _body(scope, receive, KeysBody)
+        body = await read_document(scope, receive, KeysBody, bytes_max=BODY_BYTES_MAX)
         sealed = await self._service.offer_keys(
             _asking(scope).name, ek=body.ek, ak=body.ak, chain_der=body.chain
         )
-        await _answer(send, {"credential": sealed.blob, "sealer": sealed.sealer})
+        await send_document(send, {"credential": sealed.blob, "sealer": sealed.sealer})
 
     async def _activate(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: ActivationBody = await _body(scope, receive, ActivationBody)
+        body = await read_document(scope, receive, ActivationBody, bytes_max=BODY_BYTES_MAX)
         await self._service.activate(_asking(scope).name, secret=body.secret)
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _ask(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Ask the device one question."""
         nonce = await self._service.ask(_asking(scope).name)
-        await _answer(send, {"nonce": nonce.hex()})
+        await send_document(send, {"nonce": nonce.hex()})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge what the device answers."""
-        body: AnswerBody = await _body(scope, receive, AnswerBody)
+        body = await read_document(scope, receive, AnswerBody, bytes_max=BODY_BYTES_MAX)
         evidence = Evidence(
             quote=body.quote,
             quote_signature=body.quote_signature,
@@ -177,7 +176,7 @@ class DeviceRoutes:
             "release": verdict.release.name,
             "raise_counter_to": found.raise_counter_to,
         }
-        await _answer(send, said)
+        await send_document(send, said)
 
 
 class PeopleRoutes:
@@ -214,29 +213,29 @@ class PeopleRoutes:
             "makers": [_maker(one) for one in found.makers],
             "floors": [_floor(one) for one in found.floors],
         }
-        await _answer(send, document)
+        await send_document(send, document)
 
     async def _device(self, scope: Scope, _receive: Receive, send: Send) -> None:
         name = _named(scope)
-        await _answer(send, _device(name, await self._decisions.device(name), self._now_ns()))
+        await send_document(send, _device(name, await self._decisions.device(name), self._now_ns()))
 
     async def _open(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the TPM of a device come."""
-        body: OpenBody = await _body(scope, receive, OpenBody)
+        body = await read_document(scope, receive, OpenBody, bytes_max=BODY_BYTES_MAX)
         opened = await self._decisions.open(
             _named(scope),
             ek_sha256=body.ek_sha256 or "",
             hours=body.hours,
             person=_asking(scope).name,
         )
-        await _answer(send, _device(opened.name, opened, self._now_ns()))
+        await send_document(send, _device(opened.name, opened, self._now_ns()))
 
     async def _end(self, scope: Scope, _receive: Receive, send: Send) -> None:
         await self._decisions.end(_named(scope), person=_asking(scope).name)
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _add_release(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: ReleaseBody = await _body(scope, receive, ReleaseBody)
+        body = await read_document(scope, receive, ReleaseBody, bytes_max=BODY_BYTES_MAX)
         release = Release(
             name=body.name,
             number=body.number,
@@ -244,30 +243,30 @@ class PeopleRoutes:
             parts=frozenset(body.parts),
         )
         await self._decisions.add_release(body.model, release, person=_asking(scope).name)
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _remove_release(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: ReleaseRemovalBody = await _body(scope, receive, ReleaseRemovalBody)
+        body = await read_document(scope, receive, ReleaseRemovalBody, bytes_max=BODY_BYTES_MAX)
         await self._decisions.remove_release(body.model, body.name, person=_asking(scope).name)
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _raise_floor(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: FloorBody = await _body(scope, receive, FloorBody)
+        body = await read_document(scope, receive, FloorBody, bytes_max=BODY_BYTES_MAX)
         await self._decisions.raise_floor(body.model, body.number, person=_asking(scope).name)
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _trust(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Trust a maker of TPMs."""
-        body: MakerBody = await _body(scope, receive, MakerBody)
+        body = await read_document(scope, receive, MakerBody, bytes_max=BODY_BYTES_MAX)
         maker = await self._decisions.trust_maker(
             _certificate(body.certificate), person=_asking(scope).name
         )
-        await _answer(send, _maker(maker))
+        await send_document(send, _maker(maker))
 
     async def _distrust(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: MakerRemovalBody = await _body(scope, receive, MakerRemovalBody)
+        body = await read_document(scope, receive, MakerRemovalBody, bytes_max=BODY_BYTES_MAX)
         await self._decisions.distrust_maker(body.sha256, person=_asking(scope).name)
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     def _now_ns(self) -> int:
         return self._decisions.store.clock()
@@ -320,19 +319,6 @@ def _certificate(pem: str) -> bytes:
         return ssl.PEM_cert_to_DER_cert(pem)
     except (ValueError, binascii.Error) as error:
         raise InputError("not a certificate as PEM") from error
-
-
-async def _answer(send: Send, found: object) -> None:
-    await answer(send, 200, msgspec.json.encode(found), media=JSON)
-
-
-async def _body(scope: Scope, receive: Receive, kind: type[Any]) -> Any:
-    require_media(scope, "application/json")
-    raw = await bounded_body(receive, BODY_BYTES_MAX, scope=scope)
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the body is not as it must be: {error}") from error
 
 
 def _named(scope: Scope) -> str:

@@ -13,11 +13,10 @@ from asepsis.hub.access.rules import Action
 from asepsis.hub.registry.compliance.records import Admission, Stored
 from asepsis.hub.registry.compliance.service import CONFORMANT_DAYS_MAX, ComplianceService
 from asepsis.hub.registry.compliance.tables import PROFILE_NAME_CHARS_MAX, SUBJECT_CHARS_MAX
-from asepsis.hub.web.asgi import Receive, Scope, Send, answer
-from asepsis.hub.web.bodies import bounded_body, require_media
+from asepsis.hub.web.asgi import Receive, Scope, Send
+from asepsis.hub.web.documents import read_document, send_document
 from asepsis.hub.web.routing import Route
 
-JSON: Final = b"application/json"
 BODY_BYTES_MAX: Final = 2 * PROFILE_BYTES_MAX
 VERSION_DIGITS_MAX: Final = 7
 MESSAGES_MAX: Final = 10_000
@@ -61,12 +60,6 @@ class LearnBody(_Body, frozen=True):
     messages: Annotated[int, msgspec.Meta(ge=1, le=MESSAGES_MAX)] = 1_000
 
 
-_PROFILE: Final = msgspec.json.Decoder(ProfileBody)
-_ADMISSION: Final = msgspec.json.Decoder(AdmissionBody)
-_WITHDRAWAL: Final = msgspec.json.Decoder(WithdrawalBody)
-_LEARN: Final = msgspec.json.Decoder(LearnBody)
-
-
 class ComplianceRoutes:
     """The handlers; one for a hub.
 
@@ -91,20 +84,20 @@ class ComplianceRoutes:
 
     async def _list(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         found = [_summary(one) for one in self._service.book.stored]
-        await _answer(send, {"profiles": found})
+        await send_document(send, {"profiles": found})
 
     async def _add(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: ProfileBody = await _body(scope, receive, _PROFILE)
+        body = await read_document(scope, receive, ProfileBody, bytes_max=BODY_BYTES_MAX)
         added = await self._service.add_profile(body.document.encode(), person=_person(scope))
-        await _answer(send, {"name": added.name, "version": added.version})
+        await send_document(send, {"name": added.name, "version": added.version})
 
     async def _learn(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Propose a profile from the newest messages of a device; nothing is kept of it."""
-        body: LearnBody = await _body(scope, receive, _LEARN)
+        body = await read_document(scope, receive, LearnBody, bytes_max=BODY_BYTES_MAX)
         document = await self._service.propose(
             device=body.device, name=body.name, messages_max=body.messages
         )
-        await _answer(send, {"document": document})
+        await send_document(send, {"document": document})
 
     async def _show(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Show a version as it was written; 0 is the newest."""
@@ -113,11 +106,11 @@ class ComplianceRoutes:
         if not (text.isascii() and text.isdigit() and len(text) <= VERSION_DIGITS_MAX):
             raise InputError("a version is a number")
         found = self._service.stored(params["name"], int(text))
-        await _answer(send, _summary(found) | {"document": found.document.decode()})
+        await send_document(send, _summary(found) | {"document": found.document.decode()})
 
     async def _state(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         now_ns = self._service.store.clock()
-        await _answer(
+        await send_document(
             send,
             {
                 "admissions": [_admission(one, now_ns) for one in self._service.book.admissions],
@@ -127,7 +120,7 @@ class ComplianceRoutes:
         )
 
     async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: AdmissionBody = await _body(scope, receive, _ADMISSION)
+        body = await read_document(scope, receive, AdmissionBody, bytes_max=BODY_BYTES_MAX)
         made = await self._service.admit(
             body.subject,
             profile=body.profile,
@@ -136,12 +129,12 @@ class ComplianceRoutes:
             certificate=body.certificate.encode(),
             person=_person(scope),
         )
-        await _answer(send, _admission(made, self._service.store.clock()))
+        await send_document(send, _admission(made, self._service.store.clock()))
 
     async def _withdraw(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: WithdrawalBody = await _body(scope, receive, _WITHDRAWAL)
+        body = await read_document(scope, receive, WithdrawalBody, bytes_max=BODY_BYTES_MAX)
         await self._service.withdraw(body.subject, body.interface, person=_person(scope))
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
 
 def _summary(stored: Stored) -> dict[str, Any]:
@@ -169,19 +162,6 @@ def _admission(admission: Admission, now_ns: int) -> dict[str, Any]:
         "decided_ns": admission.decided_ns,
         "person": admission.person,
     }
-
-
-async def _answer(send: Send, found: object) -> None:
-    await answer(send, 200, msgspec.json.encode(found), media=JSON)
-
-
-async def _body(scope: Scope, receive: Receive, decoder: msgspec.json.Decoder[Any]) -> Any:
-    require_media(scope, "application/json")
-    raw = await bounded_body(receive, BODY_BYTES_MAX, scope=scope)
-    try:
-        return decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the body is not as it must be: {error}") from error
 
 
 def _person(scope: Scope) -> str:

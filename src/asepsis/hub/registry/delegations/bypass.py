@@ -19,8 +19,9 @@ from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.registry.delegations.service import DelegationService
 from asepsis.hub.registry.service import RegistryService
 from asepsis.hub.store.store import Store
-from asepsis.hub.web.asgi import Receive, Scope, Send, answer
+from asepsis.hub.web.asgi import Receive, Scope, Send
 from asepsis.hub.web.bodies import bounded_body, require_media
+from asepsis.hub.web.documents import send_document
 from asepsis.hub.web.routing import Route
 
 PROPOSED: Final = "propose-bypass"
@@ -108,7 +109,7 @@ class BypassRoutes:
             )
 
         index = await self._store.write(work)
-        await _answer(send, {"id": index, "wait_s": SECOND_PERSON_NS // 10**9})
+        await send_document(send, {"id": index, "wait_s": SECOND_PERSON_NS // 10**9})
 
     async def _confirm(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """A second person confirms; from then on it is open, and everybody is told."""
@@ -121,7 +122,7 @@ class BypassRoutes:
             text=f"devices go around this gateway for {opened['minutes']} minutes",
             until_ns=opened["until_ns"],
         )
-        await _answer(send, opened)
+        await send_document(send, opened)
 
     def _open(self, connection: Connection, index: int, person: str) -> dict[str, Any]:
         """Write that a bypass is open.
@@ -176,7 +177,3 @@ def _index(scope: Scope) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise NotFound("there is no such proposal")
     return int(text)
-
-
-async def _answer(send: Send, found: object) -> None:
-    await answer(send, 200, msgspec.json.encode(found), media=b"application/json")

@@ -4,18 +4,16 @@ from typing import Annotated, Any, Final, cast
 
 import msgspec
 
-from asepsis.core.errors import InputError
 from asepsis.core.model.identity import NAME_CHARS_MAX
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
 from asepsis.hub.registry.delegations.lines import SourceKind
 from asepsis.hub.registry.delegations.service import SEEN_MAX, DelegationService, Seen
 from asepsis.hub.registry.rules import DECLARATION_DAYS_DEFAULT
-from asepsis.hub.web.asgi import Receive, Scope, Send, answer
-from asepsis.hub.web.bodies import bounded_body, require_media
+from asepsis.hub.web.asgi import Receive, Scope, Send
+from asepsis.hub.web.documents import read_document, send_document
 from asepsis.hub.web.routing import Route
 
-JSON: Final = b"application/json"
 BODY_BYTES_MAX: Final = 524_288
 
 
@@ -43,11 +41,6 @@ class EvidenceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of a gateway's report."""
 
     seen: Annotated[tuple[Seen, ...], msgspec.Meta(min_length=1, max_length=SEEN_MAX)]
-
-
-_SOURCE: Final = msgspec.json.Decoder(SourceBody)
-_KIND: Final = msgspec.json.Decoder(KindBody)
-_EVIDENCE: Final = msgspec.json.Decoder(EvidenceBody)
 
 
 class DelegationRoutes:
@@ -80,11 +73,11 @@ class DelegationRoutes:
             cast("dict[str, Any]", msgspec.to_builtins(line)) | {"observed": line.observed}
             for line in lines
         ]
-        await _answer(send, {"delegations": shown, "sources": sources})
+        await send_document(send, {"delegations": shown, "sources": sources})
 
     async def _name(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Name a gateway as a source of ADT, merges or worklists."""
-        body: SourceBody = await _body(scope, receive, _SOURCE)
+        body = await read_document(scope, receive, SourceBody, bytes_max=BODY_BYTES_MAX)
         await self._service.name_source(
             _holder(scope),
             body.kind,
@@ -92,31 +85,18 @@ class DelegationRoutes:
             days=body.days,
             partner=body.partner,
         )
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _withdraw(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body: KindBody = await _body(scope, receive, _KIND)
+        body = await read_document(scope, receive, KindBody, bytes_max=BODY_BYTES_MAX)
         await self._service.withdraw_source(_holder(scope), body.kind, person=_asking(scope).name)
-        await _answer(send, {"done": True})
+        await send_document(send, {"done": True})
 
     async def _evidence(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take what a gateway sees of its devices; the answer names what differs."""
-        body: EvidenceBody = await _body(scope, receive, _EVIDENCE)
+        body = await read_document(scope, receive, EvidenceBody, bytes_max=BODY_BYTES_MAX)
         changed = await self._service.take_evidence(_asking(scope).name, body.seen)
-        await _answer(send, {"differs": changed})
-
-
-async def _answer(send: Send, found: object) -> None:
-    await answer(send, 200, msgspec.json.encode(found), media=JSON)
-
-
-async def _body(scope: Scope, receive: Receive, decoder: msgspec.json.Decoder[Any]) -> Any:
-    require_media(scope, "application/json")
-    raw = await bounded_body(receive, BODY_BYTES_MAX, scope=scope)
-    try:
-        return decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the body is not as it must be: {error}") from error
+        await send_document(send, {"differs": changed})
 
 
 def _holder(scope: Scope) -> str:

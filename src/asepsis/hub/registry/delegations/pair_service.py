@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Protocol, cast
 import msgspec
 from sqlalchemy import Connection, delete, insert, select
 
-from asepsis.core.errors import InputError, NotPermitted
+from asepsis.core.errors import NotPermitted
 from asepsis.core.journal.ports import AccountState
 from asepsis.core.model.identity import NAME_CHARS_MAX
 from asepsis.core.model.lanes import Account
@@ -22,8 +22,8 @@ from asepsis.hub.registry.delegations.pairs import Grant, PairBook
 from asepsis.hub.registry.service import RegistryService
 from asepsis.hub.registry.tables import pairs
 from asepsis.hub.store.store import Store
-from asepsis.hub.web.asgi import Receive, Scope, Send, answer
-from asepsis.hub.web.bodies import bounded_body, require_media
+from asepsis.hub.web.asgi import Receive, Scope, Send
+from asepsis.hub.web.documents import read_document, send_document
 from asepsis.hub.web.routing import Route
 
 BODY_BYTES_MAX: Final = 16_384
@@ -80,10 +80,6 @@ class Accounts(Protocol):
     async def account(self, account: Account, producer: str, epoch: int) -> AccountState:
         """Return what was received on an account."""
         ...
-
-
-_LEASE: Final = msgspec.json.Decoder(LeaseBody)
-_RECEIVED: Final = msgspec.json.Decoder(ReceivedBody)
 
 
 class PairService:
@@ -206,32 +202,19 @@ class PairService:
     async def _lease(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A gateway asks for the lease of its pair, or renews it."""
         member = _asking(scope).name
-        body: LeaseBody = await _body(scope, receive, _LEASE)
+        body = await read_document(scope, receive, LeaseBody, bytes_max=BODY_BYTES_MAX)
         await self._heard(member)
-        await _answer(send, await self.ask(member, body))
+        await send_document(send, await self.ask(member, body))
 
     async def _received(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Say what the hub has of the other gateway, by its boots."""
-        body: ReceivedBody = await _body(scope, receive, _RECEIVED)
+        body = await read_document(scope, receive, ReceivedBody, bytes_max=BODY_BYTES_MAX)
         found = await self.received(_asking(scope).name, body)
         rows = [
             {"epoch": epoch, "highest": highest, "gaps": gaps}
             for epoch, (highest, gaps) in found.items()
         ]
-        await _answer(send, {"received": rows})
-
-
-async def _answer(send: Send, found: object) -> None:
-    await answer(send, 200, msgspec.json.encode(found), media=b"application/json")
-
-
-async def _body(scope: Scope, receive: Receive, decoder: msgspec.json.Decoder[Any]) -> Any:
-    require_media(scope, "application/json")
-    raw = await bounded_body(receive, BODY_BYTES_MAX, scope=scope)
-    try:
-        return decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the body is not as it must be: {error}") from error
+        await send_document(send, {"received": rows})
 
 
 def _asking(scope: Scope) -> Principal:

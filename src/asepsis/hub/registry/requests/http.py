@@ -1,22 +1,20 @@
 """Routes of requests: a device fetches them on the clinical listener, people bring them."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Final, Literal, cast
 
 import msgspec
 
-from asepsis.core.errors import InputError
 from asepsis.core.wire import gate_request
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
 from asepsis.hub.audit.log import AuditLog
 from asepsis.hub.registry.requests.mailboxes import OUTCOMES_KEPT, SIGNED, Mailboxes, Told
 from asepsis.hub.store.store import Store
-from asepsis.hub.web.asgi import Receive, Scope, Send, answer
-from asepsis.hub.web.bodies import bounded_body, require_media
+from asepsis.hub.web.asgi import Receive, Scope, Send
+from asepsis.hub.web.documents import read_document, send_document
 from asepsis.hub.web.routing import Route
 
-JSON: Final = b"application/json"
 BODY_BYTES_MAX: Final = 16_384
 HOLD_S: Final = 4.0
 """Longest time that a device's question is held open until a request comes, seconds."""
@@ -73,7 +71,7 @@ class DeviceRoutes:
     async def _fetch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Give a device what waits for it."""
         self._mailboxes.require_on()
-        body: FetchBody = await _body(scope, receive, FetchBody)
+        body = await read_document(scope, receive, FetchBody, bytes_max=BODY_BYTES_MAX)
         name, now_ns = _asking(scope).name, self._now_ns()
         told = [
             Told(request_id=one.id, verdict=one.verdict, reason=one.reason, at_ns=now_ns)
@@ -82,7 +80,7 @@ class DeviceRoutes:
         self._mailboxes.hear(name, bytes.fromhex(body.challenge), told)
         found = await self._mailboxes.take(name, wait_s=body.wait_s)
         requests = [{"request": SIGNED, "frame": one.frame} for one in found]
-        await _answer(send, {"requests": requests})
+        await send_document(send, {"requests": requests})
 
 
 class PeopleRoutes:
@@ -126,12 +124,12 @@ class PeopleRoutes:
             "waiting": self._mailboxes.waiting(name),
             "outcomes": outcomes,
         }
-        await _answer(send, document)
+        await send_document(send, document)
 
     async def _ask(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a signed request wait for its device."""
         self._mailboxes.require_on()
-        body: AskBody = await _body(scope, receive, AskBody)
+        body = await read_document(scope, receive, AskBody, bytes_max=BODY_BYTES_MAX)
         name, person = _named(scope), _asking(scope).name
         await self._exists(name)
         number = self._mailboxes.put(name, body.frame)
@@ -142,20 +140,7 @@ class PeopleRoutes:
                 connection, actor=f"person:{person}", action="ask-device", subject=name, **facts
             )
         )
-        await _answer(send, {"id": number})
-
-
-async def _answer(send: Send, found: object) -> None:
-    await answer(send, 200, msgspec.json.encode(found), media=JSON)
-
-
-async def _body(scope: Scope, receive: Receive, kind: type[Any]) -> Any:
-    require_media(scope, "application/json")
-    raw = await bounded_body(receive, BODY_BYTES_MAX, scope=scope)
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"the body is not as it must be: {error}") from error
+        await send_document(send, {"id": number})
 
 
 def _named(scope: Scope) -> str:
