@@ -10,7 +10,7 @@ from asepsis.core.errors import Conflict, InputError, NotFound, NotPermitted, Un
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.update import Outcome
 from asepsis.hub.audit import log
-from asepsis.hub.fleet.campaigns import orders, rows
+from asepsis.hub.fleet.campaigns import member_rows, orders
 from asepsis.hub.fleet.campaigns.model import Member, Order, Standing
 from asepsis.hub.fleet.campaigns.orders import Kind
 from asepsis.hub.fleet.campaigns.releasing import NOTICE_S, UNHEARD_S, Why
@@ -435,11 +435,11 @@ def test_the_fleet_follows_what_devices_say(house: Any, clock: Any, shelf: Any) 
     clock.advance_s(61)
     assert house.run(house.fleet.follow(Everybody(ClinicalState.IDLE))) == 2
     with house.store.reading() as connection:
-        found = rows.all_members(connection, now_ns=clock.now_ns)
+        found = member_rows.all_members(connection, now_ns=clock.now_ns)
     assert [(one.model, one.idle) for one in found] == [("V8", True), ("", True)]
     clock.advance_s(301)
     with house.store.reading() as connection:
-        assert not any(one.idle for one in rows.all_members(connection, now_ns=clock.now_ns))
+        assert not any(one.idle for one in member_rows.all_members(connection, now_ns=clock.now_ns))
     wrong = [Member(device=house.name_of(1), calendar="nobody")]
     with pytest.raises(NotFound):
         house.run(house.fleet.list_members(wrong, person="olga"))

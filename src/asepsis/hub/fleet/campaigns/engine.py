@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select, update
 
 from asepsis.core.errors import NotFound, NotPermitted
 from asepsis.hub.audit.log import AuditLog
-from asepsis.hub.fleet.campaigns import looking, orders, rows, states
+from asepsis.hub.fleet.campaigns import looking, member_rows, orders, rows, states
 from asepsis.hub.fleet.campaigns.deciding import Decision, decide
 from asepsis.hub.fleet.campaigns.model import AWAY, Order, Standing, State
 from asepsis.hub.fleet.campaigns.rows import Stored
@@ -151,13 +151,13 @@ class Engine:
     def _join(self, connection: Connection, lease: Lease) -> None:
         """Add devices that came to match a campaign that takes them."""
         check_held(connection, lease)
-        now_ns, version = self._store.clock(), rows.fleet_version(connection)
+        now_ns, version = self._store.clock(), member_rows.fleet_version(connection)
         query = select(campaigns.c.name).where(
             campaigns.c.state == State.RUNNING.value, campaigns.c.joined < version
         )
         for name in connection.execute(query).scalars().all():
             stored = rows.campaign(connection, name)
-            upto, changed = rows.changed_members(
+            upto, changed = member_rows.changed_members(
                 connection, after=stored.joined, most=JOINED_MAX, now_ns=now_ns
             )
             placed = {one.device: joined(stored.spec, one) for one in changed}
@@ -303,5 +303,5 @@ def _untold(connection: Connection) -> list[_Untold]:
 
 
 def _pieces(devices: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(devices), rows.NAMES_PER_QUERY):
-        yield devices[start : start + rows.NAMES_PER_QUERY]
+    for start in range(0, len(devices), member_rows.NAMES_PER_QUERY):
+        yield devices[start : start + member_rows.NAMES_PER_QUERY]

@@ -10,7 +10,7 @@ from asepsis.core.errors import NotFound
 from asepsis.core.model.calendar import Calendar
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.patient import Place
-from asepsis.hub.fleet.campaigns import rows
+from asepsis.hub.fleet.campaigns import member_rows, rows
 from asepsis.hub.fleet.campaigns.acts import Acts
 from asepsis.hub.fleet.campaigns.model import Member
 from asepsis.hub.fleet.campaigns.tables import members
@@ -47,13 +47,15 @@ class FleetService(Acts):
         now_ns = self.store.clock()
 
         def work(connection: Connection) -> None:
-            known = rows.some_members(connection, [one.device for one in found], now_ns=now_ns)
+            known = member_rows.some_members(
+                connection, [one.device for one in found], now_ns=now_ns
+            )
             unknown = {m.calendar for m in found} - rows.all_calendars(connection).keys() - {""}
             if unknown:
                 raise NotFound(f"there is no calendar {min(unknown)}")
             wards = _wards(connection, [one.device for one in found if not one.ward])
             made = [_completed(one, fit.get(one.device), known, wards) for one in found]
-            rows.put_members(connection, made)
+            member_rows.put_members(connection, made)
             for some in (made[n : n + 500] for n in range(0, len(made), 500)):
                 names = [one.device for one in some]
                 self.note(connection, "list-members", "fleet", person, devices=names)
@@ -91,7 +93,7 @@ class FleetService(Acts):
         """Return devices of the fleet by name, after one."""
         now_ns = self.store.clock()
         return await self.store.read(
-            lambda c: rows.page_of_members(c, after=after, most=most, now_ns=now_ns)
+            lambda c: member_rows.page_of_members(c, after=after, most=most, now_ns=now_ns)
         )
 
     async def calendars(self) -> tuple[dict[str, Calendar], dict[tuple[str, str], list[str]]]:
@@ -111,7 +113,7 @@ class FleetService(Acts):
 
         def work(connection: Connection) -> int:
             for device, idle in fresh:
-                rows.set_use(connection, device, idle=idle, seen_ns=now_ns)
+                member_rows.set_use(connection, device, idle=idle, seen_ns=now_ns)
             return len(fresh) + _move(connection, {one.device: one.ward for one in found})
 
         if not found:
@@ -140,7 +142,7 @@ def _move(connection: Connection, stood: Mapping[str, str]) -> int:
     wards = _wards(connection, list(stood))
     moved = {device: ward for device, ward in wards.items() if ward != stood[device]}
     for device, ward in moved.items():
-        version = next_number(connection, rows.COUNTER)
+        version = next_number(connection, member_rows.COUNTER)
         connection.execute(
             update(members).where(members.c.device == device).values(ward=ward, version=version)
         )
@@ -164,8 +166,8 @@ def _completed(
 def _wards(connection: Connection, devices: Sequence[str]) -> dict[str, str]:
     """Return the wards of those devices that somebody placed."""
     found: dict[str, str] = {}
-    for start in range(0, len(devices), rows.NAMES_PER_QUERY):
-        some = devices[start : start + rows.NAMES_PER_QUERY]
+    for start in range(0, len(devices), member_rows.NAMES_PER_QUERY):
+        some = devices[start : start + member_rows.NAMES_PER_QUERY]
         query = select(placements.c.device, placements.c.place).where(placements.c.device.in_(some))
         for row in connection.execute(query):
             found[row.device] = Place.of_key(row.place).point_of_care

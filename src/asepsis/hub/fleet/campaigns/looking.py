@@ -10,11 +10,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, exists, func, or_, select
 
-from asepsis.hub.fleet.campaigns import releasing, rows
+from asepsis.hub.fleet.campaigns import member_rows, releasing, rows
 from asepsis.hub.fleet.campaigns.deciding import View, Windows
+from asepsis.hub.fleet.campaigns.member_rows import FRESH_NS
 from asepsis.hub.fleet.campaigns.model import AWAY, SLOTTED, Member, Standing, State, Target
 from asepsis.hub.fleet.campaigns.releasing import Group, Load, Running
-from asepsis.hub.fleet.campaigns.rows import FRESH_NS, Stored
+from asepsis.hub.fleet.campaigns.rows import Stored
 from asepsis.hub.fleet.campaigns.tables import campaigns, members, targets
 from asepsis.hub.fleet.ports import ReleaseFacts
 
@@ -108,7 +109,7 @@ def _away(connection: Connection, *, now_ns: int) -> list[tuple[str, Target, Mem
         (
             row.campaign,
             rows.target_of(row),
-            rows.member_of(row, now_ns=now_ns) if row.known else None,
+            member_rows.member_of(row, now_ns=now_ns) if row.known else None,
         )
         for row in connection.execute(query)
     ]
@@ -155,7 +156,7 @@ def _waiting(
         most = max((b.at_once_max for b in load.budgets), default=1)
         queries = [_first_of_each(conditions, max(1, most))]
     return [
-        (rows.target_of(row), rows.member_of(row, now_ns=now_ns))
+        (rows.target_of(row), member_rows.member_of(row, now_ns=now_ns))
         for query in queries
         for row in connection.execute(query)
     ]

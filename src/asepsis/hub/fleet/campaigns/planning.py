@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, select
 
 from asepsis.core.errors import NotFound, NotPermitted
-from asepsis.hub.fleet.campaigns import looking, releasing, rows
+from asepsis.hub.fleet.campaigns import looking, member_rows, releasing, rows
 from asepsis.hub.fleet.campaigns.acts import Acts
 from asepsis.hub.fleet.campaigns.looking import Sight
 from asepsis.hub.fleet.campaigns.model import DONE, Member, Standing, State, Tally, Target
@@ -153,13 +153,13 @@ def _page(
         .limit(most)
     )
     found = [rows.target_of(row) for row in connection.execute(query)]
-    known = rows.some_members(connection, [one.device for one in found], now_ns=now_ns)
+    known = member_rows.some_members(connection, [one.device for one in found], now_ns=now_ns)
     return [(one, known.get(one.device)) for one in found]
 
 
 def _pairs(connection: Connection, query: Any, now_ns: int) -> list[tuple[Target, Member]]:
     return [
-        (rows.target_of(row), rows.member_of(row, now_ns=now_ns))
+        (rows.target_of(row), member_rows.member_of(row, now_ns=now_ns))
         for row in connection.execute(query)
     ]
 

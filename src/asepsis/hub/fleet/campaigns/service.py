@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from asepsis.core.errors import Conflict, InputError, NotFound, NotPermitted
 from asepsis.hub.audit import log
-from asepsis.hub.fleet.campaigns import rows, states
+from asepsis.hub.fleet.campaigns import member_rows, rows, states
 from asepsis.hub.fleet.campaigns.acts import Acts
 from asepsis.hub.fleet.campaigns.document import ALWAYS, read_campaign
 from asepsis.hub.fleet.campaigns.engine import leave
@@ -44,7 +44,7 @@ class CampaignService(Acts):
 
         def work(connection: Connection) -> Spec:
             self._check_calendars(connection, spec)
-            where = placed(spec, rows.all_members(connection, now_ns=now_ns))
+            where = placed(spec, member_rows.all_members(connection, now_ns=now_ns))
             rows.put_campaign(connection, document, release, person=person, now_ns=now_ns)
             rows.put_targets(connection, spec.name, where, now_ns=now_ns)
             self.note(
