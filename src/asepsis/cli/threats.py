@@ -16,6 +16,7 @@ from asepsis.cli import threats_shown as shown
 from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.cli.threats_checked import Taken, check
 from asepsis.cli.threats_files import read_bytes, read_study
+from asepsis.cli.threats_reported import report
 from asepsis.core.errors import ConfigError, InputError
 
 app: Final = App(
@@ -23,6 +24,7 @@ app: Final = App(
     help="Analyse the threats to a fleet: attack paths, the best plan for the budget, changes.",
 )
 app.command(check)
+app.command(report)
 EXIT_DIFFERENT: Final = 1
 EXAMPLE: Final = "hospital.yaml"
 Model = Annotated[Path, Parameter(help="The model, YAML.")]
@@ -166,7 +168,8 @@ def diff(
     elif found.nothing:
         console.print("no difference that an attacker or a plan would notice")
     else:
-        marks = {"opened": "+", "closed": "-", "changed": "~", "reached": "now", "safe": "no more"}
+        marks = {"opened": "+", "closed": "-", "changed": "~", "weighed": "~"}
+        marks |= {"reached": "now", "safe": "no more"}
         for name, mark in marks.items():
             for line in document[name]:
                 console.print(f"{mark} {line}", markup=False, soft_wrap=True)
