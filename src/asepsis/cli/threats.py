@@ -16,7 +16,7 @@ from asepsis.cli import threats_shown as shown
 from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.cli.threats_checked import Taken, check
 from asepsis.cli.threats_files import read_bytes, read_study
-from asepsis.cli.threats_reported import report
+from asepsis.cli.threats_reported import report, sheet
 from asepsis.core.errors import ConfigError, InputError
 
 app: Final = App(
@@ -25,6 +25,7 @@ app: Final = App(
 )
 app.command(check)
 app.command(report)
+app.command(sheet)
 EXIT_DIFFERENT: Final = 1
 EXAMPLE: Final = "hospital.yaml"
 Model = Annotated[Path, Parameter(help="The model, YAML.")]

@@ -1,4 +1,4 @@
-"""`asepsis threats report`: an analysis on paper or as a page."""
+"""`asepsis threats report` and `sheet`: an analysis on paper or as a page."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,10 +7,13 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from asepsis.analysis.threats.compiled import Objective
+from asepsis.analysis.threats.model import Party
 from asepsis.analysis.threats.reports.blocks import Document
 from asepsis.analysis.threats.reports.committee import committee, findings
 from asepsis.analysis.threats.reports.html import to_html
 from asepsis.analysis.threats.reports.pdf import to_pdf
+from asepsis.analysis.threats.reports.sheet import sheet as sheet_of
+from asepsis.analysis.threats.reports.sheet import unsigned
 from asepsis.cli.day import read_day
 from asepsis.cli.output import console
 from asepsis.cli.threats_files import read_study, write_report
@@ -44,6 +47,30 @@ def report(
     found = findings(study, objective, budget=front, made=made)
     write_report(out, form(committee(found)))
     console.print(f"wrote {out}", markup=False, soft_wrap=True)
+
+
+def sheet(
+    model: Annotated[Path, Parameter(help="The model, YAML.")],
+    /,
+    *,
+    party: Annotated[Party, Parameter(help="Whose sheet.")],
+    out: Out,
+    objective: Annotated[Objective, Parameter(help=OBJECTIVE_HELP)] = Objective.PATIENTS,
+    day: Day = None,
+    seconds: Annotated[float, Parameter(help="Longest search for one plan, seconds.")] = 60.0,
+) -> None:
+    """Write what one party does, pays, gains and accepts: a draft of the agreement with the other.
+
+    Make one for the hospital and one for the vendor and lay them beside each other. Residual risks
+    have a line for a name and a day (IEC 80001-1); neither party signs for the other.
+    """
+    form = form_of(out)
+    study, _ = read_study(model, seconds=seconds)
+    made = sheet_of(findings(study, objective, made=read_day(day).isoformat()), party=party)
+    write_report(out, form(made))
+    open_ = unsigned(made)
+    words = f"; to be accepted by name: {', '.join(open_)}" if open_ else ""
+    console.print(f"wrote {out}{words}", markup=False, soft_wrap=True)
 
 
 def form_of(out: Path) -> Callable[[Document], bytes]:

@@ -76,6 +76,31 @@ def test_paper_is_the_same_every_time_and_other_forms_are_refused(
     assert ".pdf" in capfd.readouterr().err
 
 
+def test_each_party_has_its_sheet_and_signs_only_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model, page = tmp_path / "m.yaml", tmp_path / "sheet.html"
+    words = "an overdose, accepted_by: A. Person, accepted_on: 2026-11-20"
+    text = SMALL.read_text("utf-8").replace("an overdose", words)
+    text = text.replace("behind a gateway", "behind a gateway\n    decides: vendor")
+    model.write_text(text, "utf-8")
+    assert play(monkeypatch, "sheet", model, "--party", "hospital", "--out", page, *DAY) == 0
+    assert "to be accepted" not in capfd.readouterr().out
+    read = XML.fromstring(page.read_bytes(), XML.HTMLParser())
+    assert "Of this the vendor decides: isolate." in page.read_text("utf-8")
+    assert rows(read, "residual risk")[0][4:] == ["A. Person", "2026-11-20"]
+    assert play(monkeypatch, "sheet", model, "--party", "vendor", "--out", page, *DAY) == 0
+    assert "overdose" in capfd.readouterr().out
+    assert "A. Person" not in page.read_text("utf-8")  # Whom the hospital named signs for nobody.
+    read = XML.fromstring(page.read_bytes(), XML.HTMLParser())
+    assert [row[0] for row in rows(read, "what")] == ["pumps behind a gateway [isolate]"]
+    ((measure, without, worth),) = rows(read, "measure")
+    left = {row[0]: float(row[1]) for row in rows(read, "who acts")}
+    assert left["both"] == left["only the vendor"] < left["only the hospital"] == left["nobody"]
+    assert (measure, float(without)) == ("isolate", left["only the hospital"])
+    assert float(worth) == pytest.approx(float(without) - left["both"], rel=1e-2)
+
+
 def inside(figure: Figure) -> None:
     for shape in figure.shapes:
         if isinstance(shape, Box):

@@ -54,14 +54,16 @@ class Findings:
     made: str
 
 
-def findings(study: Study, objective: Objective, *, budget: str, made: str) -> Findings:
+def findings(
+    study: Study, objective: Objective, *, made: str, budget: str | None = None
+) -> Findings:
     """Compute what a report shows.
 
     Args:
         study: Model and graph.
         objective: In what the plan is to be best.
-        budget: For the curve, such as `hospital money`.
         made: Day, YYYY-MM-DD.
+        budget: For the curve, such as `hospital money`; None for no curve.
 
     Raises:
         Conflict: Nothing keeps budgets and accepted risks.
@@ -73,8 +75,8 @@ def findings(study: Study, objective: Objective, *, budget: str, made: str) -> F
         planned=planned,
         before=study.paths({}),
         after={p.loss: p for p in study.paths(planned.best.plan, expected=False)},
-        budget=budget,
-        front=study.front(objective, budget),
+        budget=budget or "",
+        front=() if budget is None else study.front(objective, budget),
         made=made,
     )
 
@@ -105,7 +107,7 @@ def accepted(found: Findings) -> Iterator[Block]:
     rows: list[tuple[str, ...]] = []
     for path in found.before:
         loss = found.study.model.losses[path.loss]
-        left = _left(found, path.loss)
+        left = left_of(found, path.loss)
         ceiling = "none said" if loss.accept is None else f"{loss.accept:g}"
         who = f"{loss.accepted_by}, {loss.accepted_on or 'no day'}" if loss.accepted_by else NOBODY
         if loss.accept is not None and left > loss.accept:
@@ -269,7 +271,7 @@ def _paths(found: Findings) -> Iterator[Block]:
             text=f"{columns['patients']:.3g} patients, {columns['money']:,.0f} "
             f"{found.study.model.currency} and {columns['hours']:.3g} hours a year by this path; "
             f"exploitability: {path.exploitability}. Under the plan the best path to this loss "
-            f"has {_left(found, path.loss):.3g} a year instead of {path.probability:.3g}."
+            f"has {left_of(found, path.loss):.3g} a year instead of {path.probability:.3g}."
         )
         yield path_figure(
             path,
@@ -355,7 +357,8 @@ def _traces(found: Findings) -> Iterator[Block]:
         yield Words(text=words, strong=True)
 
 
-def _left(found: Findings, loss: str) -> float:
+def left_of(found: Findings, loss: str) -> float:
+    """Return the probability a year of a loss under the plan, by its best path; rounded up."""
     after = found.after.get(loss)
     return after.at_most if after else 0.0
 
@@ -364,7 +367,7 @@ def _judged(found: Findings, loss: str) -> str:
     accept = found.study.model.losses[loss].accept
     if accept is None:
         return "to be judged"
-    return "acceptable" if _left(found, loss) <= accept else "NOT acceptable"
+    return "acceptable" if left_of(found, loss) <= accept else "NOT acceptable"
 
 
 def _cost(model: Model, name: str, number: int, budget: str) -> float:
