@@ -17,6 +17,7 @@ from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.cli.threats_checked import Taken, check
 from asepsis.cli.threats_files import read_bytes, read_study
 from asepsis.cli.threats_reported import report, sheet
+from asepsis.cli.threats_weighed import Weighing, show_weighed, weigh
 from asepsis.core.errors import ConfigError, InputError
 
 app: Final = App(
@@ -128,6 +129,7 @@ def plan(
     front: Annotated[
         str | None, Parameter(help='Show what each amount of a budget buys: "hospital money".')
     ] = None,
+    asked: Weighing | None = None,
     seconds: Seconds = 60.0,
     json: bool = False,
 ) -> None:
@@ -136,16 +138,22 @@ def plan(
     Beside it stands the ranked plan (each countermeasure alone, the best for its money first), what
     both leave in the other objectives, and what is left if only one party does its part. "proven"
     is said for the metric that was optimised: the sum over the best path to each loss.
+
+    `--why` says what would be left without each thing that the plan takes and with each that it
+    does not; `--prices` what a budget is worth at its limit; `--draws 100` what happens to the plan
+    where likelihoods, effects, harms and losses are half or double of what the model says.
     """
     study = _study(model, seconds=seconds)
     if front is not None:
         shown.show_front(study.front(objective, front), objective, front, json=json)
         return
     planned = study.plan(objective)
+    weighed = weigh(study, planned, asked or Weighing())
     if json:
-        show_json(plan_document(study, planned))
+        show_json({**plan_document(study, planned), **weighed.to_document()})
     else:
         shown.show_plan(study, planned)
+        show_weighed(weighed, planned)
 
 
 @app.command

@@ -137,3 +137,21 @@ def test_pta_shows_its_reports(
     assert play(monkeypatch, "pta", analysis, "--json") == 0
     assert document(capfd)["cost_effectiveness"][-1]["name"] == "antivirus"
     assert play(monkeypatch, "pta", analysis, "--budget", "-1") == 1
+
+
+def test_a_plan_says_why_how_sure_and_what_a_budget_is_worth(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert play(monkeypatch, "plan", SMALL, "--why", "--prices", "--draws", "5", "--json") == 0
+    found = document(capfd)
+    why = {reason["countermeasure"]: reason for reason in found["why"]}
+    assert why["disconnect"]["instead_of"] == ["isolate"]
+    assert found["stability"]["same"] == 1
+    assert found["tornado"][0]["input"] == "attacker criminals"
+    assert {price["budget"] for price in found["prices"]} == {"hospital money", "vendor money"}
+    assert play(monkeypatch, "plan", SMALL, "--why", "--prices", "--draws", "5") == 0
+    told = capfd.readouterr().out
+    for word in ("+ without isolate", "by hand", "worth", "criminals", "draws"):
+        assert word in told
+    assert play(monkeypatch, "plan", SMALL, "--draws", "5", "--factor", "1") == 1
+    assert "factor" in capfd.readouterr().err

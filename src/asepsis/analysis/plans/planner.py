@@ -76,14 +76,28 @@ class Planner:
         problem: Graph, countermeasures, goals.
         clock: Seconds, monotonic.
         seconds_max: For one search.
+        like: A planner of the same steps with other figures, whose proofs are worth knowing here.
     """
 
-    def __init__(self, problem: Problem, *, clock: Clock, seconds_max: float = 60.0) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        clock: Clock,
+        seconds_max: float = 60.0,
+        like: "Planner | None" = None,
+    ) -> None:
         self._problem = problem
         self._graph = Graph(problem)
         self._clock = clock
         self._seconds_max = seconds_max
         self._known: dict[tuple[int, tuple[int, ...]], None] = {}
+        if like is not None:
+            self._known.update(dict.fromkeys(like.learned()))
+
+    def learned(self) -> list[tuple[int, tuple[int, ...]]]:
+        """Return the proofs that were found so far, as index of the goal and steps."""
+        return list(self._known)
 
     def evaluate(self, plan: Plan) -> Outcome:
         """Return risk and proofs of a plan that somebody else chose; its bound is 0.
@@ -110,7 +124,7 @@ class Planner:
 
     def _best(self, budgets: Mapping[str, Fraction], weights: Mapping[str, Fraction]) -> Outcome:
         end = self._clock() + self._seconds_max
-        scale = max(float(self.evaluate({}).risk), 1e-300)
+        scale = max(float(self._outcome({}, 0.0, 0, None).risk), 1e-300)
         master = self._master(budgets, scale)
         found = self._search(master, budgets, end)
         if found is None:

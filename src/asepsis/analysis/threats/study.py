@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias, get_args
 
 from asepsis.analysis.plans.expected import brackets
 from asepsis.analysis.plans.planner import Clock, Outcome, Planner
-from asepsis.analysis.plans.problem import Plan
+from asepsis.analysis.plans.problem import Plan, Problem
 from asepsis.analysis.plans.proofs import Proof
 from asepsis.analysis.plans.ranked import Rank, ranked_plan
 from asepsis.analysis.threats.compiled import (
@@ -163,6 +163,20 @@ class Study:
             raise InputError(f"no budget {budget!r}", hint=f"known: {', '.join(sorted(known))}")
         others: dict[str, Fraction] = {k: v for k, v in limits.items() if k != budget}
         return self._planner(objective).front(budget, others=others)
+
+    def planner_of(self, problem: Problem, objective: Objective) -> Planner:
+        """Return a planner of the model's steps with other figures; it knows what ours learned.
+
+        Args:
+            problem: As `graph.problem(objective)`, with other probabilities, harms or losses.
+            objective: Of which it is.
+        """
+        return Planner(
+            problem,
+            clock=self._clock,
+            seconds_max=self._seconds_max,
+            like=self._planner(objective),
+        )
 
     def risk(self, objective: Objective, plan: Plan) -> Fraction:
         """Return the sum over best paths, and the harm of the plan itself; exact."""
