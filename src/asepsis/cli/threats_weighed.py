@@ -1,7 +1,6 @@
 """What `asepsis threats plan` prints around a plan: why, how sure, what more money would buy."""
 
 import random
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
@@ -98,9 +97,9 @@ def show_weighed(found: Weighed, planned: Planned) -> None:
         show_table(f"What budgets are worth ({unit})", columns, rows)
     if found.tornado:
         rows = [
-            (s.input, figure(s.low), figure(s.high), _changes(s.changes.items()))
+            (s.input, figure(s.low), figure(s.high), _changes(s))
             for s in found.tornado
-            if s.changes or s in found.tornado[:ROWS]
+            if s.changes or s.impossible or s in found.tornado[:ROWS]
         ]
         columns = ("if this is off", "too high", "too low", "the plan would")
         show_table(f"What the plan leaves then ({unit})", columns, rows)
@@ -111,7 +110,8 @@ def show_weighed(found: Weighed, planned: Planned) -> None:
 def _show_stability(found: Stability) -> None:
     low, middle, high = (figure(value) for value in found.left)
     facts = {
-        "stays the best plan in": f"{found.same:.0%} of {found.draws} draws",
+        "no plan keeps what is accepted in": f"{found.impossible:.0%} of {found.draws} draws",
+        "stays the best plan in": f"{found.same:.0%} of the others",
         "within 1 % of the best in": f"{found.as_good:.0%}",
         "leaves at most above the best": f"{found.regret:.0%}",
         "leaves (5 %, middle, 95 %)": f"{low}, {middle}, {high}",
@@ -132,7 +132,8 @@ def _price(price: Price) -> tuple[str, ...]:
     return price.budget, f"{price.limit:,.0f}", f"{price.needed:,.0f}", less, more, each
 
 
-def _changes(changes: Iterable[tuple[str, tuple[int, int]]]) -> str:
+def _changes(swing: Swing) -> str:
     words = [f"take {name}" if not before else f"drop {name}" if not after else
-             f"take {name}={after}" for name, (before, after) in changes]  # fmt: skip
+             f"take {name}={after}" for name, (before, after) in swing.changes.items()]  # fmt: skip
+    words += ["have no way to keep what is accepted"] * swing.impossible
     return ", ".join(words) or "stay"

@@ -92,6 +92,18 @@ def test_draws_are_repeatable_and_say_how_often_the_plan_stays(
     assert wild.same <= wild.as_good < 1
 
 
+def test_a_draw_in_which_no_plan_keeps_what_is_accepted_is_counted() -> None:
+    ceiling = ("patients: 10, money", "patients: 10, accept: 0.002, money")
+    made = study("hospira", ceiling, ("disconnect:\n", "disconnect:\n    never: true\n"))
+    planned = made.plan(PATIENTS)
+    found = stability(made, planned, rng=random.Random(3), draws=30)
+    assert 0 < found.impossible < 1
+    assert found.same == 1
+    swings = {swing.input: swing for swing in tornado(made, planned)}
+    assert swings["effect isolate"].impossible
+    assert not swings["loss overdose"].impossible
+
+
 def test_probabilities_stay_probabilities(hospira: tuple[Study, Planned]) -> None:
     problem = hospira[0].graph.problem(PATIENTS)
     names = {f"rule {step.name}" for step in problem.steps} | {"effect isolate"}

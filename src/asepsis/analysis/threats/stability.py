@@ -16,7 +16,7 @@ from asepsis.analysis.plans.problem import Control, Goal, Plan, Problem, Step
 from asepsis.analysis.threats.compiled import budgets
 from asepsis.analysis.threats.difference import moved
 from asepsis.analysis.threats.study import Planned, Study
-from asepsis.core.errors import InputError
+from asepsis.core.errors import Conflict, InputError
 
 FACTOR: Final = 2.0
 FACTOR_MAX: Final = 100.0
@@ -39,12 +39,14 @@ class Swing:
         high: If it is too low by it.
         changes: Countermeasure -> level in the plan and in the best plan there; of both ends, and
             only for the widest swings, and for what is not taken at its low end.
+        impossible: Whether no plan keeps the accepted risks at one of those ends.
     """
 
     input: str
     low: float
     high: float
     changes: Mapping[str, tuple[int, int]]
+    impossible: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,8 @@ class Stability:
         regret: The most that it leaves above the best one, relative.
         left: What it leaves a year: at 5, 50 and 95 % of the draws.
         taken: Countermeasure -> share of best plans that take it.
+        impossible: Share of draws in which no plan keeps budgets and accepted risks; all other
+            shares are of the rest.
     """
 
     draws: int
@@ -66,6 +70,7 @@ class Stability:
     regret: float
     left: tuple[float, float, float]
     taken: Mapping[str, float]
+    impossible: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,17 +122,26 @@ def tornado(study: Study, planned: Planned, *, factor: float = FACTOR) -> list[S
         swings[name] = Swing(input=name, low=low, high=high, changes={})
     order = sorted(swings, key=lambda name: (swings[name].low - swings[name].high, name))
     for name in dict.fromkeys([*order[:REPLANNED], *_rivals(problem, planned.best.plan)]):
+        ends = (1 / by, by) if name in order[:REPLANNED] else (1 / by,)
+        others = [_best(study, planned, varied(problem, {name: end})) for end in ends]
         changes: dict[str, tuple[int, int]] = {}
-        for amount in (1 / by, by) if name in order[:REPLANNED] else (1 / by,):
-            planner = study.planner_of(varied(problem, {name: amount}), planned.objective)
-            changes |= moved(planned.best, planner.best(budgets(study.model)))
-        swings[name] = replace(swings[name], changes=changes)
+        for other in others:
+            changes |= {} if other is None else moved(planned.best, other)
+        swings[name] = replace(swings[name], changes=changes, impossible=None in others)
     least = SAME * float(planned.best.risk)
     return [
         swing
         for swing in (swings[name] for name in order)
-        if swing.high - swing.low > least or swing.changes
+        if swing.high - swing.low > least or swing.changes or swing.impossible
     ]
+
+
+def _best(study: Study, planned: Planned, problem: Problem) -> Outcome | None:
+    """Return the best plan under other figures; None if none keeps budgets and accepted risks."""
+    try:
+        return study.planner_of(problem, planned.objective).best(budgets(study.model))
+    except Conflict:
+        return None
 
 
 def _rivals(problem: Problem, plan: Plan) -> list[str]:
@@ -161,11 +175,13 @@ def stability(
     pairs: list[tuple[float, Outcome]] = []
     for _ in range(draws):
         factors = {name: _fraction(float(by) ** rng.uniform(-1, 1)) for name in names}
-        planner = study.planner_of(varied(problem, factors), planned.objective)
-        best = planner.best(budgets(study.model))
-        kept = float(planner.evaluate(planned.best.plan).risk)
-        pairs.append((max(kept, float(best.risk)), best))
-    return _summed(planned, pairs, list(problem.controls))
+        drawn = varied(problem, factors)
+        best = _best(study, planned, drawn)
+        if best is not None:
+            planner = study.planner_of(drawn, planned.objective)
+            kept = float(planner.evaluate(planned.best.plan).risk)
+            pairs.append((max(kept, float(best.risk)), best))
+    return _summed(planned, pairs, list(problem.controls), draws=draws)
 
 
 def prices(study: Study, planned: Planned) -> list[Price]:
@@ -256,7 +272,11 @@ def _left(study: Study, planned: Planned, problem: Problem, *, rising: bool) -> 
 
 
 def _summed(
-    planned: Planned, pairs: Sequence[tuple[float, Outcome]], controls: Sequence[str]
+    planned: Planned,
+    pairs: Sequence[tuple[float, Outcome]],
+    controls: Sequence[str],
+    *,
+    draws: int,
 ) -> Stability:
     regrets = [
         kept / float(best.risk) - 1 if best.risk else float(kept > 0) for kept, best in pairs
@@ -264,22 +284,23 @@ def _summed(
     left = sorted(kept for kept, _ in pairs)
 
     def share(true: Callable[[int], bool]) -> float:
-        return sum(true(index) for index in range(len(pairs))) / len(pairs)
+        return sum(true(index) for index in range(len(pairs))) / max(1, len(pairs))
 
     def at(part: float) -> float:
-        return left[min(len(left) - 1, int(part * len(left)))]
+        return left[min(len(left) - 1, int(part * len(left)))] if left else 0.0
 
     return Stability(
-        draws=len(pairs),
+        draws=draws,
         same=share(lambda index: pairs[index][1].plan == planned.best.plan),
         as_good=share(lambda index: regrets[index] <= 0.01),
-        regret=max(regrets),
+        regret=max(regrets, default=0.0),
         left=(at(0.05), at(0.5), at(0.95)),
         taken={
             name: part
             for name in controls
-            if (part := sum(name in best.plan for _, best in pairs) / len(pairs))
+            if (part := share(lambda index, name=name: name in pairs[index][1].plan))
         },
+        impossible=1 - len(pairs) / draws,
     )
 
 
