@@ -93,6 +93,9 @@ def test_a_difference_is_one_of_meaning(
     found = document(capfd)
     assert any(line.startswith("AUTH-NONE") for line in found["closed"])
     assert found["risks"]["after"]["patients"] < found["risks"]["before"]["patients"]
+    other.write_text(text.replace("money: 5000 USD", "money: 900 USD"), "utf-8")
+    assert play(monkeypatch, "diff", SMALL, other) == 1
+    assert "~ budgets.hospital.money: 5000 -> 900" in capfd.readouterr().out
 
 
 def test_graph_rules_and_schema_are_printed(
