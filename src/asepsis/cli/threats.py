@@ -16,6 +16,7 @@ from asepsis.cli import threats_shown as shown
 from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.cli.threats_checked import Taken, check
 from asepsis.cli.threats_files import read_bytes, read_study
+from asepsis.cli.threats_imported import import_
 from asepsis.cli.threats_reported import report, sheet
 from asepsis.cli.threats_weighed import Weighing, show_weighed, weigh
 from asepsis.core.errors import ConfigError, InputError
@@ -27,6 +28,7 @@ app: Final = App(
 app.command(check)
 app.command(report)
 app.command(sheet)
+app.command(import_, name="import")
 EXIT_DIFFERENT: Final = 1
 EXAMPLE: Final = "hospital.yaml"
 Model = Annotated[Path, Parameter(help="The model, YAML.")]

@@ -3,10 +3,12 @@
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
-from asepsis.analysis.threats.file import read_model
+from asepsis.analysis.threats.file import model_of
 from asepsis.analysis.threats.library import read_rules, together
-from asepsis.analysis.threats.reading import MODEL_BYTES_MAX, Text
+from asepsis.analysis.threats.reading import MODEL_BYTES_MAX, Text, read_text
+from asepsis.analysis.threats.seeding import merged
 from asepsis.analysis.threats.study import Study
 from asepsis.core.errors import ConfigError, InputError
 
@@ -18,13 +20,29 @@ def read_study(path: Path, *, seconds: float = 60.0) -> tuple[Study, Text]:
         InputError: Not readable, or a mistake.
         LimitExceeded: Too large.
     """
-    model, text = read_model(read_bytes(path), name=path.name)
+    text = read_text_of(path)
+    model = model_of(text)
     own = [
         rule
         for name in model.rules
         for rule in read_rules(read_bytes(path.parent / name), name=Path(name).name)
     ]
     return Study(model, rules=together(own), clock=time.monotonic, seconds_max=seconds), text
+
+
+def read_text_of(path: Path) -> Text:
+    """Read a model's text with that of the derived files it names; nothing is checked yet.
+
+    Raises:
+        InputError: Not readable.
+        LimitExceeded: Too large.
+    """
+    own = read_text(read_bytes(path), name=path.name)
+    names: object = own.content.get("derived") or []
+    if not isinstance(names, list):
+        raise own.error("derived", "is a list of files")
+    files = [str(name) for name in cast("list[object]", names)]
+    return merged(own, [read_text(read_bytes(path.parent / name), name=name) for name in files])
 
 
 def read_bytes(path: Path) -> bytes:

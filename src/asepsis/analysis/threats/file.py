@@ -7,6 +7,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
+from itertools import chain
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -19,7 +20,7 @@ from asepsis.core.errors import InputError, LimitExceeded
 THINGS_MAX: Final = 200_000
 _ID: Final = re.compile(r"^[a-z][a-z0-9_-]{0,63}$")
 _PARTIES: Final = ("hospital", "vendor")
-_TOP: Final = {"asepsis", "name", "currency", "text", "years", "rules"}
+_TOP: Final = {"asepsis", "name", "currency", "text", "years", "rules", "derived"}
 _PARTS: Final[dict[tuple[str, str], type]] = {
     ("countermeasures", "levels"): LevelOf,
     ("countermeasures", "effects"): Effect,
@@ -42,12 +43,23 @@ def read_model(raw: bytes, *, name: str) -> tuple[Model, Text]:
         LimitExceeded: Too large.
     """
     text = read_text(raw, name=name)
+    return model_of(text), text
+
+
+def model_of(text: Text) -> Model:
+    """Check what files say, such as a model with what is derived under it (`seeding.merged`).
+
+    Raises:
+        InputError: A mistake, with its line.
+        LimitExceeded: Too large.
+    """
     for problem in _mistakes(text):
         raise problem
     model = _converted(text)
-    for problem in (*_dangling(model, text), *_contradictions(model, text)):
+    # In this order and one by one: contradictions are only looked for where nothing dangles.
+    for problem in chain(_dangling(model, text), _contradictions(model, text)):
         raise problem
-    return model, text
+    return model
 
 
 def schema() -> dict[str, Any]:

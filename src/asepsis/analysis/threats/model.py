@@ -331,6 +331,7 @@ class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     text: Text = ""
     years: Annotated[int, Meta(ge=1, le=30, description="Over which one-off costs are spread.")] = 5
     rules: tuple[Text, ...] = ()
+    derived: tuple[Text, ...] = ()
     zones: dict[Id, Zone] = {}
     places: dict[Id, Place] = {}
     roles: dict[Id, Role] = {}

@@ -11,7 +11,7 @@ Source: YAML 1.2.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 from ruamel.yaml import YAML
@@ -43,17 +43,19 @@ class Text:
         name: Of the file, for people.
         content: Tables, lists, texts, numbers, truth values.
         lines: Path such as `devices.pump.zones` -> line, from 1.
+        files: Path -> name of the file, where it is another one.
     """
 
     name: str
     content: dict[str, Any]
     lines: dict[str, int]
+    files: dict[str, str] = field(default_factory=dict[str, str])
 
     def where(self, path: str) -> str:
         """Return `file:line` of a path, or of the nearest thing around it."""
         while path and path not in self.lines:
             path = path.rpartition(".")[0]
-        return f"{self.name}:{self.lines.get(path, 1)}"
+        return f"{self.files.get(path, self.name)}:{self.lines.get(path, 1)}"
 
     def error(self, path: str, problem: str, *, hint: str = "") -> InputError:
         """Return the error that says where."""

@@ -6,6 +6,7 @@ Source: OASIS SARIF 2.1.0 plus errata 01: 3.27 result, 3.36 codeFlow, 3.19 toolC
 import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from asepsis.analysis.threats.model import SECTIONS
@@ -72,13 +73,11 @@ class _Places:
 
     def of(self, *things: str, words: str = "") -> dict[str, Any]:
         """Return the line of the first of some things that has one; line 1 if none has."""
-        lines = (
-            line
-            for thing in things
-            for section in SECTIONS
-            if (line := self._text.lines.get(f"{section}.{thing}"))
-        )
-        return _location(self._uri, next(lines, 1), words)
+        paths = (f"{section}.{thing}" for thing in things for section in SECTIONS)
+        path = next((path for path in paths if path in self._text.lines), "")
+        other = self._text.files.get(path)  # Derived things stand in files beside the model.
+        uri = self._uri if other is None else (PurePosixPath(self._uri).parent / other).as_posix()
+        return _location(uri, self._text.lines.get(path, 1), words)
 
 
 def _location(uri: str, line: int, words: str = "") -> dict[str, Any]:
