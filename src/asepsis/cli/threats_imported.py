@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from asepsis.analysis.threats.file import nearest
 from asepsis.analysis.threats.importing import bill, claims, exploited, source
 from asepsis.analysis.threats.reading import read_text
-from asepsis.analysis.threats.seeding import Seeds, table_of
+from asepsis.analysis.threats.seeding import HEAD, Seeds, table_of
 from asepsis.cli.output import console
 from asepsis.cli.threats_files import read_bytes, write_report
 from asepsis.core.errors import ConfigError, InputError
@@ -64,8 +64,19 @@ def import_(
     seeds.left_out += [f"{n}: no advisory names all of {words[n]!r}" for n in sorted(silent)]
     _show(seeds)
     if not dry_run:
+        _check_ours(out)
         write_report(out, seeds.to_yaml())
         console.print(f"wrote {out}", markup=False, soft_wrap=True)
+
+
+def _check_ours(out: Path) -> None:
+    """Refuse to write over what a person wrote.
+
+    Raises:
+        ConfigError: The file is there and is none of an import.
+    """
+    if out.exists() and not read_bytes(out).startswith(HEAD.partition("\n")[0].encode()):
+        raise ConfigError(f"{out} is no file of an import", hint="name another file")
 
 
 def _show(seeds: Seeds) -> None:

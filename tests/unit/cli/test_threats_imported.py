@@ -140,6 +140,16 @@ def test_mistakes_are_told_where_they_stand(
     out.write_text("asepsis: derived/1\nservices:\n  s: {device: pmup, protocol: ftp}\n", "utf-8")
     assert play(monkeypatch, "check", model) == 1
     assert "d.yaml:3" in capfd.readouterr().err
+    text = SMALL.read_text("utf-8").replace("telnet:\n", "telnet:\n    evidence: word\n", 1)
+    other = tmp_path / "o.yaml"
+    other.write_text("derived: [d.yaml]\n" + text.replace('    evidence: ["', '    # ["'), "utf-8")
+    out.write_text("asepsis: derived/1\nservices:\n  telnet: {device: pump}\n", "utf-8")
+    assert play(monkeypatch, "check", other) == 1
+    assert "o.yaml:" in capfd.readouterr().err
+    written = model.read_bytes()
+    assert play(monkeypatch, "import", model, "--manifest", f"pump={MANIFEST}", "--out", model) == 5
+    assert model.read_bytes() == written  # A person's file is never written over.
+    out.unlink()
     broken = tmp_path / "a.json"
     for text in ("{", '{"document": 1}', "[" * 100_000):
         broken.write_text(text, "utf-8")

@@ -14,7 +14,6 @@ from typing import Any, Final, cast
 from asepsis.analysis.threats.importing import Claim
 from asepsis.analysis.threats.model import SECTIONS
 from asepsis.analysis.threats.reading import Text
-from asepsis.core.errors import InputError
 from asepsis.core.model.manifest import Manifest
 
 FORMAT: Final = "derived/1"
@@ -134,8 +133,9 @@ def merged(own: Text, derived: Sequence[Text]) -> Text:
             for name, thing in things.items():
                 path = f"{section}.{name}"
                 said = table_of(own, path, mine.get(name) or {})
-                fields = {**table_of(text, path, thing), **said}
-                evidence = [*_lines(thing), *_lines(said)]
+                fields_of = table_of(text, path, thing)
+                fields = {**fields_of, **said}
+                evidence = [*_lines(text, path, fields_of), *_lines(own, path, said)]
                 mine[name] = {**fields, **({"evidence": evidence} if evidence else {})}
             content[section] = mine
         for path, line in text.lines.items():
@@ -170,10 +170,10 @@ def table_of(text: Text, path: str, value: Any) -> Mapping[str, Any]:
     return cast("dict[str, Any]", value)
 
 
-def _lines(thing: Any) -> list[Any]:
-    found: Any = cast("dict[str, Any]", thing).get("evidence", [])
+def _lines(text: Text, path: str, thing: Mapping[str, Any]) -> list[Any]:
+    found: Any = thing.get("evidence", [])
     if not isinstance(found, list):
-        raise InputError("evidence is a list of texts")
+        raise text.error(f"{path}.evidence", "is a list of texts")
     return cast("list[Any]", found)
 
 
