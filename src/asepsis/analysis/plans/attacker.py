@@ -102,7 +102,8 @@ def _solve(
     steps = problem.steps
     nodes = {node for index in relevant for node in (steps[index].target, *steps[index].premises)}
     uses = {index: milp.binary(weights[index]) for index in relevant}
-    turn = {node: milp.continuous(lower=0, upper=len(nodes)) for node in sorted(nodes)}
+    round_ = _on_cycles(steps, relevant)
+    turn = {node: milp.continuous(lower=0, upper=len(round_)) for node in sorted(round_)}
     into: dict[int, list[int]] = {node: [] for node in nodes}
     for index in relevant:
         into[steps[index].target].append(index)
@@ -110,14 +111,41 @@ def _solve(
     for index in relevant:
         for node in set(steps[index].premises):
             milp.row({**{uses[i]: 1 for i in into[node]}, uses[index]: -1}, at_least=0)
-            milp.row(
-                {turn[steps[index].target]: 1, turn[node]: -1, uses[index]: -len(nodes) - 1},
-                at_least=-len(nodes),
-            )
+            if node in round_ and steps[index].target in round_:
+                milp.row(
+                    {turn[steps[index].target]: 1, turn[node]: -1, uses[index]: -len(round_) - 1},
+                    at_least=-len(round_),
+                )
     answer = milp.solve(seconds_max=seconds_max)
     if answer is None:
         return [], inf
     return [i for i in relevant if answer.values[uses[i]] > 0.5], answer.bound
+
+
+def _on_cycles(steps: Sequence[Step], relevant: Sequence[int]) -> set[int]:
+    """Return the nodes that lie on a cycle or between cycles: only these need turns."""
+    edges = {(p, steps[index].target) for index in relevant for p in steps[index].premises}
+    for _ in range(2):  # From the beginnings, then from the ends.
+        edges = {(target, source) for source, target in _without_beginnings(edges)}
+    return {node for edge in edges for node in edge}
+
+
+def _without_beginnings(edges: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Return the edges that are left when nodes to which nothing leads are taken away in turn."""
+    onward: dict[int, list[int]] = {}
+    missing: dict[int, int] = {}
+    for source, target in edges:
+        onward.setdefault(source, []).append(target)
+        missing[target] = missing.get(target, 0) + 1
+    open_ = [node for node in onward if node not in missing]
+    gone = set(open_)
+    while open_:
+        for target in onward.get(open_.pop(), ()):
+            missing[target] -= 1
+            if not missing[target]:
+                gone.add(target)
+                open_.append(target)
+    return {edge for edge in edges if edge[0] not in gone}
 
 
 def _in_order(steps: Sequence[Step], chosen: Sequence[int], goal: int) -> tuple[int, ...]:
