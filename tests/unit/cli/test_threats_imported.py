@@ -115,6 +115,24 @@ def test_flaws_become_services_and_a_persons_edits_stay(
     assert edit in model.read_text("utf-8")
 
 
+def test_what_two_advisories_say_of_a_flaw_is_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, csaf = tmp_path / "d.yaml", tmp_path / "csaf"
+    csaf.mkdir()
+    for name, impact in (("a.json", "C:N/I:N/A:H"), ("b.json", "C:H/I:N/A:N")):
+        flaws = {"CVE-2026-0001": ("CWE-20", NETWORK + impact), "": ("CWE-20", NETWORK + impact)}
+        text = advisory(flaws).replace("TEST-1", f"Test {name}/1")
+        (csaf / name).write_text(text, "utf-8")
+    sources = ("--product", "pump=infusor", "--csaf", csaf, "--out", out)
+    assert play(monkeypatch, "import", SMALL, *sources) == 0
+    services = derived(out)["services"]
+    assert services.keys() == {"pump-cve-2026-0001", "pump-test"}
+    for service in services.values():
+        assert service["flaws"] == ["crash", "disclosure"]
+        assert len(service["evidence"]) == 2
+
+
 def test_a_manifest_brings_compartments_with_their_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ Source: CVSS 3.1, 2.3 (impact metrics); the field of a CWE decides only between 
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, cast
@@ -94,7 +95,13 @@ class Seeds:
         if claim.cve in kev:
             made["exploited"] = True
             evidence.append(kev[claim.cve])
-        self.services[f"{device[:_ID_DEVICE]}-{name.lower()}"[:64]] = made
+        key = re.sub(r"[^a-z0-9_-]", "-", f"{device[:_ID_DEVICE]}-{name.lower()}")[:64]
+        before = self.services.setdefault(key, made)
+        if before is not made:  # Another advisory, or another flaw without a number, says more.
+            for part in ("flaws", "grants", "evidence"):
+                both = dict.fromkeys([*before.get(part, []), *made.get(part, [])])
+                if both:
+                    before[part] = list(both)
 
     def _device(self, device: str, evidence: str) -> dict[str, Any]:
         found = self.devices.setdefault(device, {"evidence": []})
