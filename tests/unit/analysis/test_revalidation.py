@@ -119,7 +119,7 @@ def test_no_alarm_is_raised_by_what_only_looks_different() -> None:
     known = [(read_text(raw, name="m").content, graph(raw)) for raw in (*bases, EVERY)]
     texts: set[str] = set()
     for seed in range(COSMETIC):
-        content, before = known[2 if seed % 50 == 0 else seed % 4 // 3]
+        content, before = known[2 if seed % 50 == 0 else int(seed % 10 == 1)]
         text = threat_mutants.rewritten(content, random.Random(seed))
         texts.add(text)
         after = graph(text.encode())
