@@ -22,7 +22,9 @@ from asepsis.edge.sandbox.layers import detect
 from asepsis.edge.sandbox.supervision_groups import here
 
 HOLDING = detect().holding
-NAMES = list(shipped().compartments)
+_DEVICE_FILES = {name for name, one in shipped().documents.items() if one.device_file}
+NAMES = [n for n, one in shipped().compartments.items() if _DEVICE_FILES.isdisjoint(one.handed)]
+"""Without what is started only where its device file is: the attester needs a TPM."""
 MIB = 1 << 20
 _SEIZE, _INTERRUPT, _DETACH, _GET_FILTER = 0x4206, 0x4207, 17, 0x420C
 _WAIT_ALL = 0x4000_0000

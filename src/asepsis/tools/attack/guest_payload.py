@@ -21,8 +21,8 @@ SELINUX: Final = Path("/sys/fs/selinux")
 LIBC: Final = ctypes.CDLL(None, use_errno=True)
 LIBC.syscall.restype = ctypes.c_long
 CLASSES: Final = (
-    "capability", "dir", "fd", "file", "lnk_file", "process", "security", "system", "tcp_socket",
-    "udp_socket", "unix_dgram_socket", "unix_stream_socket",
+    "capability", "chr_file", "dir", "fd", "file", "lnk_file", "process", "security", "system",
+    "tcp_socket", "udp_socket", "unix_dgram_socket", "unix_stream_socket",
 )  # fmt: skip
 """Asked of the kernel; for the others the policy has no rule of a compartment at all."""
 DELETE_MODULE: Final = 176  # x86-64
