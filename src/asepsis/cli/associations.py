@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal
 
 from cyclopts import App, Parameter
 
+from asepsis.cli.data import DATA, Data
 from asepsis.cli.devices import people
-from asepsis.cli.hub import DATA, Data
 from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.core.errors import InputError
 from asepsis.core.model.patient import PatientId

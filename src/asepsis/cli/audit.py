@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cyclopts import App, Parameter
 
+from asepsis.cli.data import DATA, Data
 from asepsis.cli.devices import moment, people
-from asepsis.cli.hub import DATA, Data
 from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import ChainBroken, ConfigError, InputError
 from asepsis.core.trust import tls

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, Literal
 from cyclopts import App, Parameter
 
 from asepsis.cli.associations import Reason, Token, moment
+from asepsis.cli.data import DATA, Data
 from asepsis.cli.devices import people
-from asepsis.cli.hub import DATA, Data
 from asepsis.cli.output import console, show_json, show_table
 
 app: Final = App(

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from cyclopts import Parameter
 
+from asepsis.cli.data import DATA, Data
 from asepsis.cli.devices import app as devices_app
 from asepsis.cli.devices import people
-from asepsis.cli.hub import DATA, Data
 from asepsis.cli.output import show_facts, show_json
 from asepsis.core.errors import SafetyRefusal, Unavailable
 from asepsis.core.trust import libcrypto

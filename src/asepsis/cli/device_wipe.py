@@ -10,10 +10,10 @@ from typing import Annotated, Final
 
 from cyclopts import Parameter
 
+from asepsis.cli.data import DATA, Data
 from asepsis.cli.device import app
 from asepsis.cli.devices import app as devices_app
 from asepsis.cli.devices import people
-from asepsis.cli.hub import DATA, Data
 from asepsis.cli.output import console, show_facts, show_json
 from asepsis.core.errors import ConfigError, Conflict
 from asepsis.core.trust import wipe_receipt

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from cyclopts import App, Parameter
 
-from asepsis.cli.hub import DATA, Data
+from asepsis.cli.data import DATA, Data
 from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.core.errors import Unavailable
 from asepsis.tools.compliance import ComplianceClient

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 
 from cyclopts import App, Parameter
 
-from asepsis.cli.hub import DATA, Data
+from asepsis.cli.data import DATA, Data
 from asepsis.cli.output import console, show_json, show_table
 from asepsis.cli.profile import Certificate, certificate_text, client
 from asepsis.cli.signer import ask

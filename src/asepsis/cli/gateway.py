@@ -8,9 +8,9 @@ import msgspec
 from cyclopts import App, Parameter
 
 from asepsis.cli import gateway_images, gateway_pair
+from asepsis.cli.data import DATA as HUB_DATA
+from asepsis.cli.data import Data
 from asepsis.cli.devices import moment, people
-from asepsis.cli.hub import DATA as HUB_DATA
-from asepsis.cli.hub import Data
 from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import InputError
 from asepsis.core.model.identity import parse_system_name

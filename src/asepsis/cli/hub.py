@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
+from asepsis.cli.data import DATA, Data
 from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import ConfigError, InputError
 from asepsis.hub import initialise, run
@@ -18,8 +19,6 @@ from asepsis.hub.records.plan import BEDS_MAX, Line, plan
 from asepsis.hub.settings import DAY_S, Settings, read_settings
 
 app: Final = App(name="hub", help="Set up and run the hospital's server.")
-DATA: Final = Path("/var/lib/asepsis")
-Data = Annotated[Path, Parameter(help="Data folder, made by `asepsis hub init`.")]
 SETTINGS: Final = """\
 # Asepsis hub. Every key is explained in docs/reference/settings.md.
 names = [{names}]

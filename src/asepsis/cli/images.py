@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
+from asepsis.cli.data import DATA, Data
 from asepsis.cli.devices import people
-from asepsis.cli.hub import DATA, Data
 from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import InputError
 from asepsis.core.mapping import dicom_protection

@@ -1,104 +1,64 @@
 """The command `asepsis`."""
 
 import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
 from typing import Final
 
 from cyclopts import App
 
-from asepsis.cli import (
-    associations,
-    attest,
-    audit,
-    bundle,
-    campaign,
-    conform,
-    ddi,
-    deadletters,
-    deltas,
-    destinations,
-    device_asking,
-    device_attack,
-    device_manifest,
-    device_request,
-    device_update,
-    device_versions,
-    device_wipe,
-    devices,
-    driver,
-    enrol,
-    gateway,
-    hub,
-    image,
-    image_patch,
-    image_rebase,
-    images,
-    people,
-    places,
-    profile,
-    release,
-    release_documents,
-    release_hub,
-    route,
-    signer,
-    soup,
-    threats,
-    ward,
-)
-from asepsis.cli.demo import demo
 from asepsis.cli.output import problems, show_error
 from asepsis.core.errors import AsepsisError
 
-app: Final = App(
-    name="asepsis",
-    help="Secure, connected medical devices: one authenticated protocol for every device.",
-    version=version("asepsis"),
-)
-app.command(demo)
-app.command(hub.app)
-app.command(signer.app)
-app.command(enrol.app)
-app.command(devices.app)
-app.command(people.app)
-app.command(associations.app)
-app.command(places.app)
-app.command(profile.app)
-app.command(device_manifest.app)
-device_manifest.app.command(device_attack.attack)
-device_manifest.app.command(device_request.app)
-device_manifest.app.command(device_request.permit)
-device_manifest.app.command(device_versions.versions)
-device_manifest.app.command(device_versions.swap)
-device_manifest.app.command(device_versions.rollback)
-device_manifest.app.command(device_versions.app)
-device_manifest.app.command(device_update.app)
-ADDING: Final = (
-    release_documents,
-    release_hub,
-    attest,
-    deltas,
-    device_asking,
-    device_wipe,
-    image_patch,
-    image_rebase,
-    soup,
-)
-"""Modules that only add commands to groups above."""
-app.command(gateway.app)
-app.command(driver.app)
-app.command(route.app)
-app.command(destinations.app)
-app.command(deadletters.app)
-app.command(images.app)
-app.command(image.app)
-app.command(release.app)
-app.command(ddi.app)
-app.command(campaign.app)
-app.command(audit.app)
-app.command(bundle.app)
-app.command(ward.app)
-app.command(conform.app)
-app.command(threats.app)
+GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
+    "demo": ("demo",),
+    "hub": ("hub",),
+    "signer": ("signer",),
+    "enrol": ("enrol",),
+    "devices": ("devices", "attest", "device_asking", "device_wipe"),
+    "people": ("people",),
+    "associations": ("associations",),
+    "places": ("places",),
+    "profile": ("profile",),
+    "device": ("device_commands",),
+    "gateway": ("gateway",),
+    "driver": ("driver",),
+    "route": ("route",),
+    "destinations": ("destinations",),
+    "deadletters": ("deadletters",),
+    "images": ("images",),
+    "image": ("image", "attest", "image_patch", "image_rebase"),
+    "release": ("release", "release_documents", "release_hub", "deltas"),
+    "ddi": ("ddi",),
+    "campaign": ("campaign",),
+    "audit": ("audit",),
+    "bundle": ("bundle",),
+    "ward": ("ward",),
+    "conform": ("conform",),
+    "threats": ("threats",),
+}
+"""First word of a command, and the modules that make it: the first holds the group, the others add
+to it. Only those of the given word are loaded; nobody should wait for the others."""
+
+
+def assembled(words: Sequence[str] = ()) -> App:
+    """Return the command with the group that the words begin with, else with all.
+
+    Args:
+        words: What stands behind `asepsis`.
+    """
+    app = App(
+        name="asepsis",
+        help="Secure, connected medical devices: one authenticated protocol for every device.",
+        version=version("asepsis"),
+    )
+    if words and words[0] == "--version":
+        return app
+    for name in words[:1] if words and words[0] in GROUPS else GROUPS:
+        first, *_ = [import_module(f"asepsis.cli.{module}") for module in GROUPS[name]]
+        app.command(first.demo if name == "demo" else first.app)
+    return app
 
 
 def main() -> None:
@@ -107,7 +67,7 @@ def main() -> None:
         problems.print("asepsis does not run with python -O: its own checks would be off")
         sys.exit(5)
     try:
-        sys.exit(app())
+        sys.exit(assembled(sys.argv[1:])())
     except AsepsisError as error:
         sys.exit(show_error(error))
     except KeyboardInterrupt:

@@ -7,8 +7,8 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
+from asepsis.cli.data import DATA, Data
 from asepsis.cli.devices import people as client_of
-from asepsis.cli.hub import DATA, Data
 from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import AsepsisError, InputError
 

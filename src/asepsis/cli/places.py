@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from cyclopts import App, Parameter
 
 from asepsis.cli.associations import Token, Yes, client, key
-from asepsis.cli.hub import DATA, Data
+from asepsis.cli.data import DATA, Data
 from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.core.model.patient import Place
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
+from asepsis.cli.data import DATA, Data
 from asepsis.cli.devices import people
-from asepsis.cli.hub import DATA, Data
 from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.core.compliance.certificate import CERTIFICATE_BYTES_MAX
 from asepsis.core.compliance.fields import name_of

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from cyclopts import Parameter
 
+from asepsis.cli.data import DATA, Data
 from asepsis.cli.devices import people
-from asepsis.cli.hub import DATA, Data
 from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.cli.release import app
 from asepsis.core.errors import InputError

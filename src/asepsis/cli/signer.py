@@ -9,7 +9,7 @@ from typing import Annotated, Final, TypeVar
 
 from cyclopts import App, Parameter
 
-from asepsis.cli.hub import DATA, Data
+from asepsis.cli.data import DATA, Data
 from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.core.errors import InputError
 from asepsis.hub.keyholder import separation, signer_command

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from asepsis.cli.hub import DATA, Data
+from asepsis.cli.data import DATA, Data
 from asepsis.cli.output import console
 from asepsis.core.errors import Unavailable
 from asepsis.tools.ward_model import Device, WardModel

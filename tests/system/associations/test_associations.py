@@ -15,7 +15,7 @@ import httpx
 import pytest
 from hub_ward import GATEWAY, OTHER, SIGNING, Ward, make_ward
 
-from asepsis.cli.main import app
+from asepsis.cli.main import assembled
 from asepsis.cli.output import show_error
 from asepsis.core.errors import AsepsisError
 from asepsis.core.model.clinical import ClinicalState
@@ -86,7 +86,7 @@ class Hub:
         ):
             patch.setattr(sys, "stdin", io.StringIO(answer))
             try:
-                code = app(words, result_action="return_value")
+                code = assembled()(words, result_action="return_value")
             except AsepsisError as error:
                 code = show_error(error)
         return Ran(code or 0, out.getvalue(), problems.getvalue())

@@ -12,7 +12,7 @@ from attested_ward import MODEL, SECURE, AttestedWard
 from hub_ward import SIGNING
 
 from asepsis.cli import output
-from asepsis.cli.main import app
+from asepsis.cli.main import assembled
 from asepsis.core.errors import AsepsisError
 from asepsis.core.trust.tpm import extend
 from asepsis.edge.device.tpm import Tpm
@@ -33,7 +33,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def call(*words: str, status: int = 0) -> str:
         try:
-            app(list(words))
+            assembled()(list(words))
             ended: object = 0
         except SystemExit as end:
             ended = end.code or 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from asepsis.cli.main import app, main
+from asepsis.cli.main import GROUPS, assembled, main
 from asepsis.cli.output import exit_code
 from asepsis.core import errors
 
@@ -44,7 +44,7 @@ def commands(found: App, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 
 # The program reads the shell's words itself; the library finds that odd inside a test.
 pytestmark = pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
-ALL = dict(commands(app))
+ALL = dict(commands(assembled()))
 
 
 def test_the_page_lists_every_command() -> None:
@@ -68,6 +68,29 @@ def test_help_explains_a_command_and_its_options_are_on_the_page(
         else set[str]()
     )
     assert shown - twins - positional <= written
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_is_whole_when_it_is_loaded_alone(group: str) -> None:
+    """Goal: what a module adds to a group is not missing because nobody loaded that module."""
+    script = (
+        "import sys; from asepsis.cli.main import assembled\n"
+        "def walk(app, path):\n"
+        "    if app.default_command is not None: print(*path)\n"
+        "    for name in app:\n"
+        "        if not name.startswith('-'): walk(app[name], (*path, name))\n"
+        "walk(assembled(sys.argv[1:]), ())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, group],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    expected = {" ".join(words) for words in ALL if words[0] == group}
+    assert set(done.stdout.splitlines()) == expected
 
 
 def test_help_of_asepsis_lists_the_groups() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from asepsis.cli.main import app
+from asepsis.cli.main import assembled
 from asepsis.core.errors import AsepsisError, ConfigError, InputError
 from asepsis.edge.gateway.drivers import recording
 from asepsis.edge.gateway.drivers.catalogue import DRIVERS, find, load_file, plans
@@ -22,7 +22,7 @@ MONITOR = "urn:dev:mac:0000000000000041"
 def run(*words: str) -> int:
     """Run a command; return its exit code."""
     with pytest.raises(SystemExit) as ended:
-        app(words)
+        assembled()(words)
     return int(ended.value.code or 0)
 
 
@@ -45,7 +45,9 @@ def test_a_new_driver_works_and_its_tests_pass(tmp_path: Path) -> None:
         lint = [sys.executable, "-m", "ruff", "check", "--quiet", "--isolated", str(path)]
         assert subprocess.run(lint, check=False).returncode == 0
     with pytest.raises(InputError):
-        app(["driver", "new", "pump_x", "--folder", str(tmp_path)], result_action="return_value")
+        assembled()(
+            ["driver", "new", "pump_x", "--folder", str(tmp_path)], result_action="return_value"
+        )
 
 
 @pytest.mark.parametrize("which", ["intellivue", "medibus"])
