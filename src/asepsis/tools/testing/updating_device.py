@@ -16,7 +16,7 @@ from asepsis.edge.device.update.floors import Floors
 from asepsis.edge.device.update.memory import Held, MemoryStore, Target
 from asepsis.edge.device.update.moment import Occupied, Situation, Terms, Window
 from asepsis.edge.device.update.plan import Plan, PlannedTest
-from asepsis.edge.device.update.ports import Means
+from asepsis.edge.device.update.ports import Activator, Means
 from asepsis.edge.sandbox.supervision_disk import Disk
 from asepsis.edge.sandbox.supervision_state import Confirmed, StateStore
 
@@ -86,6 +86,7 @@ class Device:
         on_permit: Done between the judgement of the moment and the permit.
         on_installed: Done once the new version serves.
         now_s: Monotonic seconds.
+        activator: Another one in the supervisor's place; None for the supervisor.
         told: Every state that was told.
         served: Every version that served, in order.
     """
@@ -105,6 +106,7 @@ class Device:
     on_permit: Callable[[], None] = lambda: None
     on_installed: Callable[[], None] = lambda: None
     now_s: float = 100.0
+    activator: Activator | None = None
     told: list[Held] = field(default_factory=list[Held])
     served: list[str] = field(default_factory=list[str])
     agent: Agent = field(init=False)
@@ -121,7 +123,7 @@ class Device:
             Means(
                 store=MemoryStore(self.disk),
                 supply=self,
-                activator=self,
+                activator=self.activator or self,
                 surroundings=self,
                 tests=_Bench(self),
                 tell=self.told.append,
@@ -156,6 +158,14 @@ class Device:
     def proved(self, component: str, version: str) -> bool:
         """See `Activator`."""
         return component == "network" and self._trial == version
+
+    def on_trial(self, component: str, version: str) -> bool:  # noqa: ARG002 - of the port
+        """See `Activator`: a start of the device ends every trial of a compartment."""
+        return False
+
+    def restarts(self, component: str) -> bool:  # noqa: ARG002 - of the port
+        """See `Activator`."""
+        return False
 
     def begin(self, target: Target) -> None:
         """See `Activator`."""

@@ -46,6 +46,7 @@ class Agent:
         self._memory = means.store.load()
         self._consent = Consent()
         self._asked = False
+        self._testing = False
         self._fallen = ""
         self._plan: Plan | None = None
         self._retry_s = 0.0
@@ -217,7 +218,7 @@ class Agent:
         for target in offers:
             if target.release not in ended and confirmed(target.component) != target.version:
                 self._asked, self._fallen, self._consent = False, "", Consent()
-                self._plan = None
+                self._testing, self._plan = False, None
                 held = Held(target=target)
                 self._save(replace(self._memory, held=held))
                 self._means.tell(held)
@@ -292,10 +293,15 @@ class Agent:
             return
         if self._means.activator.proved(held.target.component, held.target.version):
             self._to(held, Outcome.BOOTED)
-            self._means.tests.begin(held.target, self._known_plan(held))
 
     def _booted(self, held: Held) -> None:
         if self._fell_back(held) or self._too_late(held, "its self-tests took too long"):
+            return
+        if not self._testing:
+            # After a start of the device in the middle of its tests they begin anew.
+            self._testing = self._means.activator.proved(held.target.component, held.target.version)
+            if self._testing:
+                self._means.tests.begin(held.target, self._known_plan(held))
             return
         results = self._means.tests.results()
         if results is None:
@@ -320,7 +326,8 @@ class Agent:
         acceptance = self._known_plan(held).acceptance
         self._means.supply.verified(held.target)
         debts = self._memory.debts
-        if held.target.reboot == "device":
+        starts = self._means.activator.restarts(held.target.component)
+        if held.target.reboot == "device" and not starts:
             debt = Debt(
                 component=held.target.component,
                 version=held.target.version,
@@ -349,10 +356,13 @@ class Agent:
 
     def _resume(self, held: Held) -> None:
         """Find out after a start what became of an update that was under way."""
-        runs = self._means.activator.confirmed(held.target.component) == held.target.version
+        component, version = held.target.component, held.target.version
+        runs = self._means.activator.confirmed(component) == version
         under_way = {Outcome.INSTALLING, Outcome.BOOTED, Outcome.SELF_TESTED}
         done = {Outcome.VERIFIED, Outcome.AWAITING_ACCEPTANCE}
-        if held.outcome in under_way and not runs:
+        if held.outcome in under_way and self._means.activator.on_trial(component, version):
+            self._began_s = self._situation().now_s  # The start was a part of installing it.
+        elif held.outcome in under_way and not runs:
             self._fallen = "the device was started anew before it was verified"
         elif held.outcome in done and not runs:
             # It was verified and does not run: what the device runs wins over what anybody wants.

@@ -48,6 +48,15 @@ class SupervisorActivator:
         serves = self._supervisor.versions.get(component) == version
         return serves and self._supervisor.phases[component] in SERVED
 
+    def on_trial(self, component: str, version: str) -> bool:
+        """See `Activator`: no trial of a compartment outlives the supervisor."""
+        running = self._supervisor.versions.get(component)
+        return running == version != self.confirmed(component)
+
+    def restarts(self, component: str) -> bool:  # noqa: ARG002 - of the port
+        """See `Activator`."""
+        return False
+
     def begin(self, target: Target) -> None:
         """See `Activator`."""
         self._supervisor.swap(target.component, target.version)

@@ -21,6 +21,14 @@ class Activator(Protocol):
         """Return whether a version serves and has reported its own self-tests."""
         ...
 
+    def on_trial(self, component: str, version: str) -> bool:
+        """Return whether a version runs that a start of the device, or its end, may still undo."""
+        ...
+
+    def restarts(self, component: str) -> bool:
+        """Return whether a version of it takes effect by a start of the device."""
+        ...
+
     def begin(self, target: Target) -> None:
         """Make a version ready and activate it once the critical compartment permits.
 
