@@ -58,9 +58,9 @@ class Index:
                 Lane(lane): position
                 for lane, position in self._connection.execute("SELECT * FROM position")
             }
-            self._slots: dict[Metric, int] = {
-                Metric(*row[:5]): row[5] for row in self._connection.execute("SELECT * FROM metric")
-            }
+            self._slots: dict[str, dict[Metric, int]] = {}
+            for row in self._connection.execute("SELECT * FROM metric"):
+                self._slots.setdefault(row[0], {})[Metric(*row[:5])] = row[5]
         except sqlite3.Error as error:
             raise TransientError(f"{path}: {error}") from error
 
@@ -71,7 +71,7 @@ class Index:
             TransientError: The disk failed.
         """
         with self._lock:
-            newer = {m: slot for m, slot in seen.items() if slot > self._slots.get(m, -1)}
+            newer = {m: slot for m, slot in seen.items() if slot > self._slot(m)}
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(
@@ -89,17 +89,18 @@ class Index:
             raise TransientError(f"the record's index cannot be written: {error}") from error
         with self._lock:
             self.positions.update(positions)
-            self._slots.update(newer)
+            for metric, slot in newer.items():
+                self._slots.setdefault(metric.device, {})[metric] = slot
 
     def metrics(self, device: str) -> dict[Metric, int]:
         """Return the metrics of a device, each with the last slot that is on disk."""
         with self._lock:
-            return {m: slot for m, slot in self._slots.items() if m.device == device}
+            return dict(self._slots.get(device, {}))
 
     def devices(self) -> list[str]:
         """Return every device with a record, by name."""
         with self._lock:
-            return sorted({metric.device for metric in self._slots})
+            return sorted(self._slots)
 
     def forget(self, gone: Iterable[Metric]) -> None:
         """Leave out metrics whose last slot has expired."""
@@ -115,12 +116,23 @@ class Index:
             raise TransientError(f"the record's index cannot be written: {error}") from error
         with self._lock:
             for metric in gone:
-                self._slots.pop(metric, None)
+                metrics = self._slots.get(metric.device, {})
+                metrics.pop(metric, None)
+                if not metrics:
+                    self._slots.pop(metric.device, None)
 
     def before(self, wave: int, slot: int) -> list[Metric]:
         """Return the metrics that were last seen before a slot."""
         with self._lock:
-            return [m for m, last in self._slots.items() if m.wave == wave and last < slot]
+            return [
+                metric
+                for metrics in self._slots.values()
+                for metric, last in metrics.items()
+                if metric.wave == wave and last < slot
+            ]
+
+    def _slot(self, metric: Metric) -> int:
+        return self._slots.get(metric.device, {}).get(metric, -1)
 
     def close(self) -> None:
         """Close the file."""

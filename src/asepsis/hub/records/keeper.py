@@ -34,6 +34,7 @@ class Keeper:
         readers: Read what other features own.
         retention: How long each kind is kept.
         clock: Wall time, nanoseconds since 1970.
+        give_way: Called between small pieces of work; returns when it may go on.
 
     Raises:
         ConfigError: The folder is of another format.
@@ -51,8 +52,9 @@ class Keeper:
         readers: Readers,
         retention: Retention,
         clock: Callable[[], int],
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
-        self.partitions = Partitions(folder, cipher)
+        self.partitions = Partitions(folder, cipher, give_way=give_way)
         self.index = Index(folder / INDEX_FILE)
         self._retention = retention
         self._clock = clock
@@ -62,6 +64,7 @@ class Keeper:
             projection=Projection(readers),
             retention=retention,
             clock=clock,
+            give_way=give_way,
         )
         self._search = Search(self.partitions, self.projector)
         self._latest = Latest(self._search, self.index)
@@ -207,14 +210,12 @@ class Keeper:
 
     def _samples(
         self, question: queries.Trend, handle: int, first: int, last: int
-    ) -> Iterator[trends.Sample]:
+    ) -> Iterator[trends.Columns]:
         stretches, numbers = _stretches(question), trends.Numbers()
         # Memory first: what goes to disk meanwhile is found there too, and counts once.
         open_ = self.projector.open_entries(Kind.NUMERICS, question.device, first=first, last=last)
         for stored in open_.values():
-            yield from trends.entry_samples(
-                stored, handle=handle, stretches=stretches, numbers=numbers
-            )
+            yield trends.entry_samples(stored, handle=handle, stretches=stretches, numbers=numbers)
         for _, groups in self.partitions.read_groups(
             Kind.NUMERICS, question.device, first=first, last=last
         ):

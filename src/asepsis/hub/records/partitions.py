@@ -7,7 +7,7 @@ merge is read, union, write in one transaction, so doing it twice changes nothin
 
 import sqlite3
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -44,12 +44,16 @@ class Partitions:
     Args:
         folder: Where they stand; made if absent, readable by its owner only.
         cipher: Seals the blocks; the scopes are the names of the kinds.
+        give_way: Called before each row that is written; returns when it may go on.
 
     Resource handling:
         Holds connections until `close`.
     """
 
-    def __init__(self, folder: Path, cipher: RecordCipher) -> None:
+    def __init__(
+        self, folder: Path, cipher: RecordCipher, *, give_way: Callable[[], None] = lambda: None
+    ) -> None:
+        self._give_way = give_way
         self._folder = folder
         self._cipher = cipher
         self._lock = threading.Lock()
@@ -79,6 +83,7 @@ class Partitions:
         for day, found in sorted(by_day.items()):
             with _translated(), self._writing(kind, day) as connection:
                 for row in found:
+                    self._give_way()
                     received_ns, entries = rows[row]
                     self._merge_row(connection, kind, row, received_ns, entries)
 

@@ -39,6 +39,8 @@ ANSWERING_NICE: Final = 3
 """Of the others: people wait for them, but not as urgently as machines for the lanes."""
 PAUSE_S_MAX: Final = 0.1
 """The record is kept on after so long, however many people read: it may not fall behind."""
+SWITCH_S: Final = 0.001
+"""How soon a thread that wants to answer gets the interpreter from the one that keeps."""
 FLUSH_EVERY_S: Final = 5.0
 STATE_EVERY_S: Final = 1.0
 ANSWERING_THREADS: Final = 2
@@ -73,8 +75,15 @@ def watch(control: socket.socket, work: Callable[[socket.socket], None]) -> None
             log.error("the process that keeps the record ended", status=status)
 
 
-def open_keeper(setup: queries.Setup, readers: Readers) -> tuple[Keeper, Follower]:
+def open_keeper(
+    setup: queries.Setup, readers: Readers, give_way: Callable[[], None]
+) -> tuple[Keeper, Follower]:
     """Open the record and the journal that it follows.
+
+    Args:
+        setup: What the hub said first.
+        readers: Read what other features own.
+        give_way: See `Keeper`.
 
     Raises:
         ConfigError: They belong to another key, or are of another format.
@@ -96,6 +105,7 @@ def open_keeper(setup: queries.Setup, readers: Readers) -> tuple[Keeper, Followe
             waveforms_s=setup.waveforms_s,
         ),
         clock=time.time_ns,
+        give_way=give_way,
     )
     journal_keys = DayKeys(folder / KEYS, kek=kek, aead=aead)
     return keeper, Follower(folder / "journal", cipher=journal_keys)
@@ -115,6 +125,46 @@ def configure_logs(level: str) -> None:
     )
 
 
+class Courtesy:
+    """Lets who answers go before who keeps the record, for half of the time at most.
+
+    What keeps the record asks between any two small pieces of its work. Were it only asked between
+    two large ones, a question would wait for the rest of one, at the pace of the nicer thread.
+
+    Args:
+        monotonic: Seconds of a clock that never goes back.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._asked = 0  # Questions that are not answered yet.
+        self._answered = threading.Condition()
+        self._next_s = 0.0
+
+    def __call__(self) -> None:
+        """Wait while somebody waits for an answer, `PAUSE_S_MAX` at most."""
+        if not self._asked:
+            return
+        began_s = self._monotonic()
+        if began_s < self._next_s:
+            return
+        with self._answered:
+            self._answered.wait_for(lambda: not self._asked, PAUSE_S_MAX)
+        now_s = self._monotonic()
+        self._next_s = now_s + (now_s - began_s)
+
+    def begin(self) -> None:
+        """Note a question."""
+        with self._answered:
+            self._asked += 1
+
+    def end(self) -> None:
+        """Note an answer."""
+        with self._answered:
+            self._asked -= 1
+            self._answered.notify()
+
+
 class Process:
     """Joins a keeper to the hub.
 
@@ -129,8 +179,7 @@ class Process:
         self._writing = threading.Lock()
         self._news: queue.SimpleQueue[queries.Ends | queries.Expire | None] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(ANSWERING_THREADS, thread_name_prefix="answer")
-        self._asked = 0  # Questions that are not answered yet.
-        self._answered = threading.Condition()
+        self._courtesy = Courtesy()
 
     def run(self) -> None:
         """Work until the hub closes the connection.
@@ -144,7 +193,8 @@ class Process:
         if not isinstance(setup, queries.Setup):
             raise Unavailable("the hub does not begin with a setup")
         configure_logs(setup.log_level)
-        keeper, follower = open_keeper(setup, self._readers)
+        sys.setswitchinterval(SWITCH_S)
+        keeper, follower = open_keeper(setup, self._readers, self._courtesy)
         failed: list[BaseException] = []
         projecting = threading.Thread(
             target=self._project, args=(keeper, follower, failed), name="project", daemon=True
@@ -169,8 +219,7 @@ class Process:
             if message is None:
                 return
             if isinstance(message, queries.Ask):
-                with self._answered:
-                    self._asked += 1
+                self._courtesy.begin()
                 self._threads.submit(self._serve, keeper, message)
             elif isinstance(message, queries.Ends | queries.Expire):
                 self._news.put(message)
@@ -179,9 +228,7 @@ class Process:
         try:
             self._answer(keeper, ask)
         finally:
-            with self._answered:
-                self._asked -= 1
-                self._answered.notify()
+            self._courtesy.end()
 
     def _answer(self, keeper: Keeper, ask: queries.Ask) -> None:
         try:
@@ -211,8 +258,7 @@ class Process:
             if not self._hear(keeper, wait_s=0 if more else STATE_EVERY_S):
                 keeper.flush(everything=True)
                 return
-            with self._answered:
-                self._answered.wait_for(lambda: not self._asked, PAUSE_S_MAX)
+            self._courtesy()
             try:
                 more = keeper.step(follower)
                 if time.monotonic() >= flush_at:

@@ -72,6 +72,7 @@ class Projector:
         projection: Reads records.
         retention: How long each kind is kept.
         clock: Wall time, nanoseconds since 1970.
+        give_way: Called before each record that is projected; returns when it may go on.
     """
 
     def __init__(
@@ -82,7 +83,9 @@ class Projector:
         projection: Projection,
         retention: Retention,
         clock: Callable[[], int],
+        give_way: Callable[[], None] = lambda: None,
     ) -> None:
+        self._give_way = give_way
         self._partitions = partitions
         self._index = index
         self._projection = projection
@@ -193,6 +196,7 @@ class Projector:
         )
 
     def _read(self, record: Record) -> Iterator[Placed]:
+        self._give_way()
         try:
             yield from self._projection(record)
         except InputError as error:

@@ -109,17 +109,13 @@ class RecordService:
             self_url=addresses.this,
             next_url=addresses.following,
         )
-        found = await self.client.ask(question, queries.Page)
-        await self._audit(principal, read, found.patients)
-        return found.body
+        return await self._shown(principal, read, scope, question)
 
     async def last(self, principal: Principal, read: Read, addresses: Addresses) -> bytes:
         """Return the newest values of each metric; raises as `page`."""
         scope = await self.scope(principal, read)
         question = queries.LastN(scope=scope, n=read.count, self_url=addresses.this)
-        found = await self.client.ask(question, queries.Page)
-        await self._audit(principal, read, found.patients)
-        return found.body
+        return await self._shown(principal, read, scope, question)
 
     async def trends(
         self, principal: Principal, read: Read, handle: int | None
@@ -131,6 +127,14 @@ class RecordService:
             Others: As `page`.
         """
         scope = await self.scope(principal, read)
+        drawn, _ = await asyncio.gather(
+            self._draw(read, scope, handle), self._audit(principal, read, ())
+        )
+        return drawn
+
+    async def _draw(
+        self, read: Read, scope: queries.Scope, handle: int | None
+    ) -> Sequence[DeviceTrend]:
         found: list[DeviceTrend] = []
         for device in scope.devices:
             question = queries.Trend(
@@ -150,8 +154,24 @@ class RecordService:
                     raise
                 continue  # Another device of the patient measures it.
             found.append(DeviceTrend(device=device, points=answer.points))
-        await self._audit(principal, read, ())
         return found
+
+    async def _shown(
+        self,
+        principal: Principal,
+        read: Read,
+        scope: queries.Scope,
+        question: queries.Find | queries.LastN,
+    ) -> bytes:
+        """Return the answer once the audit log says who saw it."""
+        asked = self.client.ask(question, queries.Page)
+        if read.patient is not None or not scope.claims:
+            # Whose values it shows is known now: the log is written while the record is searched.
+            found, _ = await asyncio.gather(asked, self._audit(principal, read, ()))
+        else:
+            found = await asked
+            await self._audit(principal, read, found.patients)
+        return found.body
 
     async def scope(self, principal: Principal, read: Read) -> queries.Scope:
         """Return which part of the record a read is about."""

@@ -1,49 +1,58 @@
 """One metric over time, thinned for a chart. Pure.
 
 A day of one metric is 86,400 values in 1,440 blocks: they are read column by column, without making
-an object of each. What does not stand in even columns is read entry by entry, with the same result.
+an object of each, and whose they are is asked once of a column where one answer holds for all of
+it. What does not stand in even columns, or is doubtful, is read entry by entry, with the same
+result.
 """
 
 import struct
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 from asepsis.core.model.observation import MeasurementStatus
 from asepsis.core.model.time import UNSYNCHRONISED_MS
 from asepsis.core.wire import float_type
 from asepsis.hub.records import entries, rules
-from asepsis.hub.records.blocks import Group
+from asepsis.hub.records.blocks import Group, Order
 from asepsis.hub.records.entries import NS_PER_MS, Mark, Source
 
 GOOD: Final = frozenset({MeasurementStatus.VALID, MeasurementStatus.QUESTIONABLE})
 """What a chart shows as a number; everything else is a gap."""
-_SHOWN: Final = frozenset(map(int, GOOD))
-_DOUBTFUL: Final = int(Mark.CLOCK | Mark.AMBIGUOUS)
+_SHOWN: Final = bytes(sorted(map(int, GOOD)))
+_DOUBTFUL: Final = bytes(
+    marks for marks in range(256) if marks & (Mark.CLOCK | Mark.AMBIGUOUS | Mark.OTHER_PATIENT)
+)
+_BESIDE: Final = bytes([Source.BESIDE])
+_HANDLE_BYTES: Final = 2
+_SHAPES_KEPT: Final = 512
+"""Layouts of blocks that are remembered: a device sends the same metrics in the same order."""
 
 Sample = tuple[int, float | None]
+Columns = tuple[Sequence[int], Sequence[float | None]]
+"""Times and, as many, numbers."""
 Stretches = Sequence[tuple[int, int]]
 
 
-class Numbers:
-    """FLOAT-Types as numbers; a metric has few different ones."""
+class Numbers(dict[int, "float | None"]):
+    """FLOAT-Types as numbers, None for what is none; a metric has few different ones."""
 
-    def __init__(self) -> None:
-        self._known: dict[int, float | None] = {}
+    def __missing__(self, raw: int) -> float | None:
+        """Read one that was not seen yet."""
+        self[raw] = float_type.to_float(raw) if float_type.is_number(raw) else None
+        return self[raw]
 
     def of(self, raw: int, status: int) -> float | None:
         """Return the number, None if it is none or its status forbids to take it for one."""
-        if status not in _SHOWN:
-            return None
-        if raw not in self._known:
-            good = float_type.is_number(raw)
-            self._known[raw] = float_type.to_float(raw) if good else None
-        return self._known[raw]
+        return self[raw] if status in _SHOWN else None
 
 
 def samples_of(
     groups: Iterable[Group], *, handle: int, stretches: Stretches | None, numbers: Numbers
-) -> Iterator[Sample]:
-    """Yield time and number (or None) of one metric of a row.
+) -> Iterator[Columns]:
+    """Yield times and numbers (or None) of one metric of a row.
 
     What bundles repeat of signed batches is left out.
 
@@ -56,67 +65,106 @@ def samples_of(
     for group in groups:
         places = _even_places(group, handle)
         if places is None:
-            yield from entry_samples(
+            yield entry_samples(
                 group.entries(), handle=handle, stretches=stretches, numbers=numbers
             )
         else:
             for at in places:
-                yield from _column_samples(group, at, stretches, numbers)
+                yield _column_samples(group, at, stretches, numbers)
 
 
 def entry_samples(
     stored: Iterable[bytes], *, handle: int, stretches: Stretches | None, numbers: Numbers
-) -> Iterator[Sample]:
-    """Yield the same of entries that stand by themselves."""
+) -> Columns:
+    """Return the same of entries that stand by themselves."""
     wanted = frozenset({handle})
+    times: list[int] = []
+    found: list[float | None] = []
     for entry in stored:
         if entries.source_of(entry) is not Source.BESIDE:
             for value in entries.values_of(entry, handles=wanted):
                 if stretches is None or _within(stretches, rules.span_of_value(value)):
-                    yield value.t_ns, numbers.of(value.row[3], value.row[4])
+                    times.append(value.t_ns)
+                    found.append(numbers.of(value.row[3], value.row[4]))
+    return times, found
 
 
-def _even_places(group: Group, handle: int) -> list[int] | None:
-    """Return where a metric stands in every entry; None if that differs between entries."""
+def _even_places(group: Group, handle: int) -> Sequence[int] | None:
+    """Return where a metric stands in every entry; None if columns cannot be read for all."""
+    if group.order is not Order.COLUMNS or _has(group.column(entries.SOURCE_AT), _BESIDE):
+        return None
+    if _has(group.column(entries.MARKS_AT), _DOUBTFUL):
+        return None
+    content, rows = group.content, group.rows
+    shape = b"".join(
+        content[at * rows : (at + _HANDLE_BYTES) * rows]
+        for at in range(entries.META_BYTES, group.length, entries.NUMERIC_BYTES)
+    )
+    return _places(shape, rows, handle)
+
+
+@lru_cache(maxsize=_SHAPES_KEPT)
+def _places(shape: bytes, rows: int, handle: int) -> Sequence[int] | None:
+    """Return where a metric stands, from the columns of all handles; None if entries differ."""
     found: list[int] = []
-    for at in range(entries.META_BYTES, group.length, entries.NUMERIC_BYTES):
-        high, low = group.column(at), group.column(at + 1)
-        if high.count(high[0]) != group.rows or low.count(low[0]) != group.rows:
+    for number in range(len(shape) // (_HANDLE_BYTES * rows)):
+        start = number * _HANDLE_BYTES * rows
+        high, low = shape[start], shape[start + rows]
+        if (
+            shape[start : start + _HANDLE_BYTES * rows]
+            != bytes([high]) * rows + bytes([low]) * rows
+        ):
             return None
-        if high[0] << 8 | low[0] == handle:
-            found.append(at)
-    return found
+        if high << 8 | low == handle:
+            found.append(entries.META_BYTES + number * entries.NUMERIC_BYTES)
+    return tuple(found)
 
 
 def _column_samples(
     group: Group, at: int, stretches: Stretches | None, numbers: Numbers
-) -> Iterator[Sample]:
-    starts, sources = _integers(group, 0, "q"), group.column(entries.SOURCE_AT)
-    raws, offsets = _integers(group, at + 10, "I"), _integers(group, at + 16, "H")
-    statuses = group.column(at + 14)
-    spans = _spans(group, starts, offsets) if stretches is not None else None
-    for row in range(group.rows):
-        if sources[row] == Source.BESIDE:
-            continue
-        if spans is None or _within(stretches or (), spans[row]):
-            yield starts[row] + offsets[row] * NS_PER_MS, numbers.of(raws[row], statuses[row])
+) -> Columns:
+    starts = _integers(group, 0, "q")
+    offsets, statuses = _integers(group, at + 16, "H"), group.column(at + 14)
+    times: Sequence[int] = starts
+    if any(offsets):
+        times = [start + ms * NS_PER_MS for start, ms in zip(starts, offsets, strict=True)]
+    found = list(map(numbers.__getitem__, _integers(group, at + 10, "I")))
+    if statuses.translate(None, _SHOWN):
+        found = [v if s in _SHOWN else None for v, s in zip(found, statuses, strict=True)]
+    if stretches is None:
+        return times, found
+    error_ms = _one_error(group)
+    if error_ms is not None:
+        # One answer for the whole column where it lies in one stretch: a bed changes hands seldom.
+        error_ns = error_ms * NS_PER_MS
+        if _within(stretches, (min(times) - error_ns, max(times) + error_ns)):
+            return times, found
+    spans = _spans(group, times)
+    kept = [row for row, span in enumerate(spans) if _within(stretches, span)]
+    return [times[row] for row in kept], [found[row] for row in kept]
 
 
-def _spans(group: Group, starts: Sequence[int], offsets: Sequence[int]) -> list[tuple[int, int]]:
-    """Return what `rules.span_of_value` says of each; doubtful times are left to nobody."""
-    arrivals, errors = _integers(group, 8, "q"), _integers(group, 40, "I")
-    marks = group.column(entries.MARKS_AT)
-    spans: list[tuple[int, int]] = []
-    for row, start_ns in enumerate(starts):
-        t_ns = start_ns + offsets[row] * NS_PER_MS
-        if marks[row] & _DOUBTFUL:
-            spans.append(rules.ANY_TIME)
-        elif errors[row] != UNSYNCHRONISED_MS:
-            error_ns = errors[row] * NS_PER_MS
-            spans.append((t_ns - error_ns, t_ns + error_ns))
-        else:
-            spans.append(rules.span_of_arrival(t_ns, arrivals[row]))
-    return spans
+def _one_error(group: Group) -> int | None:
+    """Return the error of the clock if every value of a column has the same known one."""
+    errors = _integers(group, 40, "I")
+    same = errors.count(errors[0]) == len(errors) and errors[0] != UNSYNCHRONISED_MS
+    return errors[0] if same else None
+
+
+def _spans(group: Group, times: Sequence[int]) -> Sequence[tuple[int, int]]:
+    """Return what `rules.span_of_value` says of each value of a column without doubtful times."""
+    errors, arrivals = _integers(group, 40, "I"), _integers(group, 8, "q")
+    return [
+        rules.span_of_arrival(t_ns, arrival_ns)
+        if error_ms == UNSYNCHRONISED_MS
+        else (t_ns - error_ms * NS_PER_MS, t_ns + error_ms * NS_PER_MS)
+        for t_ns, arrival_ns, error_ms in zip(times, arrivals, errors, strict=True)
+    ]
+
+
+def _has(column: bytes, wanted: bytes) -> bool:
+    """Whether any byte of a column is one of those that are wanted."""
+    return len(column.translate(None, wanted)) != len(column)
 
 
 def _within(stretches: Stretches, span: tuple[int, int]) -> bool:
@@ -131,7 +179,7 @@ def _integers(group: Group, at: int, kind: str) -> tuple[int, ...]:
     return struct.unpack(f">{group.rows}{kind}", joined)
 
 
-def thin(samples: Iterable[Sample], *, from_ns: int, to_ns: int, points_max: int) -> list[Sample]:
+def thin(samples: Iterable[Columns], *, from_ns: int, to_ns: int, points_max: int) -> list[Sample]:
     """Return at most `points_max` of the samples, with every peak.
 
     The time is cut into stretches; of each the lowest and the highest number are kept, in the order
@@ -143,24 +191,39 @@ def thin(samples: Iterable[Sample], *, from_ns: int, to_ns: int, points_max: int
         to_ns: End of the last one.
         points_max: At least 2.
     """
-    found: dict[int, float | None] = {}
-    for t_ns, value in samples:
-        if from_ns <= t_ns < to_ns and (value is not None or t_ns not in found):
-            found[t_ns] = value
-    within = sorted(found.items())
-    if len(within) <= points_max:
-        return within
+    found = _by_time(samples)
+    times = sorted(found)
+    times = times[bisect_left(times, from_ns) : bisect_left(times, to_ns)]
+    if len(times) <= points_max:
+        return [(t_ns, found[t_ns]) for t_ns in times]
     stretches = points_max // 2
     width_ns = max(1, -(-(to_ns - from_ns) // stretches))
-    groups: dict[int, list[Sample]] = {}
-    for sample in within:
-        groups.setdefault((sample[0] - from_ns) // width_ns, []).append(sample)
-    return [kept for _, group in sorted(groups.items()) for kept in _peaks(group)]
+    kept: list[Sample] = []
+    at = 0
+    while at < len(times):
+        border_ns = times[at] - (times[at] - from_ns) % width_ns + width_ns
+        end = bisect_left(times, border_ns, at)
+        group = times[at:end]
+        kept += _peaks(group, [found[t_ns] for t_ns in group])
+        at = end
+    return kept
 
 
-def _peaks(group: list[Sample]) -> list[Sample]:
-    numbers = [(v, t) for t, v in group if v is not None]
+def _by_time(samples: Iterable[Columns]) -> dict[int, float | None]:
+    found: dict[int, float | None] = {}
+    for times, values in samples:
+        if None not in values:
+            found.update(zip(times, values, strict=True))
+            continue
+        for t_ns, value in zip(times, values, strict=True):
+            if value is not None or t_ns not in found:
+                found[t_ns] = value
+    return found
+
+
+def _peaks(times: Sequence[int], values: Sequence[float | None]) -> list[Sample]:
+    numbers = [(v, t) for t, v in zip(times, values, strict=True) if v is not None]
     if not numbers:
-        return [(group[0][0], None)]
+        return [(times[0], None)]
     low, high = min(numbers), max(numbers)
     return sorted({(low[1], low[0]), (high[1], high[0])})
