@@ -92,11 +92,14 @@ class Line:
         name: Unique among lines.
         text: What goes over it.
         bytes_max: Longest message, 1 to 4,096.
+        on_demand: Whether the compartment at one end is started for one matter and may stand in
+            another file; without it the line leads nowhere.
     """
 
     name: str
     text: str
     bytes_max: int
+    on_demand: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,9 @@ _ENUMS: Final[Mapping[str, type[Enum]]] = {
     "confirmed_by": Confirmation,
     "rung": Rung,
 }
-_FLAGS: Final = frozenset({"secret", "optional", "device_file", "folder", "lock_memory"})
+_FLAGS: Final = frozenset(
+    {"secret", "optional", "on_demand", "device_file", "folder", "lock_memory"}
+)
 _SECONDS: Final = frozenset({"silence_s", "restart_s_max"})
 _NAMES: Final = frozenset(
     {"reads", "writes", "says", "hears", "handed", "keeps", "endpoints", "requests", "self_tests"}

@@ -24,12 +24,14 @@ from asepsis.core.trust.sealing_days import DayKeys
 from asepsis.core.trust.sealing_libcrypto import LibcryptoAead
 from asepsis.core.wire import frames, origin_peek, security_event, update_report
 from asepsis.core.wire.binary import PeekedHeader
+from asepsis.edge.device import carrying_updates
 from asepsis.edge.device.carrying import SIGNED_LINE, Carrying
 from asepsis.edge.device.clock import BUILD_NS
 from asepsis.edge.device.compartment import Line, serve, take
 from asepsis.edge.device.errands import Attestation, Errand, Errands
 from asepsis.edge.device.prover_line import LineProver
 from asepsis.edge.device.signing import Signed
+from asepsis.edge.device.update_line import METADATA_BYTES_MAX
 from asepsis.edge.sandbox import ring
 from asepsis.edge.sandbox.broker import BrokerClient
 from asepsis.edge.sandbox.control import Order
@@ -118,6 +120,7 @@ class Network:
         uplink: The connection to the hub.
         forwarded: Position.
         line: Control line.
+        updates: Carries what the fetcher of updates wants read.
         errands: What else is done at the hub.
     """
 
@@ -129,6 +132,7 @@ class Network:
         uplink: Uplink,
         forwarded: Forwarded,
         line: Line,
+        updates: carrying_updates.Carrying,
         errands: Sequence[Errands] = (),
     ) -> None:
         self._reader = reader
@@ -136,6 +140,7 @@ class Network:
         self._uplink = uplink
         self._forwarded = forwarded
         self._line = line
+        self._updates = updates
         self._errands = errands
         self._lost = 0
 
@@ -149,6 +154,7 @@ class Network:
             ring.drain_wakes(self._wake)
             self._read_all()
             if self._line.socket in readable and not self._obey():
+                self._updates.close()
                 for errand in self._errands:
                     errand.close()
                 self._uplink.close()
@@ -198,7 +204,15 @@ class Network:
             self._wake.close()
             self._reader = _reader(order, done=self._reader.token.sequence)
             self._wake = wake_of(take(order, "wake"))
+        elif order.what == "updates":
+            self._carry(order)
         return True
+
+    def _carry(self, order: Order) -> None:
+        lines = carrying_updates.lines_of(order.descriptors)
+        if lines is not None:
+            budget = int(order.body.get("bytes_per_s", 0))
+            self._updates.begin(*lines, bytes_per_s=budget)
 
     def _facts(self) -> dict[str, Any]:
         self._forwarded.save()
@@ -207,6 +221,7 @@ class Network:
             "refused": self._uplink.refused,
             "forwarded": self._forwarded.sequence,
             "lost": self._lost,
+            "carried": self._updates.carried,
         }
 
 
@@ -279,10 +294,31 @@ def build(order: Order, line: Line) -> Callable[[], Network]:
             uplink=uplink,
             forwarded=forwarded,
             line=line,
+            updates=_updates(uplink, folder=folder, clock=clock, client=client),
             errands=_errands(order, line, folder=folder, clock=clock, client=client),
         )
 
     return make
+
+
+def _updates(
+    uplink: Uplink, *, folder: IdentityFolder, clock: TrustedClock, client: BrokerClient
+) -> carrying_updates.Carrying:
+    """Return what carries for the fetcher of updates, over a connection of its own."""
+    _, hospital, root_der = folder.load()
+
+    def connect() -> HubConnection:
+        return clinical_connection(
+            folder,
+            hospital=hospital,
+            root_der=root_der,
+            clock=clock,
+            timeout_s=ERRAND_TIMEOUT_S,
+            dial=_dial(client, hospital),
+            answer_bytes_max=METADATA_BYTES_MAX,
+        )
+
+    return carrying_updates.Carrying(connect=connect, busy=lambda: uplink.busy)
 
 
 def _errands(

@@ -21,7 +21,7 @@ from asepsis.core.errors import (
     Unavailable,
 )
 from asepsis.core.model.clinical import ClinicalState
-from asepsis.edge.device.manifest import ORIGIN, VITALS
+from asepsis.edge.device.manifest import NETWORK, ORIGIN, VITALS
 from asepsis.edge.device.rings import Feed
 from asepsis.edge.device.setting import Setting
 from asepsis.edge.device.supervisor_alerts import Alerts
@@ -197,6 +197,21 @@ class Supervisor:
         except Unavailable:
             return False
         return True
+
+    def carry_updates(self, lines: Mapping[str, int], *, bytes_per_s: int) -> None:
+        """Let the network compartment read at the hub what a fetcher asks for on these lines.
+
+        Args:
+            lines: Its ends; they stay ours.
+            bytes_per_s: Budget for artefacts; 0 for none.
+
+        Raises:
+            Unavailable: The network compartment does not run, or takes no orders.
+        """
+        serving = self._watches[NETWORK].serving
+        if serving is None:
+            raise Unavailable("the network compartment does not run")
+        serving.process.order("updates", {"bytes_per_s": bytes_per_s}, descriptors=lines)
 
     def _begin(self, compartment: str, version: str) -> None:
         """Ask whoever updates the device, with the permit in hand."""

@@ -10,7 +10,7 @@ from asepsis.core.trust import libcrypto, libcrypto_x509, statements, tls
 from asepsis.edge.uplink import est
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.clock import TrustedClock
-from asepsis.edge.uplink.connection import Dial, HubConnection
+from asepsis.edge.uplink.connection import ANSWER_BYTES_MAX, Dial, HubConnection
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
 
 CHECK_S: Final = 60.0
@@ -160,6 +160,7 @@ def clinical_connection(
     clock: TrustedClock,
     timeout_s: float,
     dial: Dial | None = None,
+    answer_bytes_max: int = ANSWER_BYTES_MAX,
 ) -> HubConnection:
     """Return a connection to the clinical listener with the certificates of now.
 
@@ -178,5 +179,10 @@ def clinical_connection(
         root_der=root_der, identity=folder.identity
     )
     return HubConnection(
-        hospital.clinical, context, now_ns=trusted_now_ns, timeout_s=timeout_s, dial=dial
+        hospital.clinical,
+        context,
+        now_ns=trusted_now_ns,
+        timeout_s=timeout_s,
+        dial=dial,
+        answer_bytes_max=answer_bytes_max,
     )

@@ -83,6 +83,12 @@ class InFlight:
         with self._lock:
             self._held.discard((record.account, record.epoch, record.sequence))
 
+    @property
+    def holds(self) -> bool:
+        """Whether there is any."""
+        with self._lock:
+            return bool(self._held)
+
     def oldest(self) -> dict[str, tuple[int, int]]:
         """Return the lowest epoch and sequence held of each account."""
         with self._lock:

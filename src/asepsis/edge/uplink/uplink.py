@@ -80,7 +80,7 @@ class Uplink:
                 dial=dial,
             )
 
-        in_flight = InFlight()
+        in_flight = self._in_flight = InFlight()
         self._lanes = {
             name: LiveLane(
                 name,
@@ -119,6 +119,11 @@ class Uplink:
     def reachable(self) -> bool:
         """Whether the hub acknowledged something on the origin lane since its last failure."""
         return self._lanes["origin"].reachable.is_set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a live lane holds a record that has no fate yet: everything else waits."""
+        return self._in_flight.holds
 
     @property
     def refused(self) -> bool:

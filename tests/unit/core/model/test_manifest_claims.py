@@ -97,6 +97,10 @@ BREAKS = {
     "vitals waits": ("CLAIM-DIODE-002", lambda m: changed(m, "vitals", reads=("signed",))),
     "a line back to its speaker": ("CLAIM-LINE-001", second_line),
     "a line that nobody hears": ("CLAIM-LINE-001", lambda m: changed(m, "origin", hears=())),
+    "a line on demand that two hear": (
+        "CLAIM-LINE-001",
+        lambda m: changed(m, "origin", hears=("time", "update-asked")),
+    ),
     "the key on the network": (
         "CLAIM-KEY-001",
         lambda m: changed(m, "network", handed=("origin-key",)),

@@ -1,8 +1,9 @@
-"""The fetcher compartment: has a network by way of the connect broker, and no key of trust.
+"""The fetcher compartment: has a network by way of others, and no key of trust.
 
 It is started for one contact with the repositories, answers what the verifier asks over two pipes,
 and ends. It can write to the folder of incoming artefacts and nowhere else; which hosts its
-connections go to the supervisor pinned before it started.
+connections go to the supervisor pinned before it started. What lies at the hub it reads over the
+network compartment, which alone has the key of the device's connection.
 """
 
 import encodings.idna
@@ -18,6 +19,7 @@ from asepsis.core.errors import ConfigError, TransientError, Unavailable
 from asepsis.core.trust import tls
 from asepsis.edge.device.compartment import Line, serve, take
 from asepsis.edge.device.update.fetching import TIMEOUT_S, Fetcher, Place, Repository
+from asepsis.edge.device.update_line import ASKED, BROUGHT, HubReader
 from asepsis.edge.sandbox.broker import BrokerClient
 from asepsis.edge.sandbox.control import Order
 
@@ -58,6 +60,7 @@ def build(order: Order, line: Line) -> Callable[[], Errand]:
     answers = os.fdopen(take(order, "answers"), "wb")
     channels = sorted(name for name in order.descriptors if name.startswith("channel"))
     client = BrokerClient([take(order, name) for name in channels])
+    hub = _hub(order)
     body = order.body
     places = {(str(host), int(port)): n for n, (host, port) in enumerate(body["places"])}
     state = Path(body["state"])
@@ -75,11 +78,20 @@ def build(order: Order, line: Line) -> Callable[[], Errand]:
             now_s=time.monotonic,
             dial=dial,
             context=_context(state),
+            hub=hub,
             bytes_per_s=int(body["bytes_per_s"]),
         )
         return Errand(fetcher, asked=asked, answers=answers, line=line)
 
     return make
+
+
+def _hub(order: Order) -> HubReader | None:
+    """Take the lines to the network compartment, where a repository lies at the hub."""
+    if ASKED not in order.descriptors:
+        return None
+    asking, brought = (socket.socket(fileno=take(order, name)) for name in (ASKED, BROUGHT))
+    return HubReader(asking, brought)
 
 
 def _repository(found: dict[str, Any]) -> Repository:

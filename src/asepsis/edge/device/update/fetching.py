@@ -10,8 +10,9 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import quote, urlsplit
@@ -25,6 +26,7 @@ from asepsis.core.errors import (
     Unavailable,
 )
 from asepsis.edge.device.update.talk import PART_BYTES, Kind, fields, receive, send
+from asepsis.edge.device.update_line import HubReader
 
 TIMEOUT_S: Final = 10.0
 GRACE_S: Final = 10.0
@@ -38,6 +40,9 @@ BUDGET_BYTES_PER_S_MIN: Final = 4 * BYTES_PER_S_MIN
 TRIES: Final = 3
 """Connections for one artefact; each goes on where the last one was cut."""
 _ABSENT: Final = frozenset({403, 404})
+HUB: Final = "hub"
+"""Scheme of what lies at the hub of this device, and the word for it in settings."""
+UPDATES: Final = "/updates/"
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=-._~"
 _WORDS: Final[dict[type[AsepsisError], str]] = {NotFound: "missing", LimitExceeded: "too long"}
 
@@ -47,8 +52,9 @@ class Place:
     """The address of a folder of a repository.
 
     Attributes:
-        scheme: `http` or `https`; nothing is trusted for either.
-        host: Name or address.
+        scheme: `http` or `https`; nothing is trusted for either. Or `hub`: read by way of whoever
+            has the device's connection.
+        host: Name or address; empty for the hub.
         port: TCP port, or None for the scheme's own.
         path: Path, ending with a slash.
     """
@@ -70,9 +76,11 @@ class Place:
             port = found.port
         except ValueError as error:
             raise ConfigError("not a URL of a repository") from error
-        if found.scheme not in ("http", "https") or not found.hostname:
-            raise ConfigError("not a URL of a repository", hint="http://HOST[:PORT]/PATH")
         path = found.path if found.path.endswith("/") else found.path + "/"
+        if found.scheme == HUB and not found.netloc and path.startswith(UPDATES):
+            return cls(HUB, "", None, path)
+        if found.scheme not in ("http", "https") or not found.hostname:
+            raise ConfigError("not a URL of a repository", hint="http://HOST[:PORT]/PATH, or hub")
         return cls(found.scheme, found.hostname, port, path)
 
     @property
@@ -108,6 +116,7 @@ class Fetcher:
         now_s: Monotonic seconds.
         dial: Returns a connection to the place of a repository; raises OSError or TransientError.
         context: For `https`; None for the system's own. Nothing is trusted for it.
+        hub: Reads at the hub; None where nobody does.
         bytes_per_s: Bandwidth budget for artefacts; 0 for none. Metadata is small and waits for
             nothing.
         wait: Waits for seconds.
@@ -118,6 +127,7 @@ class Fetcher:
     now_s: Callable[[], float]
     dial: Callable[[Place], socket.socket] = _dial
     context: ssl.SSLContext | None = None
+    hub: HubReader | None = None
     bytes_per_s: int = 0
     wait: Callable[[float], None] = time.sleep
 
@@ -198,6 +208,13 @@ class Fetcher:
                 self.wait(min(early_s, TIMEOUT_S / 2))
 
     def _parts(self, place: Place, name: str, *, bytes_max: int, begin: int) -> Iterator[bytes]:
+        if place.scheme == HUB:
+            if self.hub is None:
+                raise Unavailable("nobody reads at the hub for this fetcher")
+            path = place.path + quote(name, safe=_PATH_SAFE)
+            parts = self.hub.parts(path, begin=begin, most=bytes_max)
+            yield from self._watched(parts, skip=0, most=bytes_max - begin)
+            return
         connection = http.client.HTTPConnection(place.host, place.port, timeout=TIMEOUT_S)
         path = place.path + quote(name, safe=_PATH_SAFE)
         headers = {"Range": f"bytes={begin}-"} if begin else {}
@@ -206,7 +223,10 @@ class Fetcher:
             connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
             skip = begin if _judge(answer.status, begin=begin) else 0
-            yield from self._read(answer, skip=skip, most=bytes_max - begin + skip)
+            parts = iter(partial(answer.read1, PART_BYTES), b"")
+            yield from self._watched(parts, skip=skip, most=bytes_max - begin + skip)
+            if answer.length:
+                raise Unavailable("the repository's answer was cut")
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable(f"the repository does not answer ({type(error).__name__})") from error
         finally:
@@ -220,10 +240,10 @@ class Fetcher:
         context = self.context or ssl.create_default_context()
         return context.wrap_socket(plain, server_hostname=place.host)
 
-    def _read(self, answer: http.client.HTTPResponse, *, skip: int, most: int) -> Iterator[bytes]:
+    def _watched(self, parts: Iterable[bytes], *, skip: int, most: int) -> Iterator[bytes]:
         """Yield what comes after `skip` bytes, at most `most` in all and not too slowly."""
         began_s, came = self.now_s(), 0
-        while part := answer.read1(PART_BYTES):
+        for part in parts:
             came += len(part)
             if came > most:
                 raise LimitExceeded("the repository sends more than was asked for")
@@ -233,8 +253,6 @@ class Fetcher:
             took_s = self.now_s() - began_s
             if took_s > GRACE_S and came < took_s * BYTES_PER_S_MIN:
                 raise Unavailable("the repository is too slow")
-        if answer.length:
-            raise Unavailable("the repository's answer was cut")
 
 
 def _judge(status: int, *, begin: int) -> bool:

@@ -11,13 +11,12 @@ from asepsis.core.errors import ConfigError
 from asepsis.edge.device.activation import Activation
 from asepsis.edge.device.catalogue import Kind
 from asepsis.edge.device.manifest import NETWORK, VITALS, shipped
-from asepsis.edge.device.state import code_link
 from asepsis.edge.device.supervisor import Supervisor
 from asepsis.edge.device.update import fetcher
 from asepsis.edge.device.update.agent import Agent
-from asepsis.edge.device.update.compartments import FETCHER, updating
+from asepsis.edge.device.update.compartments import FETCHER
 from asepsis.edge.device.update.desk import UpdateDesk
-from asepsis.edge.device.update.fetching import Place
+from asepsis.edge.device.update.fetcher_start import Fetchers, repositories
 from asepsis.edge.device.update.memory import Held, MemoryStore
 from asepsis.edge.device.update.moment import Occupied
 from asepsis.edge.device.update.on_device import (
@@ -29,10 +28,6 @@ from asepsis.edge.device.update.ports import Means
 from asepsis.edge.device.update.report_signing import to_order
 from asepsis.edge.device.update.self_tests import SelfTests
 from asepsis.edge.device.update.supply import DirectedSupply, Folders
-from asepsis.edge.sandbox import bubblewrap, launcher
-from asepsis.edge.sandbox.broker import Address, Broker
-from asepsis.edge.sandbox.generate import host
-from asepsis.edge.sandbox.launcher import Compartment
 from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.supervision_disk import FolderDisk
 from asepsis.edge.sandbox.supervision_parts import Tell
@@ -53,8 +48,8 @@ class UpdateSetting:
         device: Its name, as the director says it.
         hardware: Its hardware id.
         model: Its model, as vendors' releases say it.
-        director: URL of the director's metadata.
-        vendors: URL of an image repository by vendor; metadata and targets lie below it.
+        director: URL of the director's metadata; `hub` for the hub of this device.
+        vendors: URL of an image repository by vendor, metadata and targets below it; or `hub`.
         kind: What sort of device it is.
         layers: Layers of this machine.
         every_s: From one contact to the next, seconds.
@@ -116,7 +111,14 @@ class Updating:
         self._tell = tell
         self._outbox: list[Held] = []
         folders = Folders(update=folder / UPDATE, releases=folder / RELEASES)
-        self._from = _repositories(setting)
+        fetchers = Fetchers(
+            folder=folder,
+            state=folders.update / FETCHER,
+            repositories=repositories(setting.director, setting.vendors),
+            layers=setting.layers,
+            bytes_per_s=setting.bytes_per_s,
+            supervisor=supervisor,
+        )
         self.surroundings = DeviceSurroundings(
             supervisor=supervisor,
             folder=folder,
@@ -128,7 +130,7 @@ class Updating:
         self._supply = DirectedSupply(
             folders,
             order=self._order,
-            start_fetcher=self._start_fetcher,
+            start_fetcher=fetchers.start,
             every_s=setting.every_s,
             now_s=time.monotonic,
             tell=lambda result: tell(UPDATE, "contact", result),
@@ -210,36 +212,6 @@ class Updating:
             "compartments": sorted(shipped().compartments),
         }
 
-    def _start_fetcher(self, handed: Mapping[str, int]) -> "_Fetcher":
-        declared = updating().compartments[FETCHER]
-        state = self._folder / UPDATE / FETCHER
-        _prepare(state, user=declared.user if Layer.USERS in self._setting.layers else None)
-        plan = host.blueprint(declared, layers=self._setting.layers, state=state)
-        places = _places(self._from)
-        broker = Broker(places, channels=declared.channels, owner=FETCHER)
-        channels = {f"channel{n}": line.fileno() for n, line in enumerate(broker.theirs)}
-        wrapped = Layer.BUBBLEWRAP in self._setting.layers
-        body = {
-            "from": self._from,
-            "places": [[place.host, place.port] for place in places],
-            "state": str(bubblewrap.STATE if wrapped else state),
-            "bytes_per_s": self._setting.bytes_per_s,
-        }
-        try:
-            with (self._folder / "device.log").open("ab", buffering=0) as log:
-                process = launcher.launch(
-                    plan,
-                    body=body,
-                    descriptors={**handed, **channels},
-                    code_folder=code_link(self._folder, bubblewrap.code().package),
-                    log=log,
-                )
-        except BaseException:
-            broker.close()
-            raise
-        broker.start()
-        return _Fetcher(process, broker)
-
 
 def boot_name() -> str:
     """Return what names this start of the machine; where the kernel does not say, every process."""
@@ -247,53 +219,3 @@ def boot_name() -> str:
         return BOOT_ID.read_text("ascii").strip()[:64]
     except (OSError, ValueError):
         return f"process-{os.getpid()}-{time.time_ns()}"
-
-
-class _Fetcher:
-    """A fetcher and the broker of its connections."""
-
-    def __init__(self, process: Compartment, broker: Broker) -> None:
-        self._process = process
-        self._broker = broker
-
-    def kill(self) -> None:
-        """End both."""
-        self._process.kill()
-        self._broker.close()
-
-
-def _repositories(setting: UpdateSetting) -> dict[str, dict[str, str]]:
-    found = {"director": {"metadata": setting.director}}
-    for name, url in setting.vendors.items():
-        base = url.rstrip("/")
-        found[name] = {"metadata": f"{base}/metadata", "artefacts": f"{base}/targets"}
-    for urls in found.values():
-        for url in urls.values():
-            Place.parse(url)
-    return found
-
-
-def _places(repositories: Mapping[str, Mapping[str, str]]) -> list[Address]:
-    """Return every host that a fetcher may reach, once each."""
-    found: dict[Address, None] = {}
-    for urls in repositories.values():
-        for url in urls.values():
-            place = Place.parse(url)
-            found[Address(place.host, place.default_port)] = None
-    return list(found)
-
-
-def _prepare(state: Path, *, user: int | None) -> None:
-    """Make the fetcher's folder; it does not run now.
-
-    Raises:
-        ConfigError: It cannot be made.
-    """
-    try:
-        incoming = state / fetcher.INCOMING
-        incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if user is not None:
-            for path in (state, incoming):
-                os.chown(path, user, user, follow_symlinks=False)
-    except OSError as error:
-        raise ConfigError(f"cannot prepare {state}: {error.strerror}") from error
