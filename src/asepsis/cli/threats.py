@@ -15,6 +15,7 @@ from asepsis.analysis.threats.study import Study, parse_plan, plan_document
 from asepsis.cli import threats_shown as shown
 from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.cli.threats_checked import Taken, check
+from asepsis.cli.threats_compiled import compile_
 from asepsis.cli.threats_files import read_bytes, read_study
 from asepsis.cli.threats_imported import import_
 from asepsis.cli.threats_reported import report, sheet
@@ -29,6 +30,7 @@ app.command(check)
 app.command(report)
 app.command(sheet)
 app.command(import_, name="import")
+app.command(compile_, name="compile")
 EXIT_DIFFERENT: Final = 1
 EXAMPLE: Final = "hospital.yaml"
 Model = Annotated[Path, Parameter(help="The model, YAML.")]

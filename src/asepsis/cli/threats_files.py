@@ -1,6 +1,7 @@
 """Files of `asepsis threats`: models and their rules are read, reports are written."""
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -73,3 +74,19 @@ def write_report(path: Path, content: bytes) -> None:
 def moment() -> str:
     """Return now, RFC 3339 in UTC, to the second."""
     return f"{datetime.fromtimestamp(time.time(), UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a new or empty folder.
+
+    Raises:
+        ConfigError: It has something in it, or that is not possible.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise ConfigError(f"{path} is not empty", hint="name another folder")
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from error
+    for name, content in files.items():
+        write_report(path / name, content)

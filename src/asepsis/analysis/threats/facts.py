@@ -2,8 +2,9 @@
 
 A thing is a fact, `devices(pump)`; a truth value is one if it is true, `updates.signed(u)`; a word,
 a reference and each item of a list is one with two arguments, `services.auth(s, none)`. A number
-above 1 is a fact without its value, `devices.count(pump)`. Texts and evidence are for people: they
-are no facts, so that a changed text changes nothing.
+above 1 is a fact without its value, `devices.count(pump)`. Texts and evidence are for people, and
+addresses, ports and names of models for what is compiled from a plan: they are no facts, so that a
+changed text or address changes nothing.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,10 @@ from msgspec.inspect import StructType, type_info
 from asepsis.analysis.threats.language import Atom
 from asepsis.analysis.threats.model import FACT_SECTIONS, SECTIONS, Model
 
-_SILENT: Final = frozenset({"text", "evidence", "accepted_by", "accepted_on"})
+_SILENT: Final = frozenset(
+    {"text", "evidence", "accepted_by", "accepted_on"}
+    | {"models", "networks", "addresses", "target_ports"}
+)
 _NUMBERS: Final = frozenset({"count", "patients", "hours", "per_year", "accept"})
 _OTHER: Final = frozenset({"money", "value"})
 

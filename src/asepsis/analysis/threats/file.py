@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 from msgspec.inspect import Field, StructType, type_info
 
-from asepsis.analysis.threats.model import REFERENCES, SECTIONS, Effect, LevelOf, Model
+from asepsis.analysis.threats.model import DOES, REFERENCES, SECTIONS, Effect, LevelOf, Model
 from asepsis.analysis.threats.reading import Text, read_text
 from asepsis.core.errors import InputError, LimitExceeded
 
@@ -189,16 +189,10 @@ def convert_part(text: Text, path: str, value: Any, kind: type[_Kind]) -> _Kind:
 
 def _dangling(model: Model, text: Text) -> Iterator[InputError]:
     for (section, field), target in REFERENCES.items():
-        known = getattr(model, target)
         for name, thing in getattr(model, section).items():
             value = getattr(thing, field)
-            for word in (value,) if isinstance(value, str) else value or ():
-                if word not in known:
-                    yield text.error(
-                        f"{section}.{name}.{field}",
-                        f"there is no {word!r} in {target}",
-                        hint=nearest(word, known),
-                    )
+            words = (value,) if isinstance(value, str) else value or ()
+            yield from _named(model, text, f"{section}.{name}.{field}", target, words)
 
 
 def _contradictions(model: Model, text: Text) -> Iterator[InputError]:
@@ -243,12 +237,30 @@ def _countermeasures(model: Model, text: Text) -> Iterator[InputError]:
         path = f"countermeasures.{name}"
         if not control.levels:
             yield text.error(f"{path}.levels", "at least one level")
+        yield from _does(model, text, f"{path}.levels", control.levels)
         for index, effect in enumerate(control.effects):
             here = f"{path}.effects.{index}"
             yield from _effect(model, text, here, effect, things)
             if len(effect.factors) != len(control.levels):
                 yield text.error(here, f"one factor for each of {len(control.levels)} levels")
     yield from _needs(model, text)
+
+
+def _does(model: Model, text: Text, path: str, levels: Iterable[LevelOf]) -> Iterator[InputError]:
+    for number, level in enumerate(levels):
+        for field, section in DOES.items():
+            here = f"{path}.{number}.does.{field}"
+            yield from _named(model, text, here, section, getattr(level.does, field))
+
+
+def _named(
+    model: Model, text: Text, path: str, section: str, words: Iterable[str]
+) -> Iterator[InputError]:
+    known = getattr(model, section)
+    for word in words:
+        if word not in known:
+            problem = f"there is no {word!r} in {section}"
+            yield text.error(path, problem, hint=nearest(word, known))
 
 
 def _effect(

@@ -20,6 +20,13 @@ Money: TypeAlias = Annotated[
 Chance: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Amount: TypeAlias = Annotated[float, Meta(ge=0, le=1e9)]
 Ids: TypeAlias = tuple[Id, ...]
+Address: TypeAlias = Annotated[
+    str,
+    Meta(pattern=r"^[0-9A-Fa-f.:]{2,45}(/[0-9]{1,3})?$", description="IPv4, IPv6 or a network."),
+]
+Port: TypeAlias = Annotated[
+    str, Meta(pattern=r"^(tcp|udp)/[1-9][0-9]{0,4}$", description='Such as "tcp/2575".')
+]
 Authentication: TypeAlias = Literal["none", "shared", "default", "password", "mutual"]
 Party: TypeAlias = Literal["hospital", "vendor"]
 Severity: TypeAlias = Literal["negligible", "minor", "serious", "critical", "catastrophic"]
@@ -47,6 +54,7 @@ class Zone(_Thing, frozen=True, kw_only=True):
     reaches: Ids = ()
     wireless: bool = False
     monitored: bool = False
+    networks: tuple[Address, ...] = ()
 
 
 class Place(_Thing, frozen=True, kw_only=True):
@@ -65,8 +73,13 @@ class Role(_Thing, frozen=True, kw_only=True):
 
 
 class Device(_Thing, frozen=True, kw_only=True):
-    """A device, or a number of equal ones, or any computer beside them."""
+    """A device, or a number of equal ones, or any computer beside them.
 
+    `models` are names of models as a hub lists them; `addresses` are what filters know it by.
+    """
+
+    models: tuple[Text, ...] = ()
+    addresses: tuple[Address, ...] = ()
     zones: Ids = ()
     place: Id | None = None
     count: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
@@ -119,6 +132,7 @@ class Flow(_Thing, frozen=True, kw_only=True):
     auth: Authentication = "none"
     clear: bool = False
     signed: bool = False
+    target_ports: tuple[Port, ...] = ()
     carries: tuple[
         Literal["values", "alarms", "orders", "demographics", "images", "settings", "records"], ...
     ] = ()
@@ -219,6 +233,20 @@ class Effect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     factors: tuple[Chance, ...]
 
 
+class Does(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a level is made of, for `asepsis threats compile`; it changes no risk.
+
+    `filter` names zones that stand behind a filter with a list of flows, `apart` devices that get a
+    network of their own behind it, `campaign` devices whose software is replaced, `gateway` flows
+    that go over a gateway.
+    """
+
+    filter: Ids = ()
+    apart: Ids = ()
+    campaign: Ids = ()
+    gateway: Ids = ()
+
+
 class LevelOf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One way to implement a countermeasure; what it takes, and the harm it adds itself."""
 
@@ -231,6 +259,7 @@ class LevelOf(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     harm_hours: Amount = 0.0
     harm_patients: Amount = 0.0
     harm_why: Text = ""
+    does: Does = Does()
 
 
 class Countermeasure(_Thing, frozen=True, kw_only=True):
@@ -320,6 +349,14 @@ REFERENCES: Final[dict[tuple[str, str], str]] = {
     ("countermeasures", "conflicts"): "countermeasures",
     ("countermeasures", "needs"): "countermeasures",
 }
+
+DOES: Final[dict[str, str]] = {
+    "filter": "zones",
+    "apart": "devices",
+    "campaign": "devices",
+    "gateway": "flows",
+}
+"""Field of `Does` -> what it names."""
 
 
 class Model(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,0 +1,1 @@
+"""What a chosen plan becomes: filters, networks, drafts of campaigns and profiles."""
