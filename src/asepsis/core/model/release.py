@@ -87,6 +87,11 @@ class Delta(Part, frozen=True, kw_only=True):
     memory_mib: Annotated[int, msgspec.Meta(ge=1, le=65_536)]
 
 
+def delta_place(model: str, sha256: str) -> str:
+    """Return where a difference is published below `targets`, by its own hash."""
+    return f"{model}/{sha256}.delta"
+
+
 class Component(Part, frozen=True, kw_only=True):
     """One artefact of the release; the first six fields stand in its target as well.
 

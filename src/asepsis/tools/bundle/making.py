@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from asepsis.core.errors import ConfigError, InputError, LimitExceeded, NotFound
+from asepsis.core.model.release import ReleaseDocument, delta_place, read_document
 from asepsis.core.trust import bundle
 from asepsis.core.trust.bundle import DIRECTOR, Member, device_folder
 from asepsis.core.trust.metadata import authorisation as authorisations
@@ -232,6 +233,7 @@ def _take(
     document = f"documents/{read_custom(released, Release).document}.json"
     if (memory.folder / document).is_file():  # Self-tests and terms of the installation.
         contents.put(f"vendors/{one.vendor}/metadata/{document}", memory.folder / document)
+        _put_deltas(one, read_document(_read(memory.folder / document)), public, contents)
     place = prefixed(released, consistent=session.consistent)
     contents.put(f"vendors/{one.vendor}/targets/{place}", public / "targets" / place)
     digest = hashlib.sha256(one.authorisation).hexdigest()
@@ -240,6 +242,14 @@ def _take(
     # Filled in for each device; the vendor and the document are the same for all.
     said.unrecognized_fields["custom"] = {"vendor": one.vendor, "authorisation": digest}
     return said
+
+
+def _put_deltas(one: Wanted, document: ReleaseDocument, public: Path, contents: _Contents) -> None:
+    """Take the published differences too: a device that has the old artefact reads less."""
+    for delta in (delta for component in document.components for delta in component.deltas):
+        name = f"targets/{delta_place(document.model, delta.sha256)}"
+        if (public / name).is_file():
+            contents.put(f"vendors/{one.vendor}/{name}", public / name)
 
 
 def _check_authorised(

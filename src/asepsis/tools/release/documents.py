@@ -32,11 +32,13 @@ class Documented:
         content: The document as it is hashed.
         document: What it says.
         files: Bytes of bill of materials, VEX and decisions.
+        deltas: Bytes of those differences that were given with it.
     """
 
     content: bytes
     document: ReleaseDocument
     files: tuple[bytes, ...]
+    deltas: tuple[bytes, ...] = ()
 
     def bind(self, release: Release, target: TargetFile, *, vendor: str) -> Release:
         """Return the release with the document's hash and author, if it is about that artefact.
@@ -88,7 +90,11 @@ def documented(content: bytes, files: Sequence[bytes]) -> Documented:
         if len(given.get(one.sha256, b"")) != one.length:
             raise ContentMismatch(f"{one.name} was not given, or is another file", hint="--file")
         found.append(given[one.sha256])
-    return Documented(content, document, tuple(found))
+    named = [delta for one in document.components for delta in one.deltas]
+    deltas = tuple(
+        given[one.sha256] for one in named if len(given.get(one.sha256, b"")) == one.length
+    )
+    return Documented(content, document, tuple(found), deltas)
 
 
 def read_given(path: Path, *, bytes_max: int = FILE_BYTES_MAX) -> bytes:

@@ -139,7 +139,7 @@ def add(
         raise InputError(f"{file} does not open: {error.strerror}") from error
     if document is not None:
         release = document.bind(release, target, vendor=repository.settings.name)
-        for content in (document.content, *document.files):
+        for content in (document.content, *document.files, *document.deltas):
             repository.keep_document(content)
     write_custom(target, release)
     repository.keep_artefact(file, target.hashes["sha256"])

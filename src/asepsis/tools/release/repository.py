@@ -6,7 +6,7 @@
     documents/SHA256    release documents and their files, not published yet
     public/metadata     what devices fetch: N.ROLE.json, timestamp.json, documents/SHA256.json
     public/files        what hubs fetch: SHA256 of a bill of materials, VEX, or decision
-    public/targets      what devices fetch: FOLDER/SHA256.NAME
+    public/targets      what devices fetch: FOLDER/SHA256.NAME, and differences: FOLDER/SHA256.delta
 
 Private keys are never in it, so it can be carried to where they are.
 """
@@ -21,7 +21,7 @@ from typing import Annotated, Any, Final, cast
 import msgspec
 
 from asepsis.core.errors import ConfigError, InputError, NotFound
-from asepsis.core.model.release import digest, read_document
+from asepsis.core.model.release import ReleaseDocument, delta_place, digest, read_document
 from asepsis.core.trust.metadata.faults import translated
 from asepsis.core.trust.metadata.library import (
     Delegations,
@@ -252,7 +252,9 @@ class Repository:
             return
         try:
             content = (self.folder / "documents" / sha256).read_bytes()
-            for one in read_document(content).files():
+            document = read_document(content)
+            self._publish_deltas(document)
+            for one in document.files():
                 kept = (self.folder / "documents" / one.sha256).read_bytes()
                 self._show(self.folder / "public" / "files" / one.sha256, kept)
         except OSError as error:
@@ -261,8 +263,16 @@ class Repository:
             ) from error
         self._show(shown, content)
 
+    def _publish_deltas(self, document: ReleaseDocument) -> None:
+        """Show the differences that are kept here; devices do without those that are not."""
+        for delta in (delta for one in document.components for delta in one.deltas):
+            kept = self.folder / "documents" / delta.sha256
+            if kept.exists():
+                place = delta_place(document.model, delta.sha256)
+                self._show(self.folder / "public" / "targets" / place, kept.read_bytes())
+
     def _show(self, path: Path, content: bytes) -> None:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         self._write(path, content)
         path.chmod(0o644)
 

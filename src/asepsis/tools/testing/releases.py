@@ -17,6 +17,7 @@ from asepsis.core.model.release import (
     Assessment,
     Closed,
     Component,
+    Delta,
     FieldAction,
     FileRef,
     Installing,
@@ -248,6 +249,35 @@ class Vendor:
     def release(self, counter: int, *, floor: int = 0, content: bytes = b"") -> str:
         """Add a release, sign it with the model's key and publish it; returns its path."""
         path = self.add(counter, floor=floor, content=content)
+        self.sign(self.model)
+        self.publish()
+        return path
+
+    def release_after(
+        self, counter: int, content: bytes, *, deltas: Sequence[tuple[Delta, bytes]]
+    ) -> str:
+        """Publish a release with differences from what devices have; returns its path."""
+        release = Release(model=MODEL, component="vitals", version=f"1.{counter}", counter=counter)
+        component = Component(
+            component=release.component,
+            version=release.version,
+            counter=counter,
+            sha256=digest(content),
+            length=len(content),
+            deltas=tuple(one for one, _ in deltas),
+        )
+        vendor = self.repository.settings.name
+        made = document_for(release, content, vendor=vendor, components=(component,))
+        file = self.folder / f"vitals-{counter}.img"
+        file.write_bytes(content)
+        path, _ = editing.add(
+            self.repository,
+            file,
+            release=release,
+            name=file.name,
+            now=self.now,
+            document=documented(made.content, [*made.files, *(patch for _, patch in deltas)]),
+        )
         self.sign(self.model)
         self.publish()
         return path

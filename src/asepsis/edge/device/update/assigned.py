@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from asepsis.core.errors import ContentMismatch, FramingError, NotPermitted, Unavailable
-from asepsis.core.model.release import DOCUMENT_BYTES_MAX
+from asepsis.core.model.release import DOCUMENT_BYTES_MAX, ReleaseDocument, read_document
 from asepsis.core.trust.metadata.authorisation import AUTHORISATION_BYTES_MAX
 from asepsis.core.trust.metadata.fields import Assignment, Release, read_custom
 from asepsis.core.trust.metadata.judgement import Accepted, Offer, Own, assignments, judge
@@ -41,6 +41,7 @@ from asepsis.edge.device.update.place import (
 )
 from asepsis.edge.device.update.plan import NAME as PLAN
 from asepsis.edge.device.update.planning import planned
+from asepsis.edge.device.update.rebuilding import KEPT_MAX, rebuild
 from asepsis.edge.device.update.talk import DIRECTOR, fields
 from asepsis.edge.device.update.unpacking import unpack
 
@@ -129,6 +130,17 @@ class _Round:
         )
         return judge(offer, own=self.order.own, floor=floor, now=self.order.now)
 
+    def take(self, one: Accepted, *, line: Line, vendor: str, kept: Artefacts) -> dict[str, Any]:
+        """Have the artefact here, made from an older one or fetched; unpack a compartment's."""
+        order, installed = self.order, one.release.component in self.order.compartments
+        document = None
+        if one.release.document and (installed or not kept.has(one.target)):
+            document = _release_document(one, line)
+            rebuild(one.target, document, line=line, incoming=order.incoming, kept=kept)
+        session = self.image(vendor)
+        bring(one.target, session=session, line=line, incoming=order.incoming, kept=kept)
+        return _staged(one, kept, order, document=document) if installed else {}
+
     def _authorisation(self, sha256: str) -> bytes:
         content = self.line.at(DIRECTOR).metadata(
             f"authorisations/{sha256}.json", bytes_max=AUTHORISATION_BYTES_MAX
@@ -162,14 +174,12 @@ def fulfil(order: Order, line: Line) -> list[str]:
         accepted.append((contact.accept(target, said), said.vendor))
     kept = Artefacts(order.folder / ARTEFACTS)
     _write(order.folder / OFFERED, [_document(one, kept) for one, _ in accepted])
-    for one, vendor in accepted:
-        session = contact.image(vendor)
-        bring(one.target, session=session, line=line.at(vendor), incoming=order.incoming, kept=kept)
     documents = [
-        _document(one, kept) | _staged(one, kept, order, line=line.at(vendor))
+        _document(one, kept) | contact.take(one, line=line.at(vendor), vendor=vendor, kept=kept)
         for one, vendor in accepted
     ]
     _write(order.folder / ACCEPTED, documents)
+    kept.tidy({kept.place(one.target) for one, _ in accepted}, others_max=KEPT_MAX)
     if terms is not None:  # Only now: after a power cut the same bundle still does its work.
         bundle_memory.keep(order.folder, terms)
     return [one.target.path for one, _ in accepted]
@@ -186,10 +196,12 @@ def _document(one: Accepted, kept: Artefacts) -> dict[str, Any]:
     }
 
 
-def _staged(one: Accepted, kept: Artefacts, order: Order, *, line: Line) -> dict[str, Any]:
+def _staged(
+    one: Accepted, kept: Artefacts, order: Order, *, document: ReleaseDocument | None
+) -> dict[str, Any]:
     """Unpack an artefact of a compartment beside its plan; returns the digest of all of it."""
-    if one.release.component not in order.compartments:
-        return {}
+    if document is None:
+        raise ContentMismatch("the release has no document, so nobody says how it is installed")
     folder = order.folder / STAGED
     try:
         folder.mkdir(exist_ok=True)
@@ -198,16 +210,16 @@ def _staged(one: Accepted, kept: Artefacts, order: Order, *, line: Line) -> dict
     sha256 = str(one.target.hashes["sha256"])
     if sha256 in order.placed:
         return {"tree": order.placed[sha256]}  # Unpacked anew at each contact it would wear flash.
-    plan = planned(_release_document(one, line), sha256)
+    plan = planned(document, sha256)
     return {"tree": unpack(kept.place(one.target), folder / sha256, beside={PLAN: plan})}
 
 
-def _release_document(one: Accepted, line: Line) -> bytes:
+def _release_document(one: Accepted, line: Line) -> ReleaseDocument:
     """Fetch the document that the vendor's signed metadata names by its hash."""
     content = line.metadata(f"documents/{one.release.document}.json", bytes_max=DOCUMENT_BYTES_MAX)
     if hashlib.sha256(content).hexdigest() != one.release.document:
         raise ContentMismatch("the release document is not the one that the vendor signed")
-    return content
+    return read_document(content)
 
 
 def _write(path: Path, documents: list[dict[str, Any]]) -> None:

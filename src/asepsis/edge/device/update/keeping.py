@@ -1,6 +1,9 @@
 """What the verifier keeps: trusted metadata and checked artefacts."""
 
+import contextlib
+import hashlib
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -82,6 +85,52 @@ class Artefacts:
         finally:
             partial.unlink(missing_ok=True)
         return place
+
+    def make(self, content: bytes, target: TargetFile) -> None:
+        """Keep an artefact that was made here, read it back and check it.
+
+        Raises:
+            ContentMismatch: Not what was signed; nothing was kept.
+            Unavailable: The disk takes no more.
+        """
+        place = self.place(target)
+        partial = place.with_name(place.name + ".partial")
+        try:
+            with partial.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            _check(partial, target)
+            partial.replace(place)
+            sync_folder(self.folder)
+        except OSError as error:
+            raise Unavailable(f"the artefact cannot be kept: {error.strerror}") from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def by_hash(self) -> dict[str, Path]:
+        """Return every artefact by the SHA-256 of its bytes, which are read for that."""
+        found: dict[str, Path] = {}
+        for path in self._whole():
+            with contextlib.suppress(OSError), path.open("rb") as file:
+                found[hashlib.file_digest(file, "sha256").hexdigest()] = path
+        return found
+
+    def tidy(self, wanted: Collection[Path], *, others_max: int) -> None:
+        """Remove what nobody wants any more but the newest few.
+
+        Args:
+            wanted: Stay.
+            others_max: How many others stay.
+        """
+        with contextlib.suppress(OSError):  # What cannot be removed is in nobody's way.
+            others = [path for path in self._whole() if path not in wanted]
+            others.sort(key=lambda path: path.stat().st_mtime_ns, reverse=True)
+            for path in others[others_max:]:
+                path.unlink()
+
+    def _whole(self) -> list[Path]:
+        return [path for path in self.folder.iterdir() if path.suffix != ".partial"]
 
     def place(self, target: TargetFile) -> Path:
         """Return where an artefact is kept."""

@@ -2,21 +2,20 @@
 
 import json
 
-from asepsis.core.model.release import read_document
+from asepsis.core.model.release import ReleaseDocument
 from asepsis.edge.device.update.plan import FORMAT
 
 
-def planned(document: bytes, sha256: str) -> bytes:
+def planned(release: ReleaseDocument, sha256: str) -> bytes:
     """Return the plan of one artefact.
 
     Args:
-        document: The release document; its hash was checked.
+        release: The release document; its hash was checked.
         sha256: Of the artefact, hexadecimal.
 
     Raises:
-        InputError: Not a release document, or not of this artefact.
+        InputError: Not of this artefact.
     """
-    release = read_document(document)
     release.component_of(sha256)
     installing = release.installing
     plan = {

@@ -4,6 +4,7 @@ The hub's verification protects people from believing in something that devices 
 no part of what devices trust: they check everything again.
 """
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +13,21 @@ from typing import Final
 
 import msgspec
 
-from asepsis.core.errors import AsepsisError, InputError, LimitExceeded, TransientError
-from asepsis.core.model.release import DOCUMENT_BYTES_MAX, digest, read_document
+from asepsis.core.errors import (
+    AsepsisError,
+    ContentMismatch,
+    InputError,
+    LimitExceeded,
+    NotFound,
+    TransientError,
+)
+from asepsis.core.model.release import (
+    DOCUMENT_BYTES_MAX,
+    ReleaseDocument,
+    delta_place,
+    digest,
+    read_document,
+)
 from asepsis.core.model.release_assessment import check
 from asepsis.core.trust.metadata.fields import Release, read_custom
 from asepsis.core.trust.metadata.library import TargetFile
@@ -175,8 +189,22 @@ def _document(folder: VendorFolder, release: Release, sha256: str) -> bytes | No
             sha256=one.sha256,
             length=one.length,
         )
+    _take_deltas(folder, document)
     folder.serve(f"metadata/documents/{name}", content)
     return content
+
+
+def _take_deltas(folder: VendorFolder, document: ReleaseDocument) -> None:
+    """Serve the differences that were brought; devices do without those that were not."""
+    for delta in (delta for one in document.components for delta in one.deltas):
+        place = delta_place(document.model, delta.sha256)
+        with contextlib.suppress(NotFound, ContentMismatch):
+            folder.take(
+                folder.incoming / "targets" / place,
+                folder.served / "targets" / place,
+                sha256=delta.sha256,
+                length=delta.length,
+            )
 
 
 def _brought(folder: VendorFolder, name: str) -> bytes:

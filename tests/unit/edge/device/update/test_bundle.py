@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from asepsis.core import errors
-from asepsis.core.trust import bundle
+from asepsis.core.model.release import Delta, digest
+from asepsis.core.trust import bundle, delta
 from asepsis.core.trust.metadata.library import CryptoSigner, Metadata, Timestamp
 from asepsis.edge.device.update import bundle_memory, place
 from asepsis.edge.device.update.bundle import BundleFetcher, read_index
@@ -127,6 +129,26 @@ def test_a_bundle_is_taken_once_by_the_verifier_that_judges_online(world: World)
     assert world.apply(world.make("next"))["done"] is True
     place.verified(world.device, world.path)
     assert Floors(world.device).of("vitals") == 3
+
+
+def test_differences_travel_in_the_bundle(world: World) -> None:
+    """Goal: a device that has the release before needs nothing of the whole one."""
+    old = random.Random(1).randbytes(20_000)
+    new = old[:9_000] + b"mended" + old[9_000:]
+    world.path = world.vendor.release(6, content=old)
+    assert world.apply(world.make("before"))["done"] is True
+    patch = delta.make(delta.Method.ZSTD, old=old, new=new)
+    said = Delta(
+        old=digest(old), method="zstd", sha256=digest(patch), length=len(patch), memory_mib=8
+    )
+    world.path = world.vendor.release_after(7, new, deltas=[(said, patch)])
+    made = world.make("after")
+    content = made.read_bytes()
+    assert new in content
+    made.write_bytes(content.replace(new, bytes(len(new))))
+    assert world.apply(made)["done"] is True
+    [one] = place.accepted(world.device)
+    assert (world.device / "artefacts" / one["file"]).read_bytes() == new
 
 
 def test_an_older_bundle_is_superseded(world: World) -> None:
