@@ -24,6 +24,7 @@ SETS_MAX: Final = 16
 """Devices in one request; with all their artefacts they fit into one answer."""
 DAYS: Final = {"targets": 30, "snapshot": 30, "timestamp": 7}
 """Lifetimes; how long a device believes what it was told last."""
+WINDOWS_MAX: Final = 64
 SPECIFICATION: Final = "1.0.31"
 
 _Word = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[a-z0-9][a-z0-9.-]*$")]
@@ -35,6 +36,11 @@ _Path = Annotated[
 _Device = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[0-9A-Za-z][0-9A-Za-z:./_-]*$")]
 
 
+Moment = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+Windows = Annotated[tuple[tuple[Moment, Moment], ...], msgspec.Meta(max_length=WINDOWS_MAX)]
+"""First second of each, and first second after it, since 1970."""
+
+
 class Assigned(Message, frozen=True, tag="assigned"):
     """One artefact for one device.
 
@@ -44,6 +50,7 @@ class Assigned(Message, frozen=True, tag="assigned"):
         sha256: Hexadecimal.
         vendor: Which vendor's repository.
         authorisation: SHA-256 of the document that both approvers signed.
+        windows: When it may be installed; none for always.
     """
 
     path: _Path
@@ -51,6 +58,7 @@ class Assigned(Message, frozen=True, tag="assigned"):
     sha256: _Hash
     vendor: _Word
     authorisation: _Hash
+    windows: Windows = ()
 
 
 class DirectorSet(Message, frozen=True, tag="director-set"):
@@ -100,6 +108,7 @@ def payloads(wanted: DirectorSet, *, version: int, now_ns: int) -> Payloads:
                     "hardware": wanted.hardware,
                     "vendor": one.vendor,
                     "authorisation": one.authorisation,
+                    **({"windows": one.windows} if one.windows else {}),
                 }
             },
         }

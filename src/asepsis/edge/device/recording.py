@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 from asepsis.core.errors import FramingError, LimitExceeded
 from asepsis.core.wire import frames
 from asepsis.edge.device.catalogue import Fault, Model
+from asepsis.edge.device.occupied import Occupied
 from asepsis.edge.device.records import Samples
 from asepsis.edge.device.sources import TICK_MS, TICKS_PER_S
 
@@ -57,6 +58,11 @@ class Recording:
     def attached(self) -> bool:
         """Whether a patient is connected: whether any numeric has a value."""
         return any(value is not None for value in self._now()[1].values())
+
+    @property
+    def occupied(self) -> frozenset[Occupied]:
+        """Nothing beside a patient occupies it."""
+        return frozenset()
 
     def samples(self) -> tuple[Samples, ...]:
         """Return the next `TICK_MS` milliseconds of every waveform."""

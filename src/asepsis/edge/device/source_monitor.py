@@ -10,6 +10,7 @@ from typing import Final
 from asepsis.core.wire import frames
 from asepsis.edge.device import models, shapes
 from asepsis.edge.device.catalogue import Fault, Wave
+from asepsis.edge.device.occupied import Occupied
 from asepsis.edge.device.records import Samples
 from asepsis.edge.device.shapes import STEPS
 from asepsis.edge.device.sources import TICK_MS, TICKS_PER_S
@@ -80,6 +81,11 @@ class SimulatedPatient:
     def attached(self) -> bool:
         """Whether a patient is connected."""
         return self.episode is not Episode.DISCONNECTED
+
+    @property
+    def occupied(self) -> frozenset[Occupied]:
+        """Nothing beside a patient occupies it."""
+        return frozenset()
 
     def samples(self) -> tuple[Samples, ...]:
         """Return the next `TICK_MS` milliseconds of every waveform."""

@@ -8,6 +8,7 @@ from typing import Final
 from asepsis.core.model.alarm import AlarmPriority
 from asepsis.edge.device import models
 from asepsis.edge.device.catalogue import GENERAL_ALARM, Fault
+from asepsis.edge.device.occupied import Occupied
 from asepsis.edge.device.records import Samples
 from asepsis.edge.device.sources import TICK_MS
 
@@ -23,6 +24,10 @@ class Infusion(Enum):
     OCCLUSION = "occlusion"
     AIR_IN_LINE = "air-in-line"
     NEAR_END = "near-end"
+    PAUSED = "paused"
+    DELAYED = "delayed"
+    KEEP_VEIN_OPEN = "keep-vein-open"
+    CHANNEL_ATTACHED = "channel-attached"
     DISCONNECTED = "disconnected"
 
 
@@ -32,7 +37,18 @@ _FAULTS: Final = {
     Infusion.OCCLUSION: Fault(AlarmPriority.HIGH, GENERAL_ALARM, "Line occluded"),
     Infusion.AIR_IN_LINE: Fault(AlarmPriority.HIGH, GENERAL_ALARM, "Air in line"),
 }
-_STOPPED: Final = frozenset({*_FAULTS, Infusion.DISCONNECTED})
+_OCCUPIED: Final = {
+    Infusion.PAUSED: Occupied.INFUSION_PAUSED,
+    Infusion.DELAYED: Occupied.INFUSION_DELAYED,
+    Infusion.KEEP_VEIN_OPEN: Occupied.KEEP_VEIN_OPEN,
+    Infusion.CHANNEL_ATTACHED: Occupied.CHANNEL_ATTACHED,
+}
+_WITHOUT_PATIENT: Final = frozenset(
+    {Infusion.DISCONNECTED, Infusion.CHANNEL_ATTACHED, Infusion.DELAYED}
+)
+"""A set is loaded, or an infusion programmed for later, and nobody is connected yet."""
+_STOPPED: Final = frozenset({*_FAULTS, *_WITHOUT_PATIENT, Infusion.PAUSED})
+KEEP_OPEN_ML_PER_H: Final = 1.0
 
 
 class SimulatedPump:
@@ -51,12 +67,24 @@ class SimulatedPump:
     @property
     def attached(self) -> bool:
         """Whether a patient is connected."""
-        return self.episode is not Infusion.DISCONNECTED
+        return self.episode not in _WITHOUT_PATIENT
+
+    @property
+    def occupied(self) -> frozenset[Occupied]:
+        """Whether an infusion is paused, waits, or only keeps the vein open."""
+        found = _OCCUPIED.get(self.episode)
+        return frozenset({found}) if found else frozenset()
+
+    @property
+    def _flow(self) -> float:
+        """What flows while it flows, ml/h."""
+        keeps_open = self.episode is Infusion.KEEP_VEIN_OPEN
+        return KEEP_OPEN_ML_PER_H if keeps_open else self._rate
 
     def samples(self) -> tuple[Samples, ...]:
         """Infuse for `TICK_MS` milliseconds; there is no waveform."""
         if self.episode not in _STOPPED:
-            self._infused = min(BAG_ML, self._infused + self._rate * TICK_MS / _MS_PER_H)
+            self._infused = min(BAG_ML, self._infused + self._flow * TICK_MS / _MS_PER_H)
         return ()
 
     def values(self) -> Mapping[int, float | None]:
@@ -64,7 +92,7 @@ class SimulatedPump:
         on = self.attached
         running = self.episode not in _STOPPED and self._infused < BAG_ML
         found = {
-            models.INFUSION_RATE: self._rate if running else 0.0,
+            models.INFUSION_RATE: self._flow if running else 0.0,
             models.VOLUME_INFUSED: self._infused,
             models.VOLUME_SET: BAG_ML,
             models.VOLUME_LEFT: BAG_ML - self._infused,

@@ -14,6 +14,7 @@ from typing import Final
 from asepsis.core.wire import frames
 from asepsis.edge.device import models
 from asepsis.edge.device.catalogue import Fault
+from asepsis.edge.device.occupied import Occupied
 from asepsis.edge.device.records import Samples
 from asepsis.edge.device.sources import TICK_MS
 
@@ -69,6 +70,11 @@ class SimulatedLung:
     def attached(self) -> bool:
         """Whether a patient is connected."""
         return self.episode is not Breathing.DISCONNECTED
+
+    @property
+    def occupied(self) -> frozenset[Occupied]:
+        """Nothing beside a patient occupies it."""
+        return frozenset()
 
     def samples(self) -> tuple[Samples, ...]:
         """Return the next `TICK_MS` milliseconds of pressure and flow."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from asepsis.edge.device.catalogue import Fault
+from asepsis.edge.device.occupied import Occupied
 from asepsis.edge.device.records import Samples
 
 TICK_MS: Final = 100
@@ -17,6 +18,11 @@ class Source(Protocol):
     @property
     def attached(self) -> bool:
         """Whether a patient is connected."""
+        ...
+
+    @property
+    def occupied(self) -> frozenset[Occupied]:
+        """Why it is not idle although nothing may be delivered or measured."""
         ...
 
     def samples(self) -> tuple[Samples, ...]:

@@ -25,6 +25,7 @@ from asepsis.edge.device.clinical import Event
 from asepsis.edge.device.compartment import Line, serve, take
 from asepsis.edge.device.desk import Desk, request_desk
 from asepsis.edge.device.models import MODELS
+from asepsis.edge.device.occupied import Occupied
 from asepsis.edge.device.permit import Present
 from asepsis.edge.device.recording import Recording
 from asepsis.edge.device.records import Record, Value
@@ -39,6 +40,8 @@ from asepsis.edge.sandbox.ring import RingWriter, wake_of
 TICK_NS: Final = TICK_MS * 1_000_000
 BEHIND_NS_MAX: Final = 10 * TICK_NS
 """Further behind than this, ticks are skipped instead of caught up."""
+TRANSPORT: Final = {"transport": True, "arrived": False}
+"""Keys by which a person says that the device travels with a patient, and that it has arrived."""
 _SIMULATED: Final[Mapping[Kind, Callable[[int], Source]]] = {
     Kind.MONITOR: SimulatedPatient,
     Kind.VENTILATOR: SimulatedLung,
@@ -74,6 +77,8 @@ class Vitals:
         self._state = ClinicalState.IDLE
         self._state_since_s = time.monotonic()
         self._attached = False
+        self._moved = False
+        self._occupied: frozenset[Occupied] = frozenset()
         self._desk = Desk(
             requests,
             model=model,
@@ -123,7 +128,9 @@ class Vitals:
     def _key(self, key: str) -> None:
         if self._source.stage(key):
             return
-        if key == "acknowledge":
+        if key in TRANSPORT:
+            self._moved = TRANSPORT[key]
+        elif key == "acknowledge":
             self._publish_alarms(self._alarms.acknowledge())
             self._publish_active()
         elif key in {event.value for event in clinical.KEYS}:
@@ -148,6 +155,21 @@ class Vitals:
             # Said once, when it happens: else a device on a patient could not stand by.
             self._happen(Event.PATIENT_ATTACHED)
         self._attached = attached
+        self._look_for_use()
+
+    def _look_for_use(self) -> None:
+        """Say at once when the device begins or ends to be occupied: permits hang on it."""
+        moved = frozenset({Occupied.TRANSPORT}) if self._moved else frozenset[Occupied]()
+        # On standby with somebody at it: the device knows a patient, whatever it does for him.
+        standby = self._state is ClinicalState.STANDBY and self._attached
+        known = frozenset({Occupied.PATIENT_ASSOCIATED}) if standby else frozenset[Occupied]()
+        occupied = self._source.occupied | moved | known
+        if occupied != self._occupied:
+            self._occupied = occupied
+            self._tell_state()
+
+    def _tell_state(self) -> None:
+        self._line.report("state", state=self._state.name, occupied=sorted(self._occupied))
 
     def _second(self, now_ns: int) -> None:
         values = self._source.values()
@@ -189,12 +211,12 @@ class Vitals:
         if event is Event.PATIENT_REMOVED:
             self._desk.patient_left()
         self._publish(Record(state=state, monotonic_ns=time.monotonic_ns()))
-        self._line.report("state", state=state.name)
+        self._tell_state()
 
     def _present(self, request_waits: bool) -> Present:  # noqa: FBT001 - one question, one answer
         return Present(
             state=self._state,
-            attached=self._source.attached,
+            attached=self._source.attached or bool(self._occupied),
             alarms=self._alarms.active,
             held_s=time.monotonic() - self._state_since_s,
             request_waits=request_waits,
@@ -212,6 +234,7 @@ class Vitals:
             "state": self._state.name,
             "alarms": self._alarms.active,
             "limits": self._alarms.limits,
+            "occupied": sorted(self._occupied),
             "late_us_p50": late_us[len(late_us) // 2],
             "late_us_max": late_us[-1],
             **self._desk.facts(),

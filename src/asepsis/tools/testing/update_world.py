@@ -89,7 +89,14 @@ class World:
         (self.served / "authorisations" / f"{digest}.json").write_bytes(content)
         return digest
 
-    def assign(self, path: str, authorisation: str, **other: str) -> None:
+    def assign(
+        self,
+        path: str,
+        authorisation: str,
+        *,
+        windows: tuple[tuple[int, int], ...] = (),
+        **other: str,
+    ) -> None:
         """Let the director assign a release, as the signer signs it."""
         name = path.partition("/")[2]
         content = (self.folder / "acme" / name).read_bytes()
@@ -99,6 +106,7 @@ class World:
             sha256=hashlib.sha256(content).hexdigest(),
             vendor=other.pop("vendor", "acme"),
             authorisation=authorisation,
+            windows=windows,
         )
         said = {"device": self.own["device"], "hardware": self.own["hardware"], **other}
         self.version += 1

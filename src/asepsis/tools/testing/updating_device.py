@@ -11,10 +11,11 @@ from typing import Final
 from asepsis.core.errors import AsepsisError, TransientError
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.update import TestResult
+from asepsis.edge.device.occupied import Occupied
 from asepsis.edge.device.update.agent import Agent
 from asepsis.edge.device.update.floors import Floors
 from asepsis.edge.device.update.memory import Held, MemoryStore, Target
-from asepsis.edge.device.update.moment import Occupied, Situation, Terms, Window
+from asepsis.edge.device.update.moment import Situation, Terms, Window
 from asepsis.edge.device.update.plan import Plan, PlannedTest
 from asepsis.edge.device.update.ports import Activator, Means
 from asepsis.edge.sandbox.supervision_disk import Disk
@@ -79,7 +80,8 @@ class Device:
         falls: Versions that end at once.
         consent: Whether a person has to agree.
         reserve: Whether it stands ready for an emergency.
-        windows: When the hospital allows installations.
+        windows_here: When the device's own settings allow installations.
+        assigned: When the director does.
         acceptance: Whether biomedical engineering has to accept the device.
         changes: What the release changes on purpose.
         boot: Name of this boot.
@@ -99,7 +101,8 @@ class Device:
     falls: frozenset[str] = frozenset()
     consent: bool = False
     reserve: bool = False
-    windows: tuple[Window, ...] = ()
+    windows_here: tuple[Window, ...] = ()
+    assigned: tuple[Window, ...] = ()
     acceptance: bool = False
     changes: frozenset[str] = frozenset()
     boot: str = "boot-1"
@@ -183,6 +186,10 @@ class Device:
         """See `Supply`."""
         return self.offered
 
+    def windows(self, target: Target) -> tuple[Window, ...]:  # noqa: ARG002 - of the port
+        """See `Supply`."""
+        return self.assigned
+
     def ready(self, target: Target) -> bool:  # noqa: ARG002 - of the port
         """See `Supply`."""
         return True
@@ -228,7 +235,7 @@ class Device:
             rollback_s=plan.rollback_s,
             consent=plan.consent,
             reserve=self.reserve,
-            windows=self.windows,
+            windows=self.windows_here,
         )
 
     def fingerprint(self) -> Mapping[str, str]:

@@ -64,6 +64,11 @@ def test_the_longest_list_of_conditions_fits_a_record(model: Model) -> None:
     assert records.decode(encoded).active == active
 
 
+WITHOUT_PATIENT = {"disconnected", "delayed", "channel-attached"}
+RESTING = {"paused", "keep-vein-open"}
+"""An infusion that somebody paused on purpose, or that keeps a vein open, is no fault."""
+
+
 @pytest.mark.parametrize(("kind", "key"), STAGED)
 def test_every_episode_has_its_waves_and_numerics(kind: Kind, key: str) -> None:
     model, source = MODELS[kind], SOURCES[kind][0](3)  # type: ignore[call-arg]
@@ -75,14 +80,15 @@ def test_every_episode_has_its_waves_and_numerics(kind: Kind, key: str) -> None:
             found[part.handle] += part.values
     assert {h: len(v) for h, v in found.items()} == {w.handle: 4 * w.rate_hz for w in model.waves}
     assert set(source.values()) == {sign.handle for sign in model.signs}
-    assert source.attached is (key != "disconnected")
+    assert source.attached is (key not in WITHOUT_PATIENT)
     if not source.attached:
         assert set(source.values().values()) == {None}
         assert all(set(samples) == {SAMPLE_MISSING} for samples in found.values())
 
 
 @pytest.mark.parametrize(
-    ("kind", "key"), [(k, key) for k, key in STAGED if key not in {"normal", "disconnected"}]
+    ("kind", "key"),
+    [(k, key) for k, key in STAGED if key not in {"normal", *WITHOUT_PATIENT, *RESTING}],
 )
 def test_every_episode_but_the_normal_one_raises_an_alarm(kind: Kind, key: str) -> None:
     model, source = MODELS[kind], SOURCES[kind][0](3)  # type: ignore[call-arg]

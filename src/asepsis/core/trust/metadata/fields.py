@@ -11,6 +11,7 @@ import msgspec
 
 from asepsis.core.errors import InputError
 from asepsis.core.model.release import COUNTER_MAX, Counter, Reboot, Sha256, Version, Word
+from asepsis.core.trust.director import Windows
 from asepsis.core.trust.metadata.library import TargetFile
 
 CUSTOM: Final = "asepsis"
@@ -63,12 +64,15 @@ class Assignment(Custom, frozen=True):
         hardware: Its hardware id.
         vendor: Whose image repository names the same artefact.
         authorisation: SHA-256 of the authorisation that both approvers signed.
+        windows: When the device may install it, as calendars of the hospital say it for this
+            device: first second and first second after it, since 1970; none for always.
     """
 
     device: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     hardware: Word
     vendor: Word
     authorisation: Sha256
+    windows: Windows = ()
 
 
 class Terms(Custom, frozen=True):

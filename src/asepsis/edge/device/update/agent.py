@@ -180,7 +180,10 @@ class Agent:
 
     def _waits_for(self, held: Held) -> WaitsFor | None:
         self._plan = self._means.supply.plan(held.target)
-        terms = self._means.surroundings.terms(held.target, self._plan)
+        terms = replace(
+            self._means.surroundings.terms(held.target, self._plan),
+            assigned=self._means.supply.windows(held.target),
+        )
         waits_for = judge(terms, self._situation(), self._consent)
         if waits_for is None and terms.hub and self._means.supply.offers() is None:
             return WaitsFor.CONNECTIVITY  # It may have been taken back.

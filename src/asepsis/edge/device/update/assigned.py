@@ -130,8 +130,9 @@ class _Round:
         )
         return judge(offer, own=self.order.own, floor=floor, now=self.order.now)
 
-    def take(self, one: Accepted, *, line: Line, vendor: str, kept: Artefacts) -> dict[str, Any]:
+    def take(self, one: Accepted, *, vendor: str, kept: Artefacts) -> dict[str, Any]:
         """Have the artefact here, made from an older one or fetched; unpack a compartment's."""
+        line = self.line.at(vendor)
         order, installed = self.order, one.release.component in self.order.compartments
         document = None
         if one.release.document and (installed or not kept.has(one.target)):
@@ -169,14 +170,14 @@ def fulfil(order: Order, line: Line) -> list[str]:
     if order.offline:
         terms = bundle_memory.check(order.folder, director.targets, own=order.own, now=order.now)
     contact = _Round(order, line, director)
-    accepted: list[tuple[Accepted, str]] = []
+    accepted: list[tuple[Accepted, Assignment]] = []
     for target, said in assignments(director.targets, order.own):
-        accepted.append((contact.accept(target, said), said.vendor))
+        accepted.append((contact.accept(target, said), said))
     kept = Artefacts(order.folder / ARTEFACTS)
-    _write(order.folder / OFFERED, [_document(one, kept) for one, _ in accepted])
+    _write(order.folder / OFFERED, [_document(one, said, kept) for one, said in accepted])
     documents = [
-        _document(one, kept) | contact.take(one, line=line.at(vendor), vendor=vendor, kept=kept)
-        for one, vendor in accepted
+        _document(one, said, kept) | contact.take(one, vendor=said.vendor, kept=kept)
+        for one, said in accepted
     ]
     _write(order.folder / ACCEPTED, documents)
     kept.tidy({kept.place(one.target) for one, _ in accepted}, others_max=KEPT_MAX)
@@ -185,7 +186,7 @@ def fulfil(order: Order, line: Line) -> list[str]:
     return [one.target.path for one, _ in accepted]
 
 
-def _document(one: Accepted, kept: Artefacts) -> dict[str, Any]:
+def _document(one: Accepted, said: Assignment, kept: Artefacts) -> dict[str, Any]:
     return {
         "path": one.target.path,
         "file": kept.place(one.target).name,
@@ -193,6 +194,7 @@ def _document(one: Accepted, kept: Artefacts) -> dict[str, Any]:
         "sha256": one.target.hashes["sha256"],
         "release": {name: getattr(one.release, name) for name in one.release.__struct_fields__},
         "floor": one.floor,
+        "windows": said.windows,
     }
 
 

@@ -8,11 +8,11 @@ Source: docs/explanation/updates.md; CLAIM-UPDATE-001.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.update import WaitsFor
+from asepsis.edge.device.occupied import Occupied
 
 WINDOWS_MAX: Final = 64
 BATTERY_PERCENT_MIN: Final = 50
@@ -20,17 +20,6 @@ POSTPONE_S: Final = 1_800
 POSTPONEMENTS_MAX: Final = 4
 CONSENT_S: Final = 900
 """How long a person's word holds, seconds: a bed changes faster than an hour."""
-
-
-class Occupied(StrEnum):
-    """Why a device that delivers nothing and measures nothing is still not idle."""
-
-    PATIENT_ASSOCIATED = "patient-associated"
-    INFUSION_PAUSED = "infusion-paused"
-    INFUSION_DELAYED = "infusion-delayed"
-    KEEP_VEIN_OPEN = "keep-vein-open"
-    CHANNEL_ATTACHED = "channel-attached"
-    TRANSPORT = "transport"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,7 +46,8 @@ class Terms:
         consent: Whether a person at the device has to agree.
         reserve: Whether the device stands ready for an emergency (resuscitation, theatre, crash
             cart): then only after a person took it out of service.
-        windows: When the hospital allows it; none for always.
+        windows: When the device's own settings allow it; none for always.
+        assigned: When the director that assigned it allows it, besides; none for always.
         hub: Whether the hub must be reachable: what it took back must not be installed. What
             mends the way to the hub does not ask for that.
     """
@@ -68,6 +58,7 @@ class Terms:
     consent: bool = False
     reserve: bool = False
     windows: tuple[Window, ...] = ()
+    assigned: tuple[Window, ...] = ()
     hub: bool = True
 
 
@@ -143,7 +134,7 @@ def judge(terms: Terms, now: Situation, consent: Consent) -> WaitsFor | None:
         (WaitsFor.OUT_OF_SERVICE, lambda: now.out_of_service or not terms.reserve),
         (WaitsFor.PATIENT, lambda: not _patient(now) or ClinicalState.IN_USE in terms.states),
         (WaitsFor.CLINICAL_STATE, lambda: _state_fits(terms, now)),
-        (WaitsFor.TIME, lambda: not terms.windows or now.wall_s is not None),
+        (WaitsFor.TIME, lambda: now.wall_s is not None or not (terms.windows or terms.assigned)),
         (WaitsFor.WINDOW, lambda: _fits_window(terms, now)),
         (WaitsFor.POWER, lambda: _powered(now)),
         (WaitsFor.CONNECTIVITY, lambda: now.reachable or not terms.hub),
@@ -167,11 +158,16 @@ def _state_fits(terms: Terms, now: Situation) -> bool:
 
 
 def _fits_window(terms: Terms, now: Situation) -> bool:
-    """Return whether it can be done, and undone, before the window closes."""
-    if not terms.windows or now.wall_s is None:
+    """Return whether it can be done, and undone, before any window closes."""
+    begins_s = now.wall_s
+    if begins_s is None:
         return True
-    ends_s = now.wall_s + terms.run_s + terms.rollback_s
-    return any(w.opens_s <= now.wall_s and ends_s <= w.closes_s for w in terms.windows)
+    ends_s = begins_s + terms.run_s + terms.rollback_s
+    return all(
+        any(w.opens_s <= begins_s and ends_s <= w.closes_s for w in windows)
+        for windows in (terms.windows, terms.assigned)
+        if windows
+    )
 
 
 def _powered(now: Situation) -> bool:

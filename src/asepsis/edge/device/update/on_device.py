@@ -8,9 +8,10 @@ from typing import Any, Final
 
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.edge.device.manifest import NETWORK, ORIGIN, VITALS
+from asepsis.edge.device.occupied import Occupied, read_occupied
 from asepsis.edge.device.supervisor import Supervisor
 from asepsis.edge.device.update.memory import Target
-from asepsis.edge.device.update.moment import Occupied, Situation, Terms, Window
+from asepsis.edge.device.update.moment import Situation, Terms, Window
 from asepsis.edge.device.update.plan import Plan
 from asepsis.edge.sandbox.supervision import SERVED
 
@@ -97,14 +98,16 @@ class DeviceSurroundings:
         folder: The device's folder.
         policy: What the hospital decided.
         now_s: Monotonic seconds.
+        replaceable: Returns the clinical states in which this device lets a component be replaced.
         wall_s: The machine's time, seconds since 1970; counts while origin's clock is synchronised.
-        occupied: What else the device knows of being used: infusion, channels, transport.
+        occupied: What else knows of the device being used, beside its critical compartment.
         supplies: Where the kernel tells of power supplies.
     """
 
     supervisor: Supervisor
     folder: Path
     policy: Policy
+    replaceable: Callable[[str], frozenset[ClinicalState]]
     now_s: Callable[[], float]
     wall_s: Callable[[], float]
     occupied: Callable[[], frozenset[Occupied]] = _nothing
@@ -117,7 +120,7 @@ class DeviceSurroundings:
             self.facts[compartment] = dict(details)
         elif compartment == VITALS and event == "state":
             # The count of alarms belongs to the state before: not known until the next heartbeat.
-            self.facts[VITALS] = {}
+            self.facts[VITALS] = {"occupied": details.get("occupied")}
 
     def situation(self) -> Situation:
         """See `Surroundings`."""
@@ -129,7 +132,7 @@ class DeviceSurroundings:
             state=state,
             attached=None if state is None else state not in NOBODY,
             alarms=alarms if isinstance(alarms, int) else None,
-            occupied=self.occupied(),
+            occupied=self.occupied() | read_occupied(self.facts.get(VITALS, {}).get("occupied")),
             mains=mains,
             battery_percent=battery,
             reachable=self.facts.get(NETWORK, {}).get("reachable") is True,
@@ -140,7 +143,7 @@ class DeviceSurroundings:
     def terms(self, target: Target, plan: Plan) -> Terms:
         """See `Surroundings`: what both the manufacturer and the manifest allow."""
         return Terms(
-            states=plan.states & self.supervisor.replaceable(target.component),
+            states=plan.states & self.replaceable(target.component),
             run_s=plan.run_s,
             rollback_s=plan.rollback_s,
             consent=plan.consent or self.policy.consent,

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from asepsis.core.model.update import TestResult
 from asepsis.edge.device.update.memory import Held, MemoryStore, Target
-from asepsis.edge.device.update.moment import Situation, Terms
+from asepsis.edge.device.update.moment import Situation, Terms, Window
 from asepsis.edge.device.update.plan import Plan
 
 
@@ -56,6 +56,10 @@ class Supply(Protocol):
 
         None where that is not known now, because nobody answers.
         """
+        ...
+
+    def windows(self, target: Target) -> tuple[Window, ...]:
+        """Return when the director allows it; none for always."""
         ...
 
     def ready(self, target: Target) -> bool:

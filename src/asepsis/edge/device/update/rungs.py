@@ -209,6 +209,11 @@ class Rungs:
         """See `Activator`."""
         self.of(component).reject(component, why)
 
+    def states(self, component: str) -> frozenset[ClinicalState] | None:
+        """Return in which clinical states it may be replaced; None for what the manifest says."""
+        found = self.others.get(component)
+        return found.states if found else None
+
     def step(self) -> None:
         """Do what is due; what fails stays as it is and is tried again."""
         for activator in self.others.values():

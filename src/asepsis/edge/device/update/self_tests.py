@@ -32,7 +32,7 @@ class SelfTests:
     """See `ports.Tests`.
 
     Args:
-        releases: Versions of compartments.
+        package_of: Returns the code of what is tested.
         layers: Layers to apply.
         kind: What sort of device it is.
         log: Takes standard error of the compartment.
@@ -44,7 +44,7 @@ class SelfTests:
 
     def __init__(
         self,
-        releases: Path,
+        package_of: Callable[[Target], Path],
         *,
         layers: frozenset[Layer],
         kind: Kind,
@@ -52,7 +52,7 @@ class SelfTests:
         facts: Facts,
         observe_s: float = 3.0,
     ) -> None:
-        self._releases = releases
+        self._package_of = package_of
         self._layers = layers
         self._kind = kind
         self._log = log
@@ -69,9 +69,8 @@ class SelfTests:
         self.close()
         self._plan, self._measured = plan, None
         self._before, self._began_s = dict(self._facts()), time.monotonic()
-        package = self._releases / target.component / target.version / "asepsis"
         try:
-            self._running = self._start(package)
+            self._running = self._start(self._package_of(target))
         except (AsepsisError, OSError):
             self._measured = {}  # What does not start measures nothing, and nothing passes.
 

@@ -15,9 +15,15 @@
     opens = 2026-11-24T02:00:00+01:00
     closes = 2026-11-24T04:00:00+01:00
 
+    [image]
+    name = "monitor"
+    partition = "/boot"
+    roots = ["/dev/disk/by-partlabel/root-a", "/dev/disk/by-partlabel/root-b"]
+
 Source: docs/reference/update-agent.md.
 """
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -27,6 +33,7 @@ from typing import Any, Final, cast
 
 from asepsis.core.errors import ConfigError
 from asepsis.edge.device.catalogue import Kind
+from asepsis.edge.device.update.image_slots import ImageSlots
 from asepsis.edge.device.update.moment import WINDOWS_MAX, Window
 from asepsis.edge.device.update.on_device import Policy
 from asepsis.edge.device.update.updating import VENDORS_MAX, UpdateSetting
@@ -35,9 +42,10 @@ from asepsis.edge.sandbox.layer import Layer
 FILE_BYTES_MAX: Final = 65_536
 EVERY_S: Final = (10, 86_400)
 BYTES_PER_S_MAX: Final = 1 << 30
+IMAGE: Final = re.compile(r"[a-z0-9-]{1,40}")
 _KNOWN: Final = frozenset(
     {"hardware", "model", "director", "vendors", "every_s", "bytes_per_s", "reserve", "consent",
-     "windows"}
+     "windows", "image"}
 )  # fmt: skip
 
 
@@ -100,12 +108,23 @@ def _setting(
         layers=layers,
         every_s=float(every_s),
         bytes_per_s=bytes_per_s,
+        image=_image(document["image"]) if "image" in document else None,
         policy=Policy(
             reserve=document.get("reserve", False) is True,
             consent=document.get("consent", False) is True,
             windows=tuple(sorted(_window(one) for one in windows)),
         ),
     )
+
+
+def _image(said: Mapping[str, Any]) -> ImageSlots:
+    one, other = (Path(_text(path)) for path in cast("list[object]", said["roots"]))
+    name, partition = _text(said["name"]), Path(_text(said["partition"]))
+    if set(said) != {"name", "partition", "roots"} or one == other:
+        raise ValueError("image")
+    if not IMAGE.fullmatch(name) or not all(p.is_absolute() for p in (one, other, partition)):
+        raise ValueError("image")
+    return ImageSlots(name=name, partition=partition, roots=(one, other))
 
 
 def _text(value: object) -> str:

@@ -23,6 +23,7 @@ from asepsis.edge.device.update import plan as plans
 from asepsis.edge.device.update.contact import Contact, StartFetcher
 from asepsis.edge.device.update.floors import Floors
 from asepsis.edge.device.update.memory import Target
+from asepsis.edge.device.update.moment import Window
 from asepsis.edge.device.update.place import ACCEPTED, OFFERED, STAGED
 from asepsis.edge.device.update.plan import Plan, read_plan
 from asepsis.edge.device.update.unpacking import tree_digest
@@ -83,6 +84,7 @@ class DirectedSupply:
         self._contact: Contact | None = None
         self._offers: Sequence[Target] | None = None
         self._placed: dict[str, str] = {}
+        self._windows: dict[str, tuple[Window, ...]] = {}
 
     def step(self) -> None:
         """See `Supply`."""
@@ -97,7 +99,7 @@ class DirectedSupply:
             self._due_s = now_s + self._every_s
             self._ended(result)
         elif (offered := self._read(OFFERED)) is not None:
-            self._offers = [_target(one) for one in offered]
+            self._take(offered)
 
     def close(self) -> None:
         """End what is under way."""
@@ -108,6 +110,10 @@ class DirectedSupply:
     def offers(self) -> Sequence[Target] | None:
         """See `Supply`."""
         return self._offers
+
+    def windows(self, target: Target) -> tuple[Window, ...]:
+        """See `Supply`."""
+        return self._windows.get(target.release, ())
 
     def ready(self, target: Target) -> bool:
         """See `Supply`."""
@@ -144,6 +150,26 @@ class DirectedSupply:
         """See `Supply`."""
         Floors(self._folders.update).verified(target.component, target.floor)
 
+    def tidy(self, component: str, *, runs: str, before: str) -> None:
+        """Remove versions that this agent placed and nobody needs, or that lie below the floor.
+
+        What lies below the floor goes although a person might want to go back to it: that is what
+        the floor is for. What a person placed has no counter and stays.
+
+        Args:
+            component: Whose versions.
+            runs: The confirmed one.
+            before: The one that was confirmed before it; "" for none.
+        """
+        floor = Floors(self._folders.update).of(component)
+        with contextlib.suppress(OSError):  # What cannot be removed is tried again next time.
+            for path in (self._folders.releases / component).iterdir():
+                counter = path.name.rpartition("+")[2]
+                if path.name == runs or not counter.isdecimal():
+                    continue
+                if path.name != before or int(counter) < floor:
+                    shutil.rmtree(path)
+
     def _begin(self, now_s: float) -> None:
         try:
             order = {**self._order(), "placed": self._placed}
@@ -156,11 +182,21 @@ class DirectedSupply:
         transient = str(result.get("code", "")).startswith(TRANSIENT)
         known = self._read(ACCEPTED if result.get("done") else OFFERED)
         if result.get("done") or transient:
-            self._offers = None if known is None else [_target(one) for one in known]
+            self._take(known)
         else:
             # Somebody's word does not hold any more: then nothing is offered.
             self._offers = []
         self._tell(result)
+
+    def _take(self, known: list[dict[str, Any]] | None) -> None:
+        """Take what the verifier wrote; what is not known now keeps the windows it had."""
+        if known is None:
+            self._offers = None
+            return
+        self._offers = [_target(one) for one in known]
+        self._windows = {
+            one["sha256"]: tuple(Window(*span) for span in one.get("windows", ())) for one in known
+        }
 
     def _accepted(self, target: Target) -> dict[str, Any] | None:
         documents = self._read(ACCEPTED) or []

@@ -1,5 +1,6 @@
 """Puts the update agent of a device together, beside its supervisor."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -7,27 +8,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from asepsis.core.errors import ConfigError
+from asepsis.core.errors import AsepsisError, ConfigError, NotFound
+from asepsis.core.model.clinical import ClinicalState
 from asepsis.edge.device.activation import Activation
 from asepsis.edge.device.catalogue import Kind
 from asepsis.edge.device.manifest import NETWORK, VITALS, shipped
+from asepsis.edge.device.occupied import Occupied
+from asepsis.edge.device.state import code_link
 from asepsis.edge.device.supervisor import Supervisor
 from asepsis.edge.device.update import fetcher
 from asepsis.edge.device.update.agent import Agent
 from asepsis.edge.device.update.compartments import FETCHER
 from asepsis.edge.device.update.desk import UpdateDesk
 from asepsis.edge.device.update.fetcher_start import Fetchers, repositories
-from asepsis.edge.device.update.memory import Held, MemoryStore
-from asepsis.edge.device.update.moment import Occupied
+from asepsis.edge.device.update.image_slots import ImageSlots
+from asepsis.edge.device.update.memory import Held, MemoryStore, Target
 from asepsis.edge.device.update.on_device import (
     DeviceSurroundings,
     Policy,
-    SupervisorActivator,
 )
 from asepsis.edge.device.update.ports import Means
 from asepsis.edge.device.update.report_signing import to_order
+from asepsis.edge.device.update.rungs_here import rungs_of
 from asepsis.edge.device.update.self_tests import SelfTests
 from asepsis.edge.device.update.supply import DirectedSupply, Folders
+from asepsis.edge.sandbox import bubblewrap
 from asepsis.edge.sandbox.layer import Layer
 from asepsis.edge.sandbox.supervision_disk import FolderDisk
 from asepsis.edge.sandbox.supervision_parts import Tell
@@ -56,7 +61,8 @@ class UpdateSetting:
         bytes_per_s: Bandwidth budget for artefacts; 0 for none.
         policy: What the hospital decided.
         observe_s: How long a new version is watched at least before its self-tests count, seconds.
-        occupied: What else the device knows of being used.
+        image: Where whole images of this device are; None where it has none.
+        occupied: What else knows of the device being used, beside its critical compartment.
         now_s: Trusted time, seconds since 1970.
     """
 
@@ -71,6 +77,7 @@ class UpdateSetting:
     bytes_per_s: int = 0
     policy: Policy = field(default_factory=Policy)
     observe_s: float = 5.0
+    image: ImageSlots | None = None
     occupied: Callable[[], frozenset[Occupied]] = frozenset
     now_s: Callable[[], float] = time.time
 
@@ -111,32 +118,25 @@ class Updating:
         self._tell = tell
         self._outbox: list[Held] = []
         folders = Folders(update=folder / UPDATE, releases=folder / RELEASES)
-        fetchers = Fetchers(
-            folder=folder,
-            state=folders.update / FETCHER,
-            repositories=repositories(setting.director, setting.vendors),
-            layers=setting.layers,
-            bytes_per_s=setting.bytes_per_s,
+        self._rungs = rungs_of(
+            setting.image,
+            releases=folders.releases,
             supervisor=supervisor,
+            activation=activation,
+            refused=self._refused,
         )
         self.surroundings = DeviceSurroundings(
             supervisor=supervisor,
             folder=folder,
             policy=setting.policy,
+            replaceable=self._replaceable,
             now_s=time.monotonic,
             wall_s=setting.now_s,
             occupied=setting.occupied,
         )
-        self._supply = DirectedSupply(
-            folders,
-            order=self._order,
-            start_fetcher=fetchers.start,
-            every_s=setting.every_s,
-            now_s=time.monotonic,
-            tell=lambda result: tell(UPDATE, "contact", result),
-        )
+        self._supply = self._directed(folders)
         self._tests = SelfTests(
-            folders.releases,
+            self._package_of,
             layers=setting.layers,
             kind=setting.kind,
             log=folder / "device.log",
@@ -147,7 +147,7 @@ class Updating:
             Means(
                 store=MemoryStore(FolderDisk(folders.update)),
                 supply=self._supply,
-                activator=SupervisorActivator(supervisor),
+                activator=self._rungs,
                 surroundings=self.surroundings,
                 tests=self._tests,
                 tell=self._told,
@@ -157,16 +157,37 @@ class Updating:
         self._desk = UpdateDesk(folder, agent=self.agent)
         activation.begins, activation.keeps = self.agent.begins, self.agent.keeps
 
+    def _directed(self, folders: Folders) -> DirectedSupply:
+        setting = self._setting
+        fetchers = Fetchers(
+            folder=self._folder,
+            state=folders.update / FETCHER,
+            repositories=repositories(setting.director, setting.vendors),
+            layers=setting.layers,
+            bytes_per_s=setting.bytes_per_s,
+            supervisor=self._supervisor,
+        )
+        return DirectedSupply(
+            folders,
+            order=self._order,
+            start_fetcher=fetchers.start,
+            every_s=setting.every_s,
+            now_s=time.monotonic,
+            tell=lambda result: self._tell(UPDATE, "contact", result),
+        )
+
     def step(self) -> None:
         """Do what is due, and hand over what is to be signed."""
         self._desk.step()
         self.agent.step()
+        self._rungs.step()
         while self._outbox and self._supervisor.report_update(to_order(self._outbox[0])):
             self._outbox.pop(0)
 
     def heard(self, compartment: str, event: str, details: Mapping[str, Any]) -> None:
         """Take what the supervisor tells; belongs into its `tell`."""
         self.surroundings.heard(compartment, event, details)
+        self._rungs.heard(compartment, event)
         self.agent.heard(compartment, event, details)
 
     def close(self) -> None:
@@ -175,7 +196,29 @@ class Updating:
         self._supply.close()
         self._tests.close()
 
+    def _replaceable(self, component: str) -> frozenset[ClinicalState]:
+        states = self._rungs.states(component)
+        return self._supervisor.replaceable(component) if states is None else states
+
+    def _package_of(self, target: Target) -> Path:
+        """Return the code that is tested: of an image the running one, which is on trial."""
+        if target.component in self._rungs.others:
+            return code_link(self._folder, bubblewrap.code().package) / "asepsis"
+        return self._folder / RELEASES / target.component / target.version / "asepsis"
+
+    def _refused(self, component: str, version: str, why: str) -> None:
+        self.agent.heard(component, "version-refused", {"version": version, "why": why})
+
+    def _tidy(self, component: str) -> None:
+        before = ""
+        with contextlib.suppress(NotFound):  # It is no compartment, or was never replaced before.
+            before = self._supervisor.before(component)
+        with contextlib.suppress(AsepsisError):  # Without readable floors nothing is taken away.
+            self._supply.tidy(component, runs=self._rungs.confirmed(component), before=before)
+
     def _told(self, held: Held) -> None:
+        if held.over:
+            self._tidy(held.target.component)
         self._outbox.append(held)
         del self._outbox[:-OUTBOX_MAX]  # Where origin takes nothing, the newest words count.
         details = {
@@ -209,7 +252,7 @@ class Updating:
             },
             "vendors": sorted(setting.vendors),
             "now_s": int(setting.now_s()),
-            "compartments": sorted(shipped().compartments),
+            "compartments": sorted({*shipped().compartments, *self._rungs.others}),
         }
 
 

@@ -59,6 +59,16 @@ def test_an_approved_release_is_taken_and_its_floor_is_kept(world: World) -> Non
         place.accepted(world.device)
 
 
+def test_windows_of_the_director_reach_the_device_signed(world: World) -> None:
+    path = world.vendor.release(1)
+    begin_s = int(world.now.timestamp())
+    spans = ((begin_s + 3_600, begin_s + 7_200), (begin_s + 90_000, begin_s + 93_600))
+    world.assign(path, world.authorise(path), windows=spans)
+    assert world.take()["done"]
+    [one] = place.accepted(world.device)
+    assert one["windows"] == [list(span) for span in spans]
+
+
 def test_a_hub_with_the_director_key_alone_installs_nothing(world: World) -> None:
     """Goal: root shell and online key: what both approvers did not sign is refused."""
     path = world.vendor.release(1)

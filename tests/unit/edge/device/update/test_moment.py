@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.update import WaitsFor
+from asepsis.edge.device.occupied import Occupied
 from asepsis.edge.device.update.moment import (
     CONSENT_S,
     POSTPONE_S,
     POSTPONEMENTS_MAX,
     Consent,
-    Occupied,
     Situation,
     Terms,
     Window,

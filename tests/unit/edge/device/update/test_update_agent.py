@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from asepsis.core.errors import AsepsisError, FramingError, SafetyRefusal
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.update import Outcome, WaitsFor
+from asepsis.edge.device.occupied import Occupied
 from asepsis.edge.device.update.floors import FLOORS, Floors
 from asepsis.edge.device.update.memory import (
     ASIDE,
@@ -22,7 +23,7 @@ from asepsis.edge.device.update.memory import (
     decode,
     encode,
 )
-from asepsis.edge.device.update.moment import Occupied, Window
+from asepsis.edge.device.update.moment import Window
 from asepsis.edge.sandbox.supervision_state import SHIPPED, StateStore
 from asepsis.tools.testing.faulty_disk import FaultyDisk, PowerCut
 from asepsis.tools.testing.updating_device import ONLY_IDLE, Bedside, Device, target
@@ -118,10 +119,27 @@ def test_a_window_that_closes_before_the_permit_stops_it_and_one_that_closes_lat
     def wait() -> None:
         bedside.wall_s = window.closes_s - 89
 
-    device = ready(bedside=bedside, windows=(window,), on_permit=wait).run()
+    device = ready(bedside=bedside, windows_here=(window,), on_permit=wait).run()
     assert device.told[-1].waits_for is WaitsFor.WINDOW
-    device = ready(windows=(Window(begin_s, begin_s + 90 + 18),)).run()
+    device = ready(windows_here=(Window(begin_s, begin_s + 90 + 18),)).run()
     assert device.outcomes[-1] == "verified"
+
+
+def test_windows_of_the_device_and_of_the_director_must_both_be_open() -> None:
+    begin_s = Bedside().wall_s or 0
+    here, there = Window(begin_s, begin_s + 1_000), Window(begin_s + 5_000, begin_s + 9_000)
+    device = ready(windows_here=(here,), assigned=(there,)).run()
+    assert device.told[-1].waits_for is WaitsFor.WINDOW
+    device.windows_here = (Window(begin_s, begin_s + 9_000),)
+    assert device.run().told[-1].waits_for is WaitsFor.WINDOW
+    device.bedside.wall_s = there.opens_s
+    assert device.run().outcomes[-1] == "verified"
+
+
+def test_an_assigned_window_needs_trusted_time() -> None:
+    begin_s = Bedside().wall_s or 0
+    device = ready(assigned=(Window(begin_s, begin_s + 9_000),), bedside=Bedside(wall_s=None))
+    assert device.run().told[-1].waits_for is WaitsFor.TIME
 
 
 def test_a_pump_with_a_paused_infusion_waits() -> None:

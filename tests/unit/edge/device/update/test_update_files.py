@@ -1,6 +1,7 @@
 """What the agent reads: the plan, its settings, power supplies; and what people say at the desk."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from asepsis.core.model.clinical import ClinicalState
 from asepsis.edge.device.catalogue import Kind
 from asepsis.edge.device.manifest import shipped
 from asepsis.edge.device.update.compartments import FETCHER, SELFTEST, updating
+from asepsis.edge.device.update.contact import Running
 from asepsis.edge.device.update.desk import UpdateDesk
-from asepsis.edge.device.update.floors import FLOORS
+from asepsis.edge.device.update.floors import FLOORS, Floors
 from asepsis.edge.device.update.moment import Window
 from asepsis.edge.device.update.on_device import read_power
 from asepsis.edge.device.update.plan import read_plan
 from asepsis.edge.device.update.settings import read_settings
+from asepsis.edge.device.update.supply import DirectedSupply, Folders
 from asepsis.tools.testing.faulty_disk import FaultyDisk
 from asepsis.tools.testing.updating_device import Device, target
 
@@ -43,6 +46,10 @@ acme = "https://updates.example/acme"
 [[windows]]
 opens = 2026-11-24T02:00:00+01:00
 closes = 2026-11-24T04:00:00+01:00
+[image]
+name = "monitor"
+partition = "/boot"
+roots = ["/dev/vdb", "/dev/vdc"]
 """
 
 
@@ -90,6 +97,9 @@ def test_the_settings_say_from_where_and_when(tmp_path: Path) -> None:
     assert found.bytes_per_s == 200_000
     assert found.policy.reserve
     assert found.policy.windows == (Window(1_795_482_000, 1_795_489_200),)
+    assert found.image.name == "monitor"
+    assert found.image.roots == (Path("/dev/vdb"), Path("/dev/vdc"))
+    assert settings(tmp_path, SETTINGS.partition("[image]")[0]).image is None
 
 
 @pytest.mark.parametrize(
@@ -103,11 +113,47 @@ def test_the_settings_say_from_where_and_when(tmp_path: Path) -> None:
         ("opens = 2026-11-24T02:00:00+01:00", "opens = 2026-11-24T02:00:00"),
         ("opens = 2026-11-24T02:00:00+01:00", "opens = 2026-11-24T05:00:00+01:00"),
         ("[vendors]", "[vendors"),
+        ('"/dev/vdc"]', '"/dev/vdb"]'),
+        ('"/dev/vdc"]', '"vdc"]'),
+        ('"/dev/vdb", "/dev/vdc"', '"/dev/vdb"'),
+        ('name = "monitor"', 'name = "../x"'),
+        ('partition = "/boot"', ""),
     ],
 )
 def test_a_setting_that_is_wrong_is_named(tmp_path: Path, old: str, new: str) -> None:
     with pytest.raises(ConfigError, match=r"updates\.toml"):
         settings(tmp_path, SETTINGS.replace(old, new))
+
+
+def test_versions_that_nobody_needs_or_that_are_too_old_go(tmp_path: Path) -> None:
+    """Goal: what runs and what it came from stay; below the floor nobody goes back to anything."""
+    folders = Folders(update=tmp_path / "update", releases=tmp_path / "releases")
+    for name in ("1.1+1", "1.2+2", "1.3+3", "1.4+4", "by-hand"):
+        (folders.releases / "network" / name / "asepsis").mkdir(parents=True)
+    folders.update.mkdir()
+    Floors(folders.update).create()
+    found = DirectedSupply(
+        folders,
+        order=dict,
+        start_fetcher=not_started,
+        every_s=60,
+        now_s=lambda: 0.0,
+        tell=lambda _: None,
+    )
+
+    def left() -> set[str]:
+        return {path.name for path in (folders.releases / "network").iterdir()}
+
+    found.tidy("network", runs="1.4+4", before="1.3+3")
+    assert left() == {"1.3+3", "1.4+4", "by-hand"}
+    Floors(folders.update).verified("network", 4)
+    found.tidy("network", runs="1.4+4", before="1.3+3")
+    assert left() == {"1.4+4", "by-hand"}
+    found.tidy("vitals", runs="shipped", before="")
+
+
+def not_started(_handed: Mapping[str, int]) -> Running:
+    raise AssertionError("no contact was due")
 
 
 def test_the_agents_compartments_hold_every_safety_claim_and_have_no_key() -> None:
@@ -156,9 +202,9 @@ def test_people_at_the_desk_see_and_say(tmp_path: Path) -> None:
         assert shown["update"]["tests"][0]["passed"]
         assert desk.answer("out-of-service", {"who": "S. Weber"})["out_of_service"] == "S. Weber"
         assert desk.answer("in-service", {})["out_of_service"] == ""
-        for do, body in (("install", {}), ("out-of-service", {}), ("", {})):
+        for do in ("install", "out-of-service", ""):
             with pytest.raises(InputError):
-                desk.answer(do, body)
+                desk.answer(do, {})
     finally:
         desk.close()
     with pytest.raises(AsepsisError):

@@ -8,9 +8,9 @@ import pytest
 
 from asepsis.core.model.clinical import ClinicalState
 from asepsis.core.model.update import WaitsFor
+from asepsis.edge.device.occupied import Occupied
 from asepsis.edge.device.update.floors import FLOORS
 from asepsis.edge.device.update.memory import Target
-from asepsis.edge.device.update.moment import Occupied
 from asepsis.tools.testing.faulty_disk import FaultyDisk
 from asepsis.tools.testing.updating_device import IN_USE_TOO, ONLY_IDLE, Bedside, Device, target
 
