@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from asepsis.core.errors import NotFound
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.feature import Feature
+from asepsis.hub.fleet.campaigns.opening import signed_windows
 from asepsis.hub.fleet.director.service import EVERY_S, TASK, DirectorService
 from asepsis.hub.fleet.releases.http import PeopleRoutes
 from asepsis.hub.fleet.releases.http_devices import DeviceRoutes
@@ -46,7 +47,13 @@ def build_releases(core: Core) -> OpenReleases:
         base=core.settings.folder() / "hub" / FOLDER,
         director_der=director_der,
     )
-    director = DirectorService(store=core.store, signer=core.signer, releases=releases, admit=admit)
+    director = DirectorService(
+        store=core.store,
+        signer=core.signer,
+        releases=releases,
+        admit=admit,
+        opening=signed_windows,
+    )
     renewal = LeasedTask(core.store, TASK, holder=core.holder, work=director.renew, every_s=EVERY_S)
     releases.changed = renewal.wake
     return OpenReleases(releases, director, renewal)

@@ -41,6 +41,22 @@ class DirectorSigner(Protocol):
         ...
 
 
+Spans = Mapping[tuple[str, str], tuple[tuple[int, int], ...]]
+"""By device and artefact: when it may be installed, seconds since 1970."""
+
+
+class Opening(Protocol):
+    """Says when devices may install what they are assigned."""
+
+    def __call__(self, connection: Connection, devices: Sequence[str], *, now_ns: int) -> Spans:
+        """Return it; what is not in it may be installed at any time."""
+        ...
+
+
+def _always(connection: Connection, devices: Sequence[str], *, now_ns: int) -> Spans:  # noqa: ARG001
+    return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectorService:
     """Belongs to one event loop; see `fleet.ports.Director`.
@@ -50,12 +66,14 @@ class DirectorService:
         signer: Has the director key.
         releases: What may be rolled out.
         admit: Raises `NotFound` for who is not enrolled, or is revoked.
+        opening: Says when devices may install what they are assigned.
     """
 
     store: Store
     signer: DirectorSigner
     releases: Releases
     admit: Callable[[str], object]
+    opening: Opening = _always
 
     async def assign(self, sha256: str, devices: Sequence[str]) -> Mapping[str, Refused]:
         """See `fleet.ports.Director.assign`."""
@@ -171,10 +189,15 @@ class DirectorService:
         """Have the present state of devices signed and kept; returns whom the signer refused."""
         if not devices:
             return {}
-        states = await self.store.read(lambda c: records.wanted(c, devices))
+        now_ns = self.store.clock()
+        states, spans = await self.store.read(
+            lambda c: (records.wanted(c, devices), self.opening(c, devices, now_ns=now_ns))
+        )
         fits = await self.releases.fit([one.device for one in states])
         ready = {one.sha256: one for one in await self.releases.eligible()}
-        sets = [(one, _set(one, fits[one.device], ready)) for one in states if one.device in fits]
+        sets = [
+            (one, _set(one, fits[one.device], ready, spans)) for one in states if one.device in fits
+        ]
         refused: dict[str, Refused] = {}
         groups = (sets[start : start + SETS_MAX] for start in range(0, len(sets), SETS_MAX))
         # The signer answers one after the other; meanwhile the answers before are made files.
@@ -207,7 +230,7 @@ class DirectorService:
         ]
 
 
-def _set(wanted: Wanted, fit: Fit, ready: Mapping[str, ReleaseFacts]) -> DirectorSet:
+def _set(wanted: Wanted, fit: Fit, ready: Mapping[str, ReleaseFacts], spans: Spans) -> DirectorSet:
     """Return what is signed for a device; what may not be rolled out any more is left out."""
     found = [ready[sha256] for sha256 in wanted.artefacts.values() if sha256 in ready]
     return DirectorSet(
@@ -220,6 +243,7 @@ def _set(wanted: Wanted, fit: Fit, ready: Mapping[str, ReleaseFacts]) -> Directo
                 sha256=one.sha256,
                 vendor=one.vendor,
                 authorisation=one.authorisation,
+                windows=spans.get((wanted.device, one.sha256), ()),
             )
             for one in found
         ),
