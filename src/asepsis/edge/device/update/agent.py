@@ -363,9 +363,11 @@ class Agent:
         runs = self._means.activator.confirmed(component) == version
         under_way = {Outcome.INSTALLING, Outcome.BOOTED, Outcome.SELF_TESTED}
         done = {Outcome.VERIFIED, Outcome.AWAITING_ACCEPTANCE}
-        if held.outcome in under_way and self._means.activator.on_trial(component, version):
+        if held.outcome in under_way and (
+            runs or self._means.activator.on_trial(component, version)
+        ):
             self._began_s = self._situation().now_s  # The start was a part of installing it.
-        elif held.outcome in under_way and not runs:
+        elif held.outcome in under_way:
             self._fallen = "the device was started anew before it was verified"
         elif held.outcome in done and not runs:
             # It was verified and does not run: what the device runs wins over what anybody wants.

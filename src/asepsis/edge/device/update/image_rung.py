@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -88,6 +88,7 @@ class ImageActivator:
         self._leaving = False
         self._placed = ""
         self._settled = False
+        self._offered = False
 
     def confirmed(self, component: str) -> str:  # noqa: ARG002 - of the port
         """See `Activator`: the newest image that is known to work."""
@@ -97,9 +98,11 @@ class ImageActivator:
             return ""
         return self._version(known[0]) if known else ""
 
-    def proved(self, component: str, version: str) -> bool:
+    def proved(self, component: str, version: str) -> bool:  # noqa: ARG002 - of the port
         """See `Activator`."""
-        return self._lives and self.on_trial(component, version)
+        # Whoever took the counter off its name has not tested it: that it runs is what counts.
+        running = self._running()
+        return self._lives and running is not None and self._version(running) == version
 
     def on_trial(self, component: str, version: str) -> bool:  # noqa: ARG002 - of the port
         """See `Activator`."""
@@ -117,12 +120,17 @@ class ImageActivator:
     def reject(self, component: str, why: str) -> None:  # noqa: ARG002 - of the port
         """See `Activator`: the loader forgets it, and the machine starts the one before."""
         self._work.drop()
-        trial = self._trial()
+        running = self._running()
+        if running is None:
+            return
         with contextlib.suppress(AsepsisError):  # The loader's own count goes on, to the same end.
-            for slot in self._slots.entries():
-                if not slot.works:
-                    self._slots.give_up(slot.number)
-        self._leaving = trial is not None
+            others = [slot for slot in self._slots.entries() if slot.number != running.number]
+            if self._offered:
+                for slot in others:
+                    self._slots.give_up(slot)
+            elif any(slot.works for slot in others):
+                self._slots.give_up(running)
+                self._leaving = True
 
     def heard(self, compartment: str, event: str) -> None:
         """See `RungActivator`."""
@@ -145,28 +153,33 @@ class ImageActivator:
             self._activation.keeps(trial.name, self._version(trial))
             self._slots.keep(trial)
 
-    def _install(self, target: Target) -> Iterator[None]:
+    def _install(self, target: Target) -> Generator[None]:
         number = number_of(target.version)
         if self._placed != target.version:
             yield from self._slots.install(self._releases / target.version)
             self._placed = target.version
         yield from permitted(self._permit, target, activation=self._activation, now_s=self._now_s)
         self._slots.offer(number)
+        self._offered = True
         try:
             self._restart()
         except AsepsisError:
-            self._slots.give_up(number)
+            self.reject(target.component, "the machine does not start anew")
             raise
 
     def _trial(self) -> Slot | None:
         """Return the running image while it is on trial."""
+        running = self._running()
+        return None if running is None or running.works else running
+
+    def _running(self) -> Slot | None:
+        """Return the running image; None where it is not known, or is being left."""
         if self._leaving:
             return None
         try:
-            running = self._slots.running()
+            return self._slots.running()
         except AsepsisError:
             return None
-        return None if running.works else running
 
     def _version(self, slot: Slot) -> str:
         """Return the version of an image: its release's, or where none is here its number."""

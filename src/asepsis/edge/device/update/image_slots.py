@@ -149,16 +149,14 @@ class ImageSlots:
         except OSError as error:
             raise TransientError(f"the image cannot be kept: {error.strerror}") from error
 
-    def give_up(self, number: int) -> None:
-        """Take an image on trial away from the loader; the running root is not touched.
+    def give_up(self, slot: Slot) -> None:
+        """Take an image away from the loader; no root is touched.
 
         Raises:
             TransientError: It cannot be written.
         """
         try:
-            for slot in self.entries():
-                if slot.number == number and not slot.works:
-                    self._remove(slot)
+            self._remove(slot)
         except OSError as error:
             raise TransientError(f"the image cannot be given up: {error.strerror}") from error
 

@@ -6,7 +6,7 @@ what another program installs is handed over to it. All of them ask the same two
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Final, Protocol
 
 from asepsis.core.errors import AsepsisError, Conflict, SafetyRefusal, Unavailable
@@ -88,7 +88,7 @@ def states_of(rung: UpdateRung) -> frozenset[ClinicalState]:
 
 def permitted(
     permit: Permit, target: Target, *, activation: Activation, now_s: Callable[[], float]
-) -> Iterator[None]:
+) -> Generator[None]:
     """Wait for the permit, then have the moment judged once more and use the permit up.
 
     Raises:
@@ -120,14 +120,14 @@ class Work:
     def __init__(self, refused: Refused) -> None:
         self._refused = refused
         self._target: Target | None = None
-        self._portions: Iterator[None] = iter(())
+        self._portions: Generator[None] | None = None
 
     @property
     def target(self) -> Target | None:
         """What is being installed."""
         return self._target
 
-    def begin(self, target: Target, portions: Iterator[None]) -> None:
+    def begin(self, target: Target, portions: Generator[None]) -> None:
         """Begin.
 
         Raises:
@@ -139,11 +139,11 @@ class Work:
 
     def step(self) -> None:
         """Do the next portion."""
-        target = self._target
-        if target is None:
+        target, portions = self._target, self._portions
+        if target is None or portions is None:
             return
         try:
-            next(self._portions)
+            next(portions)
         except StopIteration:
             self._target = None
         except AsepsisError as error:
@@ -151,8 +151,10 @@ class Work:
             self._refused(target.component, target.version, str(error))
 
     def drop(self) -> None:
-        """Forget it; what was written so far nobody starts."""
+        """End it; what was written so far nobody starts."""
         self._target = None
+        if self._portions:
+            self._portions.close()
 
 
 class RungActivator(Activator, Protocol):

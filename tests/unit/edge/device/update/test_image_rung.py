@@ -6,12 +6,10 @@ The files are real, the boot loader a twin of systemd-boot's counting; the real 
 
 import builtins
 import errno
-import hashlib
 import os
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,166 +17,15 @@ import pytest
 
 from asepsis.core.errors import Conflict, TransientError, Unavailable
 from asepsis.core.model.clinical import ClinicalState
-from asepsis.edge.device.activation import Activation
-from asepsis.edge.device.manifest import shipped
+from asepsis.core.model.update import Outcome
 from asepsis.edge.device.update import image_slots
 from asepsis.edge.device.update.floors import Floors
-from asepsis.edge.device.update.image_rung import ImageActivator
-from asepsis.edge.device.update.image_slots import KERNEL, ROOT, ImageSlots
-from asepsis.edge.device.update.memory import Target
+from asepsis.edge.device.update.memory import Held, Memory, MemoryStore
 from asepsis.edge.sandbox.supervision_disk import FolderDisk
-from asepsis.tools.testing.boot_loader import BootLoader
 from asepsis.tools.testing.faulty_disk import PowerCut
-from asepsis.tools.testing.updating_device import Bedside, Device
+from asepsis.tools.testing.image_device import NAME, NEW, OLD, RELEASE, Agreed, Machine
 
-NAME = "monitor"
-OLD, NEW = b"old root " * 500, b"new root " * 900
 WHOLE = ["offered", "downloaded", "staged", "installing", "booted", "self-tested", "verified"]
-RELEASE = Target(
-    release="2" * 64,
-    path="m5/monitor-2.tar",
-    component=NAME,
-    version="1.2+2",
-    counter=2,
-    floor=2,
-    reboot="device",
-)
-
-
-def kernel(root: bytes) -> bytes:
-    """Return a kernel image: like a real one it names its root by its hash."""
-    return b"kernel of " + hashlib.sha256(root).digest()
-
-
-class Agreed:
-    """A critical compartment that permits, or says why not."""
-
-    def __init__(self, why: str | None = "") -> None:
-        self.why = why
-        self.asked: list[str] = []
-
-    def ask(self, component: str, version: str) -> None:
-        self.asked.append(f"{component} {version}")
-
-    def verdict(self) -> str | None:
-        return self.why
-
-    def redeem(self) -> None:
-        """It holds."""
-
-
-@dataclass
-class Machine:
-    """A device with two places for a root, and a loader."""
-
-    folder: Path
-    measured: float = 60.0
-    spoilt: bool = False
-    permit: Agreed = field(default_factory=Agreed)
-    bedside: Bedside = field(default_factory=Bedside)
-    told: list[str] = field(default_factory=list[str])
-    wants: bool = False
-    starts: int = 0
-    root: Path = field(init=False)
-    loader: BootLoader = field(init=False)
-    device: Device = field(init=False)
-    images: ImageActivator = field(init=False)
-
-    def __post_init__(self) -> None:
-        for name in ("boot/EFI/Linux", "efivars", "update", f"releases/{NAME}/{RELEASE.version}"):
-            (self.folder / name).mkdir(parents=True)
-        (self.folder / f"boot/EFI/Linux/{NAME}_1.efi").write_bytes(kernel(OLD))
-        for place, content in (("a.img", OLD), ("b.img", b"something older")):
-            (self.folder / place).write_bytes(content)
-        release = self.folder / "releases" / NAME / RELEASE.version
-        (release / ROOT).write_bytes(b"spoilt" if self.spoilt else NEW)
-        (release / KERNEL).write_bytes(kernel(NEW))
-        self.loader = BootLoader(self.folder / "boot", self.folder / "efivars")
-        Floors(self.folder / "update").create()
-
-    def slots(self, **other: Any) -> ImageSlots:
-        def opens(path: Path) -> int:
-            if path == self.root:
-                raise OSError(errno.EBUSY, "held by dm-verity")
-            return os.open(path, os.O_RDWR)
-
-        return ImageSlots(
-            name=NAME,
-            partition=self.folder / "boot",
-            roots=(self.folder / "a.img", self.folder / "b.img"),
-            variables=self.folder / "efivars",
-            **{"opens": opens, **other},
-        )
-
-    def start(self) -> Device:
-        """Start: the loader chooses, the first program looks for the root of its hash."""
-        for _ in range(8):
-            self.starts += 1
-            started = self.loader.start().read_bytes()
-            for place in ("a.img", "b.img"):
-                self.root = self.folder / place
-                size = len(NEW) if started == kernel(NEW) else len(OLD)
-                if kernel(self.root.read_bytes()[:size]) == started:
-                    return self._agent()
-        raise AssertionError("nothing starts any more")
-
-    def _agent(self) -> Device:
-        activation, self.wants = Activation(), False
-        refused: list[tuple[str, str, str]] = []
-        self.images = ImageActivator(
-            self.slots(),
-            releases=self.folder / "releases" / NAME,
-            permit=self.permit,
-            activation=activation,
-            compartments=shipped().compartments.values(),
-            refused=lambda component, version, why: refused.append((component, version, why)),
-            restart=self._restart,
-        )
-        self.device = Device(
-            disk=FolderDisk(self.folder / "update"),
-            bedside=self.bedside,
-            offered=[RELEASE],
-            measured=self.measured,
-            activator=self.images,
-            boot=f"boot-{self.starts}",
-        )
-        agent = self.device.agent
-        activation.begins, activation.keeps = agent.begins, agent.keeps
-        self._refused = refused
-        for name in shipped().compartments:
-            self.images.heard(name, "alive")
-        return self.device
-
-    def _restart(self) -> None:
-        self.wants = True
-
-    def live(self, *, steps: int = 60, lives: int = 6) -> "Machine":
-        """Let time pass, over every start that follows."""
-        for _ in range(lives):
-            for _ in range(steps):
-                self.device.run(1)
-                self.images.step()
-                for component, version, why in self._refused:
-                    said = {"version": version, "why": why}
-                    self.device.agent.heard(component, "version-refused", said)
-                self._refused.clear()
-                if self.wants:
-                    break
-            self.told += self.device.outcomes
-            if not self.wants:
-                return self
-            self.start()
-        raise AssertionError("it starts for ever")
-
-    @property
-    def runs(self) -> bytes:
-        """The root that runs."""
-        content = self.root.read_bytes()
-        return NEW if content.startswith(NEW) else OLD
-
-    @property
-    def files(self) -> list[str]:
-        return [slot.file for slot in self.loader.entries()]
 
 
 @pytest.fixture
@@ -322,6 +169,42 @@ def test_what_is_read_back_must_be_what_was_written(
     with pytest.raises(Exception, match="read back"):
         list(portions)
     assert machine.files == ["monitor_1.efi"]
+
+
+def without_counter(machine: Machine) -> None:
+    """Whoever owns the partition makes an untested image a known one."""
+    for slot in machine.loader.entries():
+        if not slot.works:
+            plain = f"{slot.name}_{slot.number}.efi"
+            (machine.folder / "boot/EFI/Linux" / slot.file).rename(
+                machine.folder / "boot/EFI/Linux" / plain
+            )
+
+
+@pytest.mark.parametrize("measured", [60.0, 0.0], ids=["good", "bad"])
+def test_a_forged_name_of_a_known_image_spares_no_self_test(
+    tmp_path: Path, measured: float
+) -> None:
+    """Goal: the loader's partition is owned; verified is still what was tested."""
+    machine = Machine(tmp_path, measured=measured)
+    machine.start()
+    while not machine.wants:
+        machine.device.run(1)
+        machine.images.step()
+    without_counter(machine)
+    machine.start()
+    machine.live()
+    assert last(machine) == ("verified" if measured == 60.0 else "rolled-back")
+    assert machine.runs == (NEW if measured == 60.0 else OLD)
+
+
+def test_a_forged_memory_that_says_verified_is_found_out(machine: Machine) -> None:
+    """Goal: the agent's file is owned: what runs wins over what it says."""
+    held = Held(target=RELEASE, outcome=Outcome.VERIFIED)
+    MemoryStore(FolderDisk(machine.folder / "update")).save(Memory(held=held))
+    again = machine.start()
+    assert again.outcomes == ["verified", "rolled-back"]
+    assert machine.runs == OLD
 
 
 CUTS = {os.rename, os.fsync, os.pwrite, os.unlink, builtins.open}
