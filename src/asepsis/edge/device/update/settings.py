@@ -7,6 +7,7 @@
     bytes_per_s = 200000
     reserve = false
     consent = false
+    live-patches = false
 
     [vendors]
     acme = "https://updates.example/acme"
@@ -19,6 +20,14 @@
     name = "monitor"
     partition = "/boot"
     roots = ["/dev/disk/by-partlabel/root-a", "/dev/disk/by-partlabel/root-b"]
+
+    [[handed-over]]
+    component = "rootfs"
+    file = "update.raucb"
+    install = ["/usr/bin/rauc", "install", "{file}"]
+    slot = ["/usr/lib/m5/running-slot"]
+    good = ["/usr/bin/rauc", "status", "mark-good"]
+    bad = ["/usr/bin/rauc", "status", "mark-bad", "{slot}"]
 
 Source: docs/reference/update-agent.md.
 """
@@ -33,6 +42,7 @@ from typing import Any, Final, cast
 
 from asepsis.core.errors import ConfigError
 from asepsis.edge.device.catalogue import Kind
+from asepsis.edge.device.update.handing_over import HandOver
 from asepsis.edge.device.update.image_slots import ImageSlots
 from asepsis.edge.device.update.moment import WINDOWS_MAX, Window
 from asepsis.edge.device.update.on_device import Policy
@@ -42,10 +52,14 @@ from asepsis.edge.sandbox.layer import Layer
 FILE_BYTES_MAX: Final = 65_536
 EVERY_S: Final = (10, 86_400)
 BYTES_PER_S_MAX: Final = 1 << 30
+HANDED_OVER_MAX: Final = 8
+WORDS_MAX: Final = 16
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
+_HANDED_OVER: Final = frozenset({"component", "file", "install", "slot", "good", "bad"})
 IMAGE: Final = re.compile(r"[a-z0-9-]{1,40}")
 _KNOWN: Final = frozenset(
     {"hardware", "model", "director", "vendors", "every_s", "bytes_per_s", "reserve", "consent",
-     "windows", "image"}
+     "windows", "image", "handed-over", "live-patches"}
 )  # fmt: skip
 
 
@@ -108,7 +122,9 @@ def _setting(
         layers=layers,
         every_s=float(every_s),
         bytes_per_s=bytes_per_s,
+        live_patches=document.get("live-patches", False) is True,
         image=_image(document["image"]) if "image" in document else None,
+        handed_over=_handed_over(document.get("handed-over", [])),
         policy=Policy(
             reserve=document.get("reserve", False) is True,
             consent=document.get("consent", False) is True,
@@ -125,6 +141,37 @@ def _image(said: Mapping[str, Any]) -> ImageSlots:
     if not IMAGE.fullmatch(name) or not all(p.is_absolute() for p in (one, other, partition)):
         raise ValueError("image")
     return ImageSlots(name=name, partition=partition, roots=(one, other))
+
+
+def _handed_over(said: list[dict[str, Any]]) -> tuple[HandOver, ...]:
+    if len(said) > HANDED_OVER_MAX:
+        raise ValueError("handed-over")
+    found = tuple(
+        HandOver(
+            component=_name(one.pop("component")),
+            file=_name(one.pop("file")),
+            **{word: _command(one.pop(word)) for word in ("install", "slot", "good", "bad")},
+        )
+        for one in map(dict[str, Any], said)
+        if one.keys() == _HANDED_OVER
+    )
+    if len({one.component for one in found}) != len(said):
+        raise ValueError("handed-over")
+    return found
+
+
+def _command(said: list[object]) -> tuple[str, ...]:
+    command = tuple(_text(word) for word in said)
+    if not 1 <= len(command) <= WORDS_MAX or not Path(command[0]).is_absolute():
+        raise ValueError("a command with its whole path")
+    return command
+
+
+def _name(value: object) -> str:
+    name = _text(value)
+    if not NAME.fullmatch(name):
+        raise ValueError("a name")
+    return name
 
 
 def _text(value: object) -> str:

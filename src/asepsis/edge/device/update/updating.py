@@ -21,6 +21,7 @@ from asepsis.edge.device.update.agent import Agent
 from asepsis.edge.device.update.compartments import FETCHER
 from asepsis.edge.device.update.desk import UpdateDesk
 from asepsis.edge.device.update.fetcher_start import Fetchers, repositories
+from asepsis.edge.device.update.handing_over import HandOver
 from asepsis.edge.device.update.image_slots import ImageSlots
 from asepsis.edge.device.update.memory import Held, MemoryStore, Target
 from asepsis.edge.device.update.on_device import (
@@ -29,7 +30,7 @@ from asepsis.edge.device.update.on_device import (
 )
 from asepsis.edge.device.update.ports import Means
 from asepsis.edge.device.update.report_signing import to_order
-from asepsis.edge.device.update.rungs_here import rungs_of
+from asepsis.edge.device.update.rungs_here import Wanted, rungs_of
 from asepsis.edge.device.update.self_tests import SelfTests
 from asepsis.edge.device.update.supply import DirectedSupply, Folders
 from asepsis.edge.sandbox import bubblewrap
@@ -62,6 +63,8 @@ class UpdateSetting:
         policy: What the hospital decided.
         observe_s: How long a new version is watched at least before its self-tests count, seconds.
         image: Where whole images of this device are; None where it has none.
+        live_patches: Whether releases of `rungs_here.PATCHES` are loaded into the running kernel.
+        handed_over: Components that other programs install.
         occupied: What else knows of the device being used, beside its critical compartment.
         now_s: Trusted time, seconds since 1970.
     """
@@ -78,6 +81,8 @@ class UpdateSetting:
     policy: Policy = field(default_factory=Policy)
     observe_s: float = 5.0
     image: ImageSlots | None = None
+    live_patches: bool = False
+    handed_over: tuple[HandOver, ...] = ()
     occupied: Callable[[], frozenset[Occupied]] = frozenset
     now_s: Callable[[], float] = time.time
 
@@ -119,7 +124,7 @@ class Updating:
         self._outbox: list[Held] = []
         folders = Folders(update=folder / UPDATE, releases=folder / RELEASES)
         self._rungs = rungs_of(
-            setting.image,
+            Wanted(setting.image, setting.handed_over, live_patches=setting.live_patches),
             releases=folders.releases,
             supervisor=supervisor,
             activation=activation,

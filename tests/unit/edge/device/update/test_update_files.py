@@ -41,6 +41,7 @@ model = "m5"
 director = "https://updates.example/director"
 bytes_per_s = 200000
 reserve = true
+live-patches = true
 [vendors]
 acme = "https://updates.example/acme"
 [[windows]]
@@ -50,6 +51,13 @@ closes = 2026-11-24T04:00:00+01:00
 name = "monitor"
 partition = "/boot"
 roots = ["/dev/vdb", "/dev/vdc"]
+[[handed-over]]
+component = "rootfs"
+file = "update.raucb"
+install = ["/usr/bin/rauc", "install", "{file}"]
+slot = ["/usr/lib/m5/running-slot"]
+good = ["/usr/bin/rauc", "status", "mark-good"]
+bad = ["/usr/bin/rauc", "status", "mark-bad", "{slot}"]
 """
 
 
@@ -96,9 +104,12 @@ def test_the_settings_say_from_where_and_when(tmp_path: Path) -> None:
     assert found.vendors == {"acme": "https://updates.example/acme"}
     assert found.bytes_per_s == 200_000
     assert found.policy.reserve
+    assert found.live_patches
     assert found.policy.windows == (Window(1_795_482_000, 1_795_489_200),)
     assert found.image.name == "monitor"
     assert found.image.roots == (Path("/dev/vdb"), Path("/dev/vdc"))
+    [handed_over] = found.handed_over
+    assert (handed_over.component, handed_over.install[1:]) == ("rootfs", ("install", "{file}"))
     assert settings(tmp_path, SETTINGS.partition("[image]")[0]).image is None
 
 
@@ -118,6 +129,10 @@ def test_the_settings_say_from_where_and_when(tmp_path: Path) -> None:
         ('"/dev/vdb", "/dev/vdc"', '"/dev/vdb"'),
         ('name = "monitor"', 'name = "../x"'),
         ('partition = "/boot"', ""),
+        ('"/usr/bin/rauc", "install"', '"rauc", "install"'),
+        ('file = "update.raucb"', 'file = "../update.raucb"'),
+        ('good = ["/usr/bin/rauc", "status", "mark-good"]', ""),
+        ('slot = ["/usr/lib/m5/running-slot"]', "slot = []"),
     ],
 )
 def test_a_setting_that_is_wrong_is_named(tmp_path: Path, old: str, new: str) -> None:
