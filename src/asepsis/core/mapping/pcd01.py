@@ -11,6 +11,7 @@ Source: IHE PCD Technical Framework volume 2 (PCD-01, OBX segment, device contai
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from asepsis.core.errors import InputError
@@ -27,6 +28,8 @@ __all__ = ["DeviceNumerics", "TimeOf", "numerics_of_entry", "numerics_of_message
 
 NS_PER_MS: Final = 1_000_000
 OFFSET_MS_MAX: Final = 65_535
+_PATH_BYTES_KEPT: Final = 64
+"""Longest OBX-4 whose handle is remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +149,9 @@ def handle_of(path: bytes, mdc_code: int) -> int:
     return zlib.crc32(path + b"|%d" % mdc_code) % 65_535 + 1
 
 
+_kept_handle: Final = lru_cache(maxsize=16_384)(handle_of)
+
+
 def _is_report(message: Message) -> bool:
     header = message.header
     return header.raw(9).split(header.delimiters.component)[:2] == [b"ORU", b"R01"]
@@ -165,8 +171,9 @@ def _intervals(values: Iterable[pcd01_rows.Value]) -> Iterable[list[pcd01_rows.V
 def _numerics(values: Sequence[pcd01_rows.Value]) -> Iterable[Numeric]:
     start_ns = values[0].at_ns
     for value in values:
+        handle = _kept_handle if len(value.path) <= _PATH_BYTES_KEPT else handle_of
         yield Numeric(
-            handle=handle_of(value.path, value.mdc_code),
+            handle=handle(value.path, value.mdc_code),
             mdc_code=value.mdc_code,
             unit_code=value.unit_code,
             value=value.value,

@@ -5,37 +5,17 @@ Source: IHE PCD Technical Framework volume 2, appendix B (OBR, OBX, PRT segments
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
-from functools import lru_cache
 from typing import Final, NamedTuple
 
-from asepsis.core.errors import ContentMismatch, InputError
-from asepsis.core.mapping import nomenclature
-from asepsis.core.mapping.fhir_numeric import UNIT_UNSPECIFIED, float_of
 from asepsis.core.mapping.loss import Mapped
 from asepsis.core.mapping.pcd01_clock import SenderClock, TimeOf
+from asepsis.core.mapping.pcd01_meaning import Loss, meant
 from asepsis.core.mapping.sender_time import Certainty
 from asepsis.core.model.observation import MeasurementStatus
-from asepsis.core.wire.float_type import FloatSpecial
 from asepsis.core.wire.hl7 import Message
 from asepsis.core.wire.message_record import MessageFindings
 
-NUMBER_CHARS_MAX: Final = 64
 _KEPT_BYTES_MAX: Final = 256
-_UNNAMED: Final = ("unit: no MDC code is known for it",)
-_CODE_MAX: Final = 0xFFFFFFFF
-_MEASURED: Final = frozenset((b"F", b"R", b"P", b"C", b"U", b""))
-"""OBX-11: final, entered but not verified (what devices send), preliminary, corrected."""
-_ABSENT: Final = b"X"
-_STATUSES: Final = {
-    b"INV": MeasurementStatus.INVALID,
-    b"QUES": MeasurementStatus.QUESTIONABLE,
-    b"NAV": MeasurementStatus.NOT_AVAILABLE,
-    b"CALI": MeasurementStatus.CALIBRATING,
-    b"TEST": MeasurementStatus.TEST,
-}
-_MDC: Final = b"MDC"
-_UCUM: Final = b"UCUM"
 SURE: Final = frozenset((Certainty.OFFSET, Certainty.ZONE, Certainty.AMBIGUOUS))
 
 
@@ -86,10 +66,6 @@ class _Order:
     rows: list[tuple[_Row, list[bytes]]] = field(default_factory=list[tuple[_Row, list[bytes]]])
 
 
-class _Loss(Exception):  # noqa: N818 - it is one, and never leaves this module
-    """Why a row has no place in the result."""
-
-
 def read(
     message: Message, findings: MessageFindings, *, unfit: bool = False
 ) -> Mapped[Sequence[Value]]:
@@ -105,15 +81,15 @@ def read(
     devices = dict(findings.peer.devices)
     clock = SenderClock(message, findings)
     for order in _orders(message):
-        systems = _systems(order, devices, message)
+        owners = _Owners(order, devices, message)
         for row, words in order.rows:
             if not row.kind and not row.value:
                 continue  # A device, subsystem or channel: the containment itself, no value.
             try:
-                device = _device(row, words, order, devices, systems, message)
+                device = owners.of(row, words)
                 at = clock.time(row.at or order.at)
                 values.append(_value(row, device, message, at, losses, unfit=unfit))
-            except _Loss as loss:
+            except Loss as loss:
                 losses.append(str(loss))
     return Mapped(tuple(values), tuple(losses))
 
@@ -161,18 +137,6 @@ def _orders(message: Message) -> Iterator[_Order]:
     yield order
 
 
-def _systems(order: _Order, devices: Mapping[bytes, str], message: Message) -> dict[bytes, str]:
-    """Return the device of each medical device system, "" where two are named for one."""
-    found: dict[bytes, str] = {}
-    for row, words in order.rows:
-        for word in _words((row.word, *words), message):
-            system = row.path.split(b".", 1)[0]
-            device = devices.get(word, "")
-            if found.setdefault(system, device) != device:
-                found[system] = ""
-    return found
-
-
 def _words(raw: Sequence[bytes], message: Message) -> Sequence[bytes]:
     """Return the device words of fields, one for each repetition that says something."""
     said = [whole for whole in raw if whole]
@@ -189,26 +153,62 @@ def _words(raw: Sequence[bytes], message: Message) -> Sequence[bytes]:
     ]
 
 
-def _device(
-    row: _Row,
-    words: list[bytes],
-    order: _Order,
-    devices: Mapping[bytes, str],
-    systems: Mapping[bytes, str],
-    message: Message,
-) -> str:
-    """Return whose value a row is.
+class _Owners:
+    """Whose the rows of one order are; a word is looked up once.
 
-    Raises:
-        _Loss: Nobody's, somebody's whom the gateway may not speak for, or two devices'.
+    Args:
+        order: The order.
+        devices: Device word -> name, of those that the gateway may speak for.
+        message: The order's message.
     """
-    named = _words((row.word, *words), message) or _words(order.words, message)
-    found = {devices.get(word, "") for word in named}
-    if not found:
-        found = {systems.get(row.path.split(b".", 1)[0], "")}
-    if len(found) != 1 or "" in found:
-        raise _Loss("device: unverified")
-    return found.pop()
+
+    def __init__(self, order: _Order, devices: Mapping[bytes, str], message: Message) -> None:
+        self._order = order
+        self._devices = devices
+        self._message = message
+        self._systems: dict[bytes, str] | None = None
+        self._known: dict[bytes, str] = {}
+
+    def of(self, row: _Row, words: Sequence[bytes]) -> str:
+        """Return whose value a row is.
+
+        Args:
+            row: The row.
+            words: Of the PRT behind it.
+
+        Raises:
+            Loss: Nobody's, somebody's whom the gateway may not speak for, or two devices'.
+        """
+        if words or not row.word:
+            return self._find(row, words)
+        known = self._known.get(row.word)
+        if known is None:
+            known = self._find(row, words)
+            if _words((row.word,), self._message):  # The word alone decided.
+                self._known[row.word] = known
+        return known
+
+    def _find(self, row: _Row, words: Sequence[bytes]) -> str:
+        message = self._message
+        named = _words((row.word, *words), message) or _words(self._order.words, message)
+        found = {self._devices.get(word, "") for word in named}
+        if not found:
+            found = {self._system(row.path.split(b".", 1)[0])}
+        if len(found) != 1 or "" in found:
+            raise Loss("device: unverified")
+        return found.pop()
+
+    def _system(self, path: bytes) -> str:
+        """Return the device of a medical device system, "" for none or where two are named."""
+        if self._systems is None:
+            self._systems = {}
+            for row, words in self._order.rows:
+                for word in _words((row.word, *words), self._message):
+                    system = row.path.split(b".", 1)[0]
+                    device = self._devices.get(word, "")
+                    if self._systems.setdefault(system, device) != device:
+                        self._systems[system] = ""
+        return self._systems.get(path, "")
 
 
 def _value(
@@ -220,119 +220,17 @@ def _value(
     *,
     unfit: bool,
 ) -> Value:
-    if row.kind != b"NM":
-        raise _Loss(f"value: type {_shown(row.kind)} is no number")
-    component = message.delimiters.component
-    kept = len(row.code) + len(row.unit) + len(row.value) <= _KEPT_BYTES_MAX
-    code = (_metric if kept else _metric.__wrapped__)(row.code, component)
-    status, special = _status(row, message)
-    number, unit = int(special or 0), UNIT_UNSPECIFIED
-    if special is None:
-        number, rounded = (_number if kept else _number.__wrapped__)(row.value)
-        unit, unnamed = (_unit if kept else _unit.__wrapped__)(row.unit, component, code, unfit)
-        losses += (*rounded, *unnamed)
+    said = (
+        row.kind, row.code, row.unit, row.value, row.flags, row.status,
+        message.delimiters.component + message.delimiters.repetition, unfit,
+    )  # fmt: skip
+    kept = sum(map(len, said[:-1])) <= _KEPT_BYTES_MAX
+    found = (meant if kept else meant.__wrapped__)(*said)
+    if found.losses:
+        losses += found.losses
     if at.certainty not in SURE:
         losses.append(f"time: {at.certainty.value}, time of arrival taken")
     return Value(
-        device, row.path, code, unit, number, status, at.at_ns, at.later_by_ns, at.certainty
-    )
-
-
-@lru_cache(maxsize=4_096)  # A device says the same metrics, units and numbers again and again.
-def _metric(raw: bytes, component: bytes) -> int:
-    """Return the MDC code of OBX-3, from its first or its alternate triplet.
-
-    Raises:
-        _Loss: No code of MDC, or a number and a name that are not the same metric.
-    """
-    parts = raw.split(component)
-    for start in (0, 3):
-        number, name, system = (*parts[start : start + 3], b"", b"", b"")[:3]
-        if system == _MDC and number.isdigit() and len(number) <= 10:
-            code = int(number)
-            if not 0 < code <= _CODE_MAX:
-                break
-            metric = nomenclature.METRICS_BY_CODE.get(code)
-            if metric is None:
-                raise _Loss("metric: its MDC code is not in the tables")
-            if name and name.decode("ascii", "replace") != metric.refid:
-                raise _Loss("metric: number and name of its code contradict each other")
-            return code
-    raise _Loss("metric: no MDC code")
-
-
-def _status(row: _Row, message: Message) -> tuple[MeasurementStatus, FloatSpecial | None]:
-    """Return the status of a row, and a special where it has no number.
-
-    Raises:
-        _Loss: OBX-11 says that this is no measurement, or there is no value and no reason.
-    """
-    flags = row.flags.split(message.delimiters.repetition) if row.flags else ()
-    found = [_STATUSES[flag] for flag in flags if flag in _STATUSES]
-    status = max(found) if found else MeasurementStatus.VALID
-    if row.status == _ABSENT:
-        return MeasurementStatus.NOT_AVAILABLE, FloatSpecial.NAN
-    if row.status not in _MEASURED:
-        raise _Loss("status: OBX-11 says that it is no measurement")
-    if not row.value:
-        if not found:
-            raise _Loss("value: empty, and no reason given")
-        return status, FloatSpecial.NAN
-    return status, None
-
-
-@lru_cache(maxsize=4_096)
-def _number(raw: bytes) -> tuple[int, tuple[str, ...]]:
-    """Return OBX-5 as FLOAT-Type, and what it could not carry.
-
-    Raises:
-        _Loss: Not a number.
-    """
-    losses: list[str] = []
-    try:
-        if len(raw) > NUMBER_CHARS_MAX:
-            raise _Loss("value: not a number")
-        value = Decimal(raw.decode("ascii"))
-        if not value.is_finite():
-            raise _Loss("value: not a number")
-        return float_of(value, losses), tuple(losses)
-    except (UnicodeDecodeError, InvalidOperation, InputError) as error:
-        raise _Loss("value: not a number") from error
-
-
-@lru_cache(maxsize=4_096)
-def _unit(
-    raw: bytes,
-    component: bytes,
-    code: int,
-    unfit: bool,  # noqa: FBT001 - a key of the cache
-) -> tuple[int, tuple[str, ...]]:
-    """Return the MDC code of OBX-6, which is in MDC or UCUM, and what it could not carry.
-
-    Raises:
-        _Loss: No unit, an unknown one, or one that the metric never has, unless `unfit` are taken.
-    """
-    identifier, _, system = (*raw.split(component)[:3], b"", b"", b"")[:3]
-    try:
-        if system == _MDC and identifier.isdigit() and len(identifier) <= 10:
-            unit = int(identifier)
-            if unfit and nomenclature.dimension_of(unit) is not None:
-                return unit, ()
-            if not nomenclature.check_unit(code, unit):
-                raise _Loss("unit: its MDC code is not in the tables")
-            return unit, ()
-        if system == _UCUM and identifier:
-            text = identifier.decode("ascii")
-            if not unfit:
-                nomenclature.check_ucum(code, text)
-            found = nomenclature.unit_code_for(code, text)
-            return (UNIT_UNSPECIFIED, _UNNAMED) if found is None else (found, ())
-    except ContentMismatch as error:
-        raise _Loss("unit: of the wrong dimension for its metric") from error
-    except (InputError, UnicodeDecodeError) as error:
-        raise _Loss("unit: not UCUM") from error
-    raise _Loss("unit: neither MDC nor UCUM")
-
-
-def _shown(raw: bytes) -> str:
-    return raw.decode("ascii") if raw.isalnum() and len(raw) <= 3 else "unknown"
+        device, row.path, found.code, found.unit, found.number, found.status,
+        at.at_ns, at.later_by_ns, at.certainty,
+    )  # fmt: skip
