@@ -25,6 +25,7 @@ from asepsis.core.trust.metadata.fields import Release
 from asepsis.core.wire.update_report import decode
 from asepsis.edge.device.activation import Activation
 from asepsis.edge.device.catalogue import Kind
+from asepsis.edge.device.occupied import Occupied
 from asepsis.edge.device.setting import Setting
 from asepsis.edge.device.signing import Signed
 from asepsis.edge.device.supervisor import Supervisor
@@ -234,6 +235,19 @@ def test_a_hot_fix_is_verified_while_a_patient_is_measured(bed: Bed) -> None:
     assert tests["samples-lost"] == tests["ticks-skipped"] == 0
     bed.until(lambda: any(d.get("version") == "1.5" for d in bed.told("network", "alive")))
     assert all(d["skipped"] == 0 for d in bed.told("vitals", "alive"))
+
+
+def test_what_occupies_the_device_its_critical_compartment_says(bed: Bed) -> None:
+    """Goal: on its way it is not idle, whatever its clinical state."""
+
+    def occupied() -> frozenset[Occupied]:
+        return bed.updating.surroundings.situation().occupied
+
+    bed.until(lambda: not occupied())
+    bed.supervisor.bedside("transport")
+    bed.until(lambda: occupied() == {Occupied.TRANSPORT})
+    bed.supervisor.bedside("arrived")
+    bed.until(lambda: not occupied())
 
 
 def test_its_reports_are_signed_and_on_their_way_to_the_hub(bed: Bed) -> None:
