@@ -159,6 +159,7 @@ def test_wrong_passwords_are_slowed_down_and_lock_nobody_else_out(
     ward.sign_in("clara")
 
 
+@pytest.mark.alone
 def test_signing_out_ends_streams_in_a_second(ward: ConsoleWard, person: str) -> None:
     client = ward.sign_in(person)
     other = second(ward, client)
@@ -168,6 +169,7 @@ def test_signing_out_ends_streams_in_a_second(ward: ConsoleWard, person: str) ->
     assert second(ward, client).get("/api/session").status_code == 401
 
 
+@pytest.mark.alone
 def test_ending_another_session_ends_its_streams(ward: ConsoleWard, person: str) -> None:
     first, other = ward.sign_in(person), ward.sign_in(person)
     stream = Stream(first)
@@ -178,6 +180,7 @@ def test_ending_another_session_ends_its_streams(ward: ConsoleWard, person: str)
     assert other.get("/api/session").status_code == 200
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("what", ["remove", "password", "roles"])
 def test_what_an_administrator_changes_ends_streams(
     ward: ConsoleWard, person: str, what: str

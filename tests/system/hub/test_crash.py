@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import uvloop
 from hub_ward import CONSUMER, OTHER, SIGNING, Ward
 
 import load
@@ -63,7 +62,7 @@ def test_nothing_acknowledged_is_lost_by_kill_9(prepared: Callable[..., Ward]) -
 
     for _ in range(3):
         port = ward.start().port
-        uvloop.run(burst(port))
+        asyncio.run(burst(port))
         assert ward.hub is not None
         ward.hub.process.wait()
         for bed in beds:  # A device that lost its hub begins again after a reboot.
