@@ -46,8 +46,9 @@ class JournalLimits:
         queue_bytes_max: Payload bytes that may wait per lane.
         linger_s: How long a group waits for company, in seconds; a sender that is alone does not
             wait.
-        hurried: Lanes whose records wait for no company: an alert is urgent, and a record of
-            messages is a group already, whose gateway sends the next one after its receipt.
+        hurried: Lanes whose records wait for no company: an alert is urgent, a record of messages
+            is a group already, whose gateway sends the next one after its receipt, and a modality
+            sends its next image after the receipt of the one before.
         gaps_max: Open gaps per account.
         reserve_bytes: Disk space kept back so that alerts go on when the disk is full; 0 for none.
         read_records_max: Most records one read returns.
@@ -62,7 +63,7 @@ class JournalLimits:
     queue_records_max: int = 4096
     queue_bytes_max: int = 32 * MIB
     linger_s: float = 0.01
-    hurried: frozenset[Lane] = frozenset({Lane.ALERT, Lane.MESSAGE})
+    hurried: frozenset[Lane] = frozenset({Lane.ALERT, Lane.MESSAGE, Lane.IMAGE_INDEX})
     gaps_max: int = GAPS_MAX
     reserve_bytes: int = 16 * MIB
     read_records_max: int = 10_000

@@ -5,7 +5,7 @@ RFC 2046 section 5.1.1 (delimiters).
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -104,6 +104,8 @@ class MultipartReader:
             FramingError: No multipart body with this boundary.
             LimitExceeded: A limit was passed; the body cannot go on.
         """
+        if self._state is _State.BODY and len(chunk) > len(self._delimiter):
+            chunk = yield from self._pass_on(chunk)
         self._buffer += chunk
         while True:
             before = (self._state, len(self._buffer))
@@ -181,13 +183,39 @@ class MultipartReader:
         self._state, self._bytes = _State.BODY, 0
         yield PartBegun(_parse_headers(block, headers_max=self._limits.headers_max))
 
+    def _pass_on(self, chunk: bytes) -> Generator[PartEvent, None, bytes]:
+        """Give what is surely of the part as it came, uncopied; return the rest of the chunk."""
+        delimiter, held = self._delimiter, bytes(self._buffer)
+        if held and delimiter in held + chunk[: len(delimiter) - 1]:
+            return chunk
+        found = chunk.find(delimiter)
+        count = found if found >= 0 else len(chunk) - self._begun_delimiter(chunk)
+        self._take(len(held) + count)
+        self._buffer.clear()
+        if held:
+            yield PartData(held)
+        if count:
+            yield PartData(chunk[:count])  # All of a chunk is the chunk itself.
+        return chunk[count:]
+
+    def _begun_delimiter(self, chunk: bytes) -> int:
+        """Return how many bytes at the end of a chunk may be the beginning of a delimiter.
+
+        A delimiter has one carriage return, its first byte: only the last one can begin it.
+        """
+        at = chunk.rfind(b"\r", len(chunk) - len(self._delimiter) + 1)
+        return len(chunk) - at if at >= 0 and self._delimiter.startswith(chunk[at:]) else 0
+
+    def _take(self, count: int) -> None:
+        self._bytes += count
+        if self._bytes > self._limits.part_bytes_max:
+            raise LimitExceeded(f"a part is over {self._limits.part_bytes_max} bytes")
+
     def _body(self) -> Iterator[PartEvent]:
         buffer, delimiter = self._buffer, self._delimiter
         found = buffer.find(delimiter)
         count = found if found >= 0 else max(0, len(buffer) - len(delimiter) + 1)
-        self._bytes += count
-        if self._bytes > self._limits.part_bytes_max:
-            raise LimitExceeded(f"a part is over {self._limits.part_bytes_max} bytes")
+        self._take(count)
         if count:
             yield PartData(bytes(memoryview(buffer)[:count]))
         if found < 0:

@@ -5,12 +5,13 @@ Source: DICOM PS3.18 table 10.6.1-5 (what a search matches) and annex F (DICOM J
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 import pydicom
 from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
 
 from asepsis.core.errors import InputError
 from asepsis.core.wire.dicom_facts import Facts, ObjectRefusedError, Reason
@@ -37,7 +38,9 @@ INSTANCE: Final = (
     "SOPClassUID", "SOPInstanceUID", "InstanceNumber", "Rows", "Columns", "BitsAllocated",
     "NumberOfFrames",
 )  # fmt: skip
-_CHARACTER_SET: Final = "SpecificCharacterSet"
+_WANTED: Final = tuple(
+    Tag(keyword) for keyword in ("SpecificCharacterSet", *STUDY, *SERIES, *INSTANCE)
+)
 R = TypeVar("R")
 _BULK_VRS: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 
@@ -101,8 +104,7 @@ def index_attributes(source: ObjectSource, facts: Facts) -> tuple[Dataset, bytes
     Raises:
         ObjectRefusedError: The values cannot be read, or are too long.
     """
-    wanted = [_CHARACTER_SET, *STUDY, *SERIES, *INSTANCE]
-    data = _sealed_call(lambda: _read(source, facts, wanted))
+    data = _sealed_call(lambda: _read(source, facts, _WANTED))
     body = _json(data, ATTRIBUTES_BYTES_MAX)
     return data, body
 
@@ -118,11 +120,11 @@ def metadata(source: ObjectSource, facts: Facts) -> tuple[Dataset, bytes]:
     return data, _json(data, METADATA_BYTES_MAX)
 
 
-def _read(source: ObjectSource, facts: Facts, wanted: list[str] | None) -> Dataset:
+def _read(source: ObjectSource, facts: Facts, wanted: Sequence[BaseTag] | None) -> Dataset:
     file: Any = io.BufferedReader(SourceFile(source), 65_536)
     if facts.inflated is not None:
         file = _bare(facts.inflated)
-    tags: Any = wanted
+    tags: Any = wanted and list(wanted)
     read = cast("Any", pydicom).dcmread
     found: Dataset = read(
         file, stop_before_pixels=True, specific_tags=tags, defer_size=INLINE_BYTES_MAX

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, distinct, func, select
+from sqlalchemy import ColumnElement, Connection, bindparam, distinct, func, select
 
 from asepsis.core.wire import dicomweb_search as qido
 from asepsis.core.wire.dicomweb_search import Level, Search
@@ -32,6 +32,21 @@ _GROUPED: Final = {
     Level.SERIES: instances.c.series,
     Level.INSTANCE: instances.c.sop_instance,
 }
+
+
+# Made once: writing a statement anew costs more than the engine takes to do it.
+_OF_STUDY: Final = select(
+    instances.c.study,
+    instances.c.series,
+    instances.c.sop_instance,
+    instances.c.transfer_syntax,
+    instances.c.object,
+    instances.c.length,
+    instances.c.attributes,
+).where(instances.c.study == bindparam("study"))
+_INSTANCE: Final = _OF_STUDY.where(
+    instances.c.series == bindparam("series"), instances.c.sop_instance == bindparam("instance")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +120,16 @@ class ImageFinder:
         """
 
         def read(connection: Connection) -> tuple[Sequence[Object], bytes]:
-            query = select(instances).where(instances.c.study == study).limit(most)
-            if series:
-                query = query.where(instances.c.series == series)
-            if sop_instance:
-                query = query.where(instances.c.sop_instance == sop_instance)
-            rows = connection.execute(query.order_by(instances.c.id)).all()
+            wanted = {"study": study, "series": series, "instance": sop_instance}
+            if series and sop_instance:
+                rows = connection.execute(_INSTANCE, wanted).all()
+            else:
+                query = _OF_STUDY.limit(most)
+                if series:
+                    query = query.where(instances.c.series == bindparam("series"))
+                if sop_instance:
+                    query = query.where(instances.c.sop_instance == bindparam("instance"))
+                rows = connection.execute(query.order_by(instances.c.id), wanted).all()
             found = [
                 Object(
                     study=row.study,

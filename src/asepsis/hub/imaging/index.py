@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from asepsis.core.errors import AsepsisError, BackPressure
 from asepsis.hub.audit.log import AuditLog
@@ -26,6 +26,21 @@ GROUP_MAX: Final = 64
 TOLD_PAGE: Final = 500
 _TAGS: Final = {"study_date": "00080020", "modality": "00080060"}
 _PATIENT_ID, _ACCESSION = "00100020", "00080050"
+# Made once: writing a statement anew costs more than the engine takes to do it.
+_HELD: Final = select(
+    instances.c.id,
+    instances.c.sop_instance,
+    instances.c.length,
+    instances.c.sha256,
+    instances.c.told,
+).where(instances.c.sop_instance.in_(bindparam("wanted", expanding=True)))
+_INSERT: Final = insert(instances)
+_TAKE: Final = (
+    update(counters)
+    .where(counters.c.name == COUNTER)
+    .values(value=counters.c.value + bindparam("count"))
+    .returning(counters.c.value)
+)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,15 +244,7 @@ class ImageIndex:
 
     def _enter(self, connection: Connection, entries: Sequence[Entry]) -> list[Indexed]:
         wanted = [entry.sop_instance for entry in entries]
-        rows = connection.execute(
-            select(
-                instances.c.id,
-                instances.c.sop_instance,
-                instances.c.length,
-                instances.c.sha256,
-                instances.c.told,
-            ).where(instances.c.sop_instance.in_(wanted))
-        )
+        rows = connection.execute(_HELD, {"wanted": wanted})
         held = {row.sop_instance: (row.length, bytes(row.sha256), row.id, row.told) for row in rows}
         fresh: dict[str, Entry] = {}
         for entry in entries:
@@ -265,7 +272,7 @@ class ImageIndex:
             {"id": first + place, "told": False} | self._row(entry)
             for place, entry in enumerate(fresh)
         ]
-        connection.execute(insert(instances), rows)
+        connection.execute(_INSERT, rows)
         return {
             entry.sop_instance: (entry.length, entry.sha256, first + place, False)
             for place, entry in enumerate(fresh)
@@ -291,14 +298,11 @@ class ImageIndex:
 
 def _take_numbers(connection: Connection, count: int) -> int:
     """Take so many numbers at once and return the first; see `next_number`."""
-    first = next_number(connection, COUNTER)
-    if count > 1:
-        connection.execute(
-            update(counters)
-            .where(counters.c.name == COUNTER)
-            .values(value=counters.c.value + count - 1)
-        )
-    return first
+    last = connection.execute(_TAKE, {"count": count}).scalar_one_or_none()
+    if last is None:  # The first image of this hub.
+        connection.execute(insert(counters).values(name=COUNTER, value=count))
+        return 1
+    return last - count + 1
 
 
 def first_value(attributes: dict[str, Any], tag: str) -> str:

@@ -13,20 +13,61 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
 
 from asepsis.core.errors import FramingError, Unavailable
 from asepsis.core.wire import inspection as link
 from asepsis.core.wire.dicom_facts import TEXTS, Reason
-from asepsis.hub.imaging.storage import ObjectReader
+from asepsis.core.wire.dicom_file import META_BYTES_MAX
 
 MODULE: Final = "asepsis.edge.inspection.worker"
 WORKERS: Final = 2
 INSPECTION_S_MAX: Final = 60.0
-HEAD_BYTES: Final = 65_536
+HEAD_BYTES: Final = META_BYTES_MAX + 256
+"""What goes with the question: all that the longest file meta information takes, preamble and magic
+included, so that no object is asked about twice for its beginning."""
 WAIT_S: Final = 60.0
 """How long an object waits for a worker."""
 ENDED_S: Final = 5.0
+
+
+class Readable(Protocol):
+    """An object that can be looked at: `ObjectReader`, or one that is in memory."""
+
+    @property
+    def byte_count(self) -> int:
+        """Return its length."""
+        ...
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes from `offset`; fewer only at the end.
+
+        Raises:
+            SignatureInvalid: What is stored of it was changed.
+            TransientError: The disk failed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeldObject:
+    """A small object that is in memory as a whole.
+
+    Attributes:
+        data: Its bytes.
+    """
+
+    data: bytes
+
+    @property
+    def byte_count(self) -> int:
+        """Return its length."""
+        return len(self.data)
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return up to `count` bytes from `offset`; fewer only at the end."""
+        return self.data[offset : offset + count]
 
 
 class Inspection:
@@ -90,7 +131,7 @@ class Inspector:
 
     def inspect(
         self,
-        reader: ObjectReader,
+        reader: Readable,
         *,
         purpose: link.Purpose = "index",
         private_tags: Literal["keep", "refuse"] = "keep",
@@ -138,7 +179,7 @@ class Inspector:
 
 
 def _converse(
-    worker: socket.socket, reader: ObjectReader, order: link.Inspect
+    worker: socket.socket, reader: Readable, order: link.Inspect
 ) -> link.Passed | link.Refused:
     ends = time.monotonic() + INSPECTION_S_MAX
     worker.sendall(link.encode(order))

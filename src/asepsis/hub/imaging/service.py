@@ -10,7 +10,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -25,13 +25,15 @@ from asepsis.core.wire.inspection import Passed, Refused
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.imaging import rules
 from asepsis.hub.imaging.index import Apart, Entry, ImageIndex
-from asepsis.hub.imaging.inspector import Inspector
+from asepsis.hub.imaging.inspector import HeldObject, Inspector, Readable
 from asepsis.hub.imaging.ports import Sources
 from asepsis.hub.imaging.rules import FAILURES, PrivateTags, Repeat
 from asepsis.hub.imaging.storage import ObjectWriter, Vault
 from asepsis.hub.imaging.telling import Teller
 
 THREADS: Final = 4
+FLUSHES: Final = 8
+"""Files that are flushed at once: they share a commit of the file system's journal."""
 NICENESS: Final = 10
 """Of the threads that write images; those of the journal have 0."""
 SMALL_MAX: Final = 32
@@ -66,14 +68,20 @@ class Threads:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(THREADS, "images", initializer=_be_nice)
+        self._disk = ThreadPoolExecutor(FLUSHES, "image-disk", initializer=_be_nice)
 
     async def call(self, work: Callable[[], T]) -> T:
         """Run `work` on one of them."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
+    def beside(self, work: Callable[[], None]) -> Future[None]:
+        """Run `work`, which waits for the disk alone, beside the thread that calls."""
+        return self._disk.submit(work)
+
     def close(self) -> None:
         """Wait for what runs."""
         self._pool.shutdown()
+        self._disk.shutdown()
 
 
 def _be_nice() -> None:
@@ -198,8 +206,9 @@ class ImageService:
         def work() -> tuple[ObjectWriter, bytes, Passed | Refused]:
             writer = self.vault.create()
             try:
-                writer.write(b"".join(data))
-                return writer, *self._settle(writer, sender)
+                held = HeldObject(b"".join(data))
+                writer.write(held.data)
+                return writer, *self._settle(writer, sender, held)
             except BaseException:
                 writer.discard()
                 raise
@@ -212,13 +221,36 @@ class ImageService:
             if not writer.is_kept:
                 await self.threads.call(writer.discard)
 
-    def _settle(self, writer: ObjectWriter, sender: Sender) -> tuple[bytes, Passed | Refused]:
+    def _settle(
+        self, writer: ObjectWriter, sender: Sender, held: HeldObject | None = None
+    ) -> tuple[bytes, Passed | Refused]:
         """Look at a whole object, and make it durable unless it is turned away; blocks."""
         sha256 = writer.settle()
-        answer = self._inspect(writer, sender.device)
-        if isinstance(answer, Refused) or sender.study in {"", answer.study}:
-            writer.keep()
-        return sha256, answer
+        if held is not None:
+            return sha256, self._judge(writer, sender, held)
+        reader = writer.reader()
+        try:
+            return sha256, self._judge(writer, sender, reader)
+        finally:
+            reader.close()
+
+    def _judge(self, writer: ObjectWriter, sender: Sender, found: Readable) -> Passed | Refused:
+        private_tags = self.private_tags.ask(sender.device)
+        if sender.study:  # Only here can an object be turned away that passed.
+            answer = self.inspector.inspect(found, private_tags=private_tags)
+            if isinstance(answer, Refused) or sender.study == answer.study:
+                writer.keep()
+            return answer
+        keeping = self.threads.beside(writer.keep)
+        try:
+            answer = self.inspector.inspect(found, private_tags=private_tags)
+        except BaseException:
+            wait([keeping])
+            if writer.is_kept:  # The sender is told to come again, and nothing names the file.
+                self.vault.remove(writer.name)
+            raise
+        keeping.result()
+        return answer
 
     async def _settled(
         self, writer: ObjectWriter, sender: Sender, sha256: bytes, answer: Passed | Refused
@@ -230,13 +262,6 @@ class ImageService:
         if not writer.is_kept:
             return not_stored(answer.sop_class, answer.instance, Failure.MISMATCH)
         return await self._enter(writer, sender, sha256, answer)
-
-    def _inspect(self, writer: ObjectWriter, device: str) -> Passed | Refused:
-        reader = writer.reader()
-        try:
-            return self.inspector.inspect(reader, private_tags=self.private_tags.ask(device))
-        finally:
-            reader.close()
 
     async def _enter(
         self, writer: ObjectWriter, sender: Sender, sha256: bytes, passed: Passed

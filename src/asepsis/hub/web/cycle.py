@@ -18,6 +18,8 @@ from asepsis.hub.web.problems import Problem, problem
 _log: Final = logging.getLogger("asepsis.hub.web")
 # What must not stand in a header besides the line ends that we write; those are counted.
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)")
+JOINED_BYTES_MAX: Final = 16_384
+"""A longer body is not copied to leave with its head: it fills a TLS record of its own."""
 _HOP_BY_HOP: Final = frozenset((b"connection", b"transfer-encoding"))
 _BODILESS: Final = frozenset((204, 304))
 
@@ -165,7 +167,10 @@ class Cycle(RequestResponseCycle):
     def _flush(self, body: bytes) -> None:
         if self._held_head:
             head, self._held_head = self._held_head, b""
-            self.transport.write(head + body)
+            if len(body) > JOINED_BYTES_MAX:
+                self.transport.writelines((head, body))
+            else:
+                self.transport.write(head + body)
         elif body:
             self.transport.write(body)
 

@@ -96,9 +96,12 @@ class Reading(HttpToolsProtocol):
 
     def _feed(self, data: bytes) -> None:
         limit = self._limits.head_bytes_max
-        while data and not self._closing:
+        rest: bytes | memoryview = data
+        while rest and not self._closing:
             budget = limit - self._head_bytes if self._in_head else PIECE_BYTES
-            piece, data = (data, b"") if len(data) <= budget else (data[:budget], data[budget:])
+            if len(rest) > budget:
+                rest = memoryview(rest)  # What an image brings is not copied to be cut.
+            piece, rest = rest[:budget], rest[budget:]
             if self._in_head:
                 self._head_bytes += len(piece)
             self.parser.feed_data(piece)
