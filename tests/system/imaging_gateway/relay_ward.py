@@ -29,6 +29,8 @@ ASKS = (
     f'archive = "pacs"\nworklist = "{RIS}"\nsteps = "{STEPS}"\n'
     'move_to = ["VIEWER"]\nmatches_max = 20\n'
 )
+MOVES = ASKS.replace('archive = "pacs"', 'archive = "pacs-that-moves"')
+"""Of a peer whose archive stores to its gateway what is retrieved."""
 STUDY = generate_uid()
 SERIES = "1.2.826.0.1.3680043.9.9999.7"
 
@@ -42,6 +44,7 @@ class RelayWard:
     pacs_port: int
     steps_port: int
     viewer_port: int
+    moves_port: int
     programs: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     @property
@@ -76,6 +79,8 @@ class RelayWard:
             "DicomAlwaysAllowFind": True,
             "DicomAlwaysAllowFindWorklist": True,
             "DicomAlwaysAllowGet": True,
+            "DicomAlwaysAllowMove": True,
+            "DicomModalities": {"far": ["FAR", "127.0.0.1", self.moves_port]},
             "Plugins": [str(PLUGIN)],
             "Worklists": {"Enable": True, "Database": str(self.folder / "worklist")},
         }
@@ -180,7 +185,7 @@ def worklist(folder: Path, count: int) -> None:
 
 def make_relay_ward(folder: Path) -> RelayWard:
     """Start everything but what the tests start and stop themselves."""
-    ports = [free_port() for _ in range(3)]
+    ports = [free_port() for _ in range(4)]
     listener = (
         '[[imaging.listeners]]\nname = "rad"\nhost = "127.0.0.1"\nport = 0\n'
         f'ae_titles = ["GATE"]\n[[imaging.destinations]]\ntitle = "VIEWER"\n'
@@ -191,6 +196,7 @@ def make_relay_ward(folder: Path) -> RelayWard:
         f'ae_titles = ["{title}"]\ndevice = "{DEVICE}"\n{more}'
         for name, title, more in (
             ("ct", "CT1", ASKS),
+            ("mr", "MR1", MOVES),
             ("old", "OLD", 'sop_classes = ["storage"]\ncleartext = true\n'),
         )
     )
@@ -225,6 +231,9 @@ def make_far(ward: RelayWard) -> None:
         '[sealing]\nsource = "credential"\n'
         f'[[archives]]\ndestination = "pacs"\nqueries = true\nworklist = "ris"\ncalled = "PACS"\n'
         f"port = {ward.pacs_port}\n{common}"
+        '[[archives]]\ndestination = "pacs-that-moves"\nqueries = true\nretrieves = "move"\n'
+        'called = "PACS"\ncalling = "FAR"\nassociations = 1\nreports_host = "127.0.0.1"\n'
+        f"reports_port = {ward.moves_port}\nport = {ward.pacs_port}\n{common}"
         f'[[archives]]\nworklist = "mpps"\ncalled = "MPPS"\nassociations = 1\n'
         f"port = {ward.steps_port}\n{common}"
     )
@@ -240,8 +249,7 @@ def declare(near: DicomWard) -> None:
         token_path=data / "hub" / "admin.token",
     )
     options = {"carries": "images", "gateway": FAR, "local": True}
-    client.post(
-        "/api/destinations",
-        {"name": "pacs", "kind": "gateway", "address": "", "options": options},
-    )
+    for name in ("pacs", "pacs-that-moves"):
+        body = {"name": name, "kind": "gateway", "address": "", "options": options}
+        client.post("/api/destinations", body)
     client.close()

@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
                 tail = b"\r\n--%b--\r\n" % boundary
                 assert body.startswith(head)
                 assert body.endswith(tail)
-                server.stored.append(body[len(head) : -len(tail)])
+                server.stored += body[len(head) : -len(tail)].split(b"\r\n" + head)
         if refused:
             item = {"00081197": {"vr": "US", "Value": [0xA900]}}
             self.answer(409, {"00081198": {"vr": "SQ", "Value": [item]}})

@@ -92,6 +92,22 @@ def test_what_was_acknowledged_here_and_refused_there_is_kept(
     assert len(list(ward.images.glob("refused/*.image"))) == 1
 
 
+def test_a_group_that_is_refused_as_a_whole_is_sent_one_by_one(
+    prepared: Callable[..., DicomWard],
+) -> None:
+    """Goal: an answer that names nobody refuses nobody: one bad instance costs no other."""
+    ward = prepared(peers=peer_text(more=SPOOL), head="connections = 1")
+    ward.start_gateway()
+    instances = [instance(number) for number in range(3)]
+    assert send(ward, instances) == [0] * 3
+    server = ward.start_server()
+    server.refuse = {1}
+    wait_for(lambda: ward.spooled() == 0)
+    assert sorted(arrived(ward)) == sorted(data for _, data in instances)
+    assert server.requests == 1 + len(instances)
+    assert list(ward.images.glob("refused/*.record")) == []
+
+
 def test_a_full_spool_is_out_of_resources(prepared: Callable[..., DicomWard]) -> None:
     ward = prepared(peers=peer_text(more=SPOOL), head="spool_bytes_max = 1048576")
     ward.start_gateway()

@@ -79,6 +79,26 @@ def test_c_get_returns_the_priors_on_the_same_association(ward: RelayWard, tmp_p
     assert same(list(tmp_path.iterdir()), ward)
 
 
+def test_an_archive_that_only_moves_gives_priors_too(ward: RelayWard, tmp_path: Path) -> None:
+    """Goal: what Orthanc stores to the far gateway returns to whoever asked, and nobody else."""
+    done = run(
+        "getscu", "-v", "-S", "-aet", "MR1", "-aec", "GATE", "-od", tmp_path, *LEVEL,
+        "127.0.0.1", ward.port,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr + ward.log
+    assert same(list(tmp_path.iterdir()), ward)
+    unasked = run(
+        "storescu", "-aet", "PACS", "-aec", "FAR", "127.0.0.1", ward.moves_port,
+        next(tmp_path.iterdir()),
+    )  # fmt: skip
+    assert unasked.returncode != 0
+    said = move(ward, "VIEWER", title="MR1")
+    assert "Success" in said, said + ward.log
+    assert same(ward.received(), ward)
+    for path in ward.received():
+        path.unlink()
+
+
 def move(ward: RelayWard, destination: str, *, title: str = "CT1") -> str:
     done = run(
         "movescu", "-v", "-S", "-aet", title, "-aec", "GATE", "-aem", destination, *LEVEL,

@@ -1,6 +1,8 @@
 """Modality, gateway, mutual TLS, hub, gateway, PACS: every piece real, the bytes the same."""
 
+import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -8,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pydicom
 import pydicom.data
 import pytest
 from dicom_ward import (
@@ -189,3 +192,23 @@ def test_a_pacs_that_rejects_every_association_is_tried_again(
     found.pacs.stop()
     found.pacs.start()
     assert len(found.wait_files(1)) == 1
+
+
+@pytest.mark.slow
+def test_a_destination_gets_images_without_the_patient(
+    chain: Callable[..., Chain], tmp_path: Path
+) -> None:
+    """Goal: the archive of research has pixels and study, and nothing that says whose they are."""
+    secret = tmp_path / "uids.secret"
+    secret.write_bytes(os.urandom(32))
+    found = chain(f'deidentify = true\nuid_secret_file = "{secret}"\n')
+    found.pacs.start()
+    found.start_archives()
+    mine = [instance(number, 2_000) for number in range(2)]
+    assert send(found.ward, mine) == [0, 0]
+    files = found.wait_files(2)
+    assert not any(word in file for file in files for word in (b"DOE", b"4711", b"9999.1"))
+    read = [pydicom.dcmread(io.BytesIO(file), force=True) for file in files]
+    assert {one.PixelData for one in read} == {data[-2_000:] for _, data in mine}
+    assert len({one.StudyInstanceUID for one in read}) == 1
+    assert {one.PatientIdentityRemoved for one in read} == {"YES"}

@@ -25,13 +25,14 @@ from asepsis.edge.gateway import confinement
 from asepsis.edge.gateway.families import renews
 from asepsis.edge.gateway.findings import Findings
 from asepsis.edge.gateway.hub_way import HubWay
-from asepsis.edge.gateway.imaging import fetcher
+from asepsis.edge.gateway.imaging import fetcher, without_patient
 from asepsis.edge.gateway.imaging.bcp195 import user_context
 from asepsis.edge.gateway.imaging.delivery import FRAME_BYTES_MAX, DimseSender
 from asepsis.edge.gateway.imaging.fetcher import Destination, Lane
 from asepsis.edge.gateway.imaging.requestor import Remote
 from asepsis.edge.gateway.imaging.settings import ArchiveEntry
 from asepsis.edge.gateway.imaging.wado import RetrieveConnection
+from asepsis.edge.gateway.imaging.without_patient import Protect
 from asepsis.edge.gateway.program import be_helper, run_program, say_ready
 from asepsis.edge.gateway.settings import Settings
 from asepsis.edge.sandbox import bubblewrap
@@ -54,14 +55,16 @@ def check(settings: Settings) -> Sequence[ArchiveEntry]:
     """Return what is to be delivered.
 
     Raises:
-        ConfigError: Nothing, one destination twice, clear text outside the device segments, or a
-            certificate without its key.
+        ConfigError: Nothing, one destination twice, clear text outside the device segments, a
+            certificate without its key, or a destination without patients that is asked about them.
     """
     entries = [entry for entry in settings.archives if entry.destination]
     names = [entry.destination for entry in entries]
     if not names or len(set(names)) != len(names):
         raise ConfigError("[[archives]] names each destination once, and at least one")
     check_places(entries, settings)
+    for entry in entries:
+        without_patient.check(entry)
     return entries
 
 
@@ -158,6 +161,7 @@ def order(
     readable: tuple[Path, ...] = (),
     writable: tuple[Path, ...] = (),
     listening: bool = False,
+    memory_mib: int = MEMORY_MIB,
 ) -> Confinement:
     """Return what a process of the family takes away from itself."""
     code = bubblewrap.code()
@@ -166,7 +170,7 @@ def order(
         kind=SyscallClass.LISTENING if listening else SyscallClass.NETWORK,
         readable=(*code.libraries, code.package, *readable),
         writable=writable,
-        limits=Limits(memory_mib=MEMORY_MIB, files=FILES, file_mib=FILE_MIB),
+        limits=Limits(memory_mib=memory_mib, files=FILES, file_mib=FILE_MIB),
     )
 
 
@@ -178,21 +182,27 @@ def _run_sender(
     places = list(dict.fromkeys(Endpoint(entry.host, entry.port) for entry in lanes))
     dial = confinement.fork_broker(hospital, connections=len(lanes), peers=places)
     remotes = [remote(entry, dial) for entry in lanes]
+    protections = [without_patient.protection(entry) for entry in lanes]
     loop = asyncio.new_event_loop()  # It makes a pair of sockets, forbidden after this.
     confinement.preload()
-    confine(order())
+    changing = sum(protect is not None for protect in protections)
+    confine(order(memory_mib=MEMORY_MIB + changing * without_patient.MEMORY_MIB))
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.run(_send_all(remotes, ends))
+        runner.run(_send_all(remotes, protections, ends))
 
 
-async def _send_all(remotes: Sequence[Remote], ends: Sequence[socket.socket]) -> None:
-    async def one(place: Remote, end: socket.socket) -> None:
+async def _send_all(
+    remotes: Sequence[Remote],
+    protections: Sequence[Protect | None],
+    ends: Sequence[socket.socket],
+) -> None:
+    async def one(place: Remote, protect: Protect | None, end: socket.socket) -> None:
         end.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=end, limit=FRAME_BYTES_MAX)
-        await DimseSender(reader, writer, place).run()
+        await DimseSender(reader, writer, place, protect=protect).run()
 
-    pairs = zip(remotes, ends, strict=True)
-    await asyncio.gather(*(one(place, end) for place, end in pairs))
+    lanes = zip(remotes, protections, ends, strict=True)
+    await asyncio.gather(*(one(*lane) for lane in lanes))
 
 
 def remote(entry: ArchiveEntry, dial: Dial) -> Remote:

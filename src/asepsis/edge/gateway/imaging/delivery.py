@@ -18,6 +18,7 @@ from typing import Final
 from asepsis.core.errors import (
     AsepsisError,
     FramingError,
+    InputError,
     LimitExceeded,
     TransientError,
     Unavailable,
@@ -25,6 +26,7 @@ from asepsis.core.errors import (
 from asepsis.edge.gateway.imaging import part10
 from asepsis.edge.gateway.imaging.part10 import Meta
 from asepsis.edge.gateway.imaging.requestor import Pair, Remote, Requestor, associate
+from asepsis.edge.gateway.imaging.without_patient import OBJECT_BYTES_MAX, Protect
 
 HEAD: Final = struct.Struct(">BI")
 FRAME_BYTES_MAX: Final = 1 << 20
@@ -77,13 +79,20 @@ class DimseSender:
         reader: Frames of the other half.
         writer: Where outcomes go.
         remote: The PACS.
+        protect: Takes the patient out of what it gets; None where it gets what was stored.
 
     Resource handling: `run` returns when the other half is gone, and releases its association.
     """
 
     def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, remote: Remote
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        remote: Remote,
+        *,
+        protect: Protect | None = None,
     ) -> None:
+        self._protect = protect
         self._reader = reader
         self._writer = writer
         self._remote = remote
@@ -132,12 +141,24 @@ class DimseSender:
             AsepsisError: The PACS cannot be reached, refuses us, or keeps no protocol.
             TimeoutError: It is too slow.
         """
-        meta = await file.meta()
+        if self._protect is None:
+            return await self._stored(await file.meta(), file.data_set())
+        data = await file.whole(bytes_max=OBJECT_BYTES_MAX)
+        try:
+            changed = await asyncio.to_thread(self._protect, data)
+            found = part10.decode_head(changed)
+        except InputError as error:
+            return Outcome("refused", error.code, f"the patient cannot be taken out: {error}")
+        if found is None:
+            return Outcome("refused", FramingError.code, "the patient cannot be taken out")
+        return await self._stored(found[0], _one_piece(changed[found[1] :]))
+
+    async def _stored(self, meta: Meta, data_set: AsyncIterator[bytes]) -> Outcome:
         pair = (meta.sop_class, meta.transfer_syntax)
         user = await self._association(pair)
         if pair not in user.accepted:
             return Outcome("refused", "context", "the PACS does not take this class and syntax")
-        status, comment = await user.store(pair, meta.sop_instance, file.data_set())
+        status, comment = await user.store(pair, meta.sop_instance, data_set)
         return outcome_of(status, comment)
 
     async def _association(self, pair: Pair) -> Requestor:
@@ -215,6 +236,20 @@ class _File:
         if self._kind != FrameType.WHOLE:
             raise TransientError("the hub's file did not come whole")
 
+    async def whole(self, *, bytes_max: int) -> bytes:
+        """Return the file with its head, once the other half has said that it is whole.
+
+        Raises:
+            FramingError: It is too long.
+            TransientError: The hub's file was cut or changed.
+        """
+        found = bytearray()
+        async for piece in self.data_set():
+            found += piece
+            if len(found) > bytes_max:
+                raise FramingError(f"over {bytes_max} bytes: too long to take the patient out")
+        return bytes(found)
+
     async def skip(self) -> None:
         """Read what is left of it."""
         while self._kind == FrameType.PIECE:
@@ -222,3 +257,7 @@ class _File:
 
     async def _next(self) -> None:
         self._kind, self._ahead = await self._frame()
+
+
+async def _one_piece(data: bytes) -> AsyncIterator[bytes]:
+    yield data

@@ -7,9 +7,12 @@ gateway that dies asks for everything undecided again.
 import hashlib
 import json
 import queue
+import select
 import socket
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from asepsis.core.errors import (
@@ -30,6 +33,13 @@ WAIT_S: Final = 10
 """How long the hub may keep a question open, seconds; below the connection's own limit."""
 AHEAD_MAX: Final = 64
 """Instances that are known here and not yet asked for."""
+WINDOW: Final = 4
+"""Instances of a lane on their way at once: one at the PACS, the others fetched behind it."""
+WINDOW_BYTES: Final = 2 << 20
+"""Their bytes: what the other half takes unread, so that no transfer waits for the PACS."""
+REPORTED_MAX: Final = 8
+"""Outcomes of one report; fewer go as soon as nothing else is to be done."""
+_RECEIVED_BYTES: Final = 65_536
 
 
 class Destination:
@@ -84,13 +94,14 @@ class Destination:
                 self._put(item)
         connection.close()
 
-    def next(self) -> Item | None:
-        """Return the next instance; None at the end."""
+    def next(self, *, wait: bool) -> Item | None:
+        """Return the next instance; None at the end, or if there is none and nobody waits."""
         while not self.ended.is_set():
             try:
-                return self.items.get(timeout=0.2)
+                return self.items.get(wait, timeout=0.2)
             except queue.Empty:
-                continue
+                if not wait:
+                    break
         return None
 
     def _put(self, item: Item) -> None:
@@ -103,8 +114,25 @@ class Destination:
                 return
 
 
+@dataclass(slots=True)
+class _Offer:
+    """One instance that is to be brought.
+
+    Attributes:
+        item: The instance.
+        tries: How often it was offered.
+        broken: What went wrong on its way; then the other half's word only ends it.
+    """
+
+    item: Item
+    tries: int = 0
+    broken: Outcome | None = None
+
+
 class Lane:
-    """One connection to the hub, one association with the PACS, one instance at a time.
+    """One connection to the hub, one association with the PACS.
+
+    The PACS has one instance at a time; while it stores it, the next ones are fetched already.
 
     Args:
         destination: What it shares with the others.
@@ -114,109 +142,173 @@ class Lane:
     def __init__(self, destination: Destination, sender: socket.socket) -> None:
         self._destination = destination
         self._sender = sender
-        self._answers = sender.makefile("rb")
+        self._received = bytearray()
         self._connection = destination.connect()
         self._backoff = destination.backoff()
+        self._untold: list[dict[str, object]] = []
+        self._open: deque[_Offer] = deque()
+        self._again: deque[_Offer] = deque()
 
     def run(self) -> None:
         """Bring instances until the end."""
         try:
-            while (item := self._destination.next()) is not None:
-                self._bring(item)
+            while not self._destination.ended.is_set():
+                self._step()
         except OSError:
             self._destination.lost.set()
         finally:
             self._connection.close()
-            self._answers.close()
             self._sender.close()
 
-    def _bring(self, item: Item) -> None:
-        """Bring one instance until it is decided.
+    def _step(self) -> None:
+        """Take an outcome, or offer an instance.
 
         Raises:
             OSError: The other half is gone.
         """
-        tries = 0
-        while not self._destination.ended.is_set():
-            outcome = self._offer(item)
-            tries += 1
-            failing = outcome.outcome == "retry" and not outcome.code.startswith("ASP")
-            if failing and tries >= self._destination.tries:
-                outcome = Outcome("refused", outcome.code, outcome.text)
-            if not self._report(item, outcome):
-                return
-            if outcome.outcome != "retry":
-                return
-            kind = ImagingFinding.PACS_AWAY
-            self._destination.findings.note(kind, self._destination.name, code=outcome.code)
-            self._destination.ended.wait(self._backoff.failed())
+        if len(self._open) >= WINDOW or (self._open and self._is_answered()):
+            self._settle()
+            return
+        offer = self._next()
+        if offer is None:
+            if self._open:
+                self._settle()
+            else:
+                self._tell()
+        elif self._open and self._on_their_way(offer) > WINDOW_BYTES:
+            self._again.appendleft(offer)
+            self._settle()
+        else:
+            self._offer(offer)
 
-    def _offer(self, item: Item) -> Outcome:
-        """Offer an instance once.
+    def _on_their_way(self, offer: _Offer) -> int:
+        lengths = [each.item.length for each in (*self._open, offer)]
+        return sum(WINDOW_BYTES + 1 if length is None else length for length in lengths)
+
+    def _next(self) -> _Offer | None:
+        if self._again:
+            return self._again.popleft()
+        item = self._destination.next(wait=not (self._open or self._untold))
+        return None if item is None else _Offer(item)
+
+    def _offer(self, offer: _Offer) -> None:
+        """Hand an instance over; what fails before its first byte is decided at once.
 
         Raises:
             OSError: The other half is gone.
         """
+        offer.tries += 1
+        offer.broken = None
         digest = hashlib.sha256()
         begun = False
         try:
-            for piece in self._connection.retrieve(item.path):
+            for piece in self._connection.retrieve(offer.item.path):
                 digest.update(piece)
                 begun = True
                 self._frame(FrameType.PIECE, piece)
             if not begun:
                 raise FramingError("an instance without a byte")
         except (TransientError, TrustError) as error:
-            return self._broken(begun, Outcome("retry", error.code, str(error)))
+            offer.broken = Outcome("retry", error.code, str(error))
         except InputError as error:
-            return self._broken(begun, Outcome("refused", error.code, str(error)))
-        if digest.hexdigest() != item.sha256:
-            return self._broken(begun, Outcome("retry", "ASP-204", "not what the hub had stored"))
-        self._frame(FrameType.WHOLE, b"")
-        outcome = self._heard()
-        if outcome.outcome == "accepted":
-            self._backoff.succeeded()
-        return outcome
-
-    def _broken(self, begun: bool, outcome: Outcome) -> Outcome:  # noqa: FBT001 - of one caller
+            offer.broken = Outcome("refused", error.code, str(error))
+        if offer.broken is None and digest.hexdigest() != offer.item.sha256:
+            offer.broken = Outcome("retry", "ASP-204", "not what the hub had stored")
         if begun:
-            self._frame(FrameType.BROKEN, b"")
-            self._heard()
-        return outcome
+            self._frame(FrameType.WHOLE if offer.broken is None else FrameType.BROKEN, b"")
+            self._open.append(offer)
+        elif offer.broken is not None:
+            self._decide([(offer, offer.broken)])
+
+    def _settle(self) -> None:
+        """Wait for the word about the instance that was offered first, and take what follows it.
+
+        Raises:
+            OSError: The other half is gone.
+        """
+        found: list[tuple[_Offer, Outcome]] = []
+        while self._open and len(found) < REPORTED_MAX and (not found or self._is_answered()):
+            outcome = self._heard()
+            offer = self._open.popleft()
+            found.append((offer, offer.broken or outcome))
+        self._decide(found)
+
+    def _decide(self, found: Sequence[tuple[_Offer, Outcome]]) -> None:
+        """Note what became of instances; what is to be tried again is told first, and waits."""
+        again: list[_Offer] = []
+        for offer, given in found:
+            outcome = given
+            failing = outcome.outcome == "retry" and not outcome.code.startswith("ASP")
+            if failing and offer.tries >= self._destination.tries:
+                outcome = Outcome("refused", outcome.code, outcome.text)
+            if outcome.outcome == "retry":
+                again.append(offer)
+                kind = ImagingFinding.PACS_AWAY
+                self._destination.findings.note(kind, self._destination.name, code=outcome.code)
+            self._untold.append(
+                {
+                    "seq": offer.item.seq,
+                    "outcome": outcome.outcome,
+                    "code": outcome.code,
+                    "text": outcome.text,
+                }
+            )
+        if again:
+            if self._tell():
+                self._again.extend(again)
+                self._destination.ended.wait(self._backoff.failed())
+        else:
+            self._backoff.succeeded()
+            if len(self._untold) >= REPORTED_MAX:
+                self._tell()
+
+    def _tell(self) -> bool:
+        """Tell the hub what it was not told yet; return as `_report`."""
+        documents, self._untold = self._untold, []
+        only_retries = all(one["outcome"] == "retry" for one in documents)
+        return not documents or self._report(documents, only_retries=only_retries)
 
     def _frame(self, kind: FrameType, data: bytes) -> None:
-        self._sender.sendall(HEAD.pack(kind, len(data)) + data)
+        head = HEAD.pack(kind, len(data))
+        sent = self._sender.sendmsg([head, data])
+        if sent < len(head):
+            self._sender.sendall(head[sent:])
+        self._sender.sendall(memoryview(data)[max(0, sent - len(head)) :])
+
+    def _is_answered(self) -> bool:
+        return bool(self._received or select.select([self._sender], [], [], 0)[0])
 
     def _heard(self) -> Outcome:
-        head = self._answers.read(HEAD.size)
-        if len(head) < HEAD.size:
-            raise ConnectionError("the half that speaks DICOM is gone")
-        kind, length = HEAD.unpack(head)
+        kind, length = HEAD.unpack(self._take(HEAD.size))
         if kind != FrameType.OUTCOME or length > FRAME_BYTES_MAX:
             raise ConnectionError("the half that speaks DICOM says what it may not")
         try:
-            outcome, code, text = json.loads(self._answers.read(length))
+            outcome, code, text = json.loads(self._take(length))
         except (ValueError, TypeError) as error:
             raise ConnectionError("the half that speaks DICOM says what it may not") from error
         return Outcome(str(outcome), str(code)[:20], str(text)[:500])
 
-    def _report(self, item: Item, outcome: Outcome) -> bool:
-        """Tell the hub; return whether the instance is still ours to bring.
+    def _take(self, count: int) -> bytes:
+        while len(self._received) < count:
+            data = self._sender.recv(_RECEIVED_BYTES)
+            if not data:
+                raise ConnectionError("the half that speaks DICOM is gone")
+            self._received += data
+        taken = bytes(self._received[:count])
+        del self._received[:count]
+        return taken
+
+    def _report(self, documents: Sequence[dict[str, object]], *, only_retries: bool) -> bool:
+        """Tell the hub; return whether the instances are still ours to bring.
 
         What cannot be told is not decided at the hub, and comes again after its next start.
         """
-        document: dict[str, object] = {
-            "seq": item.seq,
-            "outcome": outcome.outcome,
-            "code": outcome.code,
-            "text": outcome.text,
-        }
         while not self._destination.ended.is_set():
             try:
-                self._connection.report(self._destination.name, document)
+                self._connection.report(self._destination.name, documents)
             except TransientError:
                 self._renew()
-                if outcome.outcome == "retry":
+                if only_retries:
                     return True
                 self._destination.ended.wait(self._backoff.failed())
             except (InputError, TrustError) as error:

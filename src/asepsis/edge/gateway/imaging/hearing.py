@@ -1,4 +1,6 @@
-"""Hears an archive's word about commitments: event reports, on whatever association they come.
+"""Where an archive reaches us: its word about commitments, and what it stores because we asked.
+
+Event reports come on whatever association; the one port is what the archive knows us by.
 
 Source: DICOM PS3.4 section J.3.3; PS3.7 sections 10.1.1 and D.3.3.4 (role selection).
 """
@@ -19,6 +21,7 @@ from asepsis.core.errors import (
 )
 from asepsis.core.wire.relay import DataSet
 from asepsis.edge.gateway.imaging import datasets, dimse, pdu
+from asepsis.edge.gateway.imaging.arriving import Arrival, Moves
 from asepsis.edge.gateway.imaging.dimse import Command, Field, Status, Tag
 from asepsis.edge.gateway.imaging.pdu_values import (
     AnsweredContext,
@@ -31,11 +34,12 @@ from asepsis.edge.gateway.imaging.pdu_values import (
     RoleSelection,
 )
 from asepsis.edge.gateway.imaging.pdustream import PduStream, abort_reason
+from asepsis.edge.gateway.imaging.requestor import Pair
 from asepsis.edge.gateway.imaging.services import COMMITMENT, SYNTAXES
 
 REQUEST_S: Final = 10.0
 IDLE_S: Final = 30.0
-PDU_BYTES_MAX: Final = 65_536
+PDU_BYTES_MAX: Final = 262_144
 ASSOCIATIONS_MAX: Final = 16
 UNKNOWN: Final = Rejection(1, 1, 3)
 """Calling AE title not recognised; PS3.8 table 9-21."""
@@ -137,6 +141,7 @@ class Ear:
         address: The archive's.
         calling: Its AE title.
         called: Ours.
+        answer_s: Longest silence while it stores, seconds.
     """
 
     socket: socket.socket
@@ -144,21 +149,24 @@ class Ear:
     address: str
     calling: str
     called: str
+    answer_s: float
 
 
 class EarServer:
-    """Takes associations of one archive that report.
+    """Takes associations of one archive that report, or store what we asked for.
 
     Args:
         ear: Where.
-        hear: Takes what is reported.
+        hear: Takes what is reported; None where it is not asked to commit.
+        moves: What is taken of what it stores; None where it is not asked to.
 
     Resource handling: `open` listens until this process ends.
     """
 
-    def __init__(self, ear: Ear, hear: Hear) -> None:
+    def __init__(self, ear: Ear, hear: Hear | None, moves: Moves | None = None) -> None:
         self._ear = ear
         self._hear = hear
+        self._moves = moves
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -196,15 +204,43 @@ class EarServer:
         if (request.calling, request.called) != (self._ear.calling, self._ear.called):
             await stream.send(pdu.encode_rejection(UNKNOWN))
             return
-        contexts = {
+        stream.peer_bytes_max = request.pdu_bytes_max
+        stored = self._stored(request)
+        if stored and self._moves is not None:
+            accept = _accept(request, {number: pair[1] for number, pair in stored.items()})
+            await stream.send(pdu.encode_accept(accept, request=request))
+            await Arrival(stream, stored, self._moves, answer_s=self._ear.answer_s).run()
+            return
+        reported = self._reported(request)
+        await stream.send(pdu.encode_accept(_accept(request, reported), request=request))
+        await Hearing(stream, reported, self._hear or _nobody).run(within_s=IDLE_S)
+
+    def _stored(self, request: AssociateRequest) -> dict[int, Pair]:
+        """Return the contexts in which it stores what the present move asks for."""
+        move = self._moves.current if self._moves is not None else None
+        if move is None:
+            return {}
+        found = {
+            each.number: (each.abstract_syntax, move.syntax_of(each)) for each in request.contexts
+        }
+        return {number: pair for number, pair in found.items() if pair[1]}
+
+    def _reported(self, request: AssociateRequest) -> dict[int, str]:
+        """Return the contexts in which it reports what it committed."""
+        if self._hear is None:
+            return {}
+        return {
             context.number: syntax
             for context in request.contexts
             if context.abstract_syntax == COMMITMENT
             and (syntax := _first(context.transfer_syntaxes))
         }
-        stream.peer_bytes_max = request.pdu_bytes_max
-        await stream.send(pdu.encode_accept(_accept(request, contexts), request=request))
-        await Hearing(stream, contexts, self._hear).run(within_s=IDLE_S)
+
+
+def _nobody(document: DataSet) -> bool:
+    """Take a word that nobody asked for."""
+    del document
+    return False
 
 
 def _first(proposed: tuple[str, ...]) -> str:

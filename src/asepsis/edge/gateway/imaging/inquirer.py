@@ -5,7 +5,7 @@ Source: DICOM PS3.4 annexes C, F and K; PS3.7 sections 9.1 and 10.1.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 from asepsis.core.errors import (
@@ -22,6 +22,7 @@ from asepsis.core.wire.relay import Asked, Begun, Kind, Match, Page
 from asepsis.edge.gateway.imaging import datasets, dimse, pdu
 from asepsis.edge.gateway.imaging.answering import FRAME_BYTES_MAX, HEAD, Frame
 from asepsis.edge.gateway.imaging.archive_commitment import ArchiveCommitments
+from asepsis.edge.gateway.imaging.arriving import Move, Moves, Send
 from asepsis.edge.gateway.imaging.dimse import Command, Field, Status, Tag
 from asepsis.edge.gateway.imaging.pdu_values import PduType, Pdv
 from asepsis.edge.gateway.imaging.requestor import Pair, Remote, Requestor, associate
@@ -30,6 +31,7 @@ from asepsis.edge.gateway.imaging.services import (
     EXPLICIT,
     GET_STUDY,
     IMPLICIT,
+    MOVE_STUDY,
     STEPS,
     SYNTAXES,
 )
@@ -39,8 +41,6 @@ PAGE_AFTER_S: Final = 0.2
 """Matches are handed on after this, few as they may be."""
 PIECE_BYTES: Final = 262_144
 _PENDING: Final = frozenset({0xFF00, 0xFF01})
-
-Send = Callable[[Page | bytes], Awaitable[None]]
 
 
 class Inquirer:
@@ -53,6 +53,7 @@ class Inquirer:
         matches_max: Most matches of one query.
         queries: Whether anything but commitments is asked of it.
         commitments: Asks it to commit; None where it is not asked to.
+        moves: Its moves, where it stores to us what is retrieved; None where it offers C-GET.
 
     Resource handling: `run` returns when the other half is gone.
     """
@@ -66,7 +67,9 @@ class Inquirer:
         matches_max: int,
         queries: bool = True,
         commitments: ArchiveCommitments | None = None,
+        moves: Moves | None = None,
     ) -> None:
+        self._moves = moves
         self._queries = queries
         self._commitments = commitments
         self._reader = reader
@@ -124,14 +127,21 @@ class Inquirer:
         asks = CLASSES.get(asked.kind)
         if asks is None or not self._queries:
             raise InputError("this is not asked of an archive here")
-        retrieves = asked.kind in {Kind.MOVE, Kind.GET}
-        wanted = GET_STUDY if retrieves else asks
+        if asked.kind not in {Kind.MOVE, Kind.GET}:
+            return await self._associated(asked, asks)
+        if self._moves is not None:
+            return await self._associated(asked, MOVE_STUDY)
+        return await self._associated(asked, GET_STUDY, returned=asked.contexts)
+
+    async def _associated(
+        self, asked: Asked, wanted: str, *, returned: Sequence[Pair] = ()
+    ) -> Page:
         pairs: list[Pair] = [(wanted, EXPLICIT), (wanted, IMPLICIT)]
-        returned = asked.contexts[: pdu.CONTEXTS_MAX - len(pairs)] if retrieves else ()
+        returned = returned[: pdu.CONTEXTS_MAX - len(pairs)]
         classes = dict.fromkeys(pair[0] for pair in returned)
         user = await associate(self._remote, [*pairs, *returned], providing=tuple(classes))
         try:
-            exchange = _Exchange(user, self._remote.answer_s, wanted)
+            exchange = _Exchange(user, self._remote, wanted)
             page = await self._exchange(exchange, asked)
         except BaseException:
             await user.abort()
@@ -143,6 +153,8 @@ class Inquirer:
         if asked.kind in {Kind.FIND_STUDY, Kind.FIND_WORKLIST}:
             return await exchange.find(asked, self._send, most=self._matches_max)
         if asked.kind in {Kind.MOVE, Kind.GET}:
+            if self._moves is not None:
+                return await exchange.move(asked, self._send, self._moves)
             return await exchange.get(asked, self._send)
         return await exchange.step(asked)
 
@@ -169,9 +181,11 @@ class Inquirer:
 class _Exchange:
     """Messages of one association, from the request to its last response."""
 
-    def __init__(self, user: Requestor, answer_s: float, wanted: str) -> None:
+    def __init__(self, user: Requestor, remote: Remote, wanted: str) -> None:
         self._user = user
-        self._answer_s = answer_s
+        self._answer_s = remote.answer_s
+        self._title = remote.calling
+        self._titles = (remote.calling, remote.called)
         self._values: deque[Pdv] = deque()
         found = [s for s in SYNTAXES if (wanted, s) in user.accepted]
         if not found:
@@ -241,6 +255,46 @@ class _Exchange:
             if Tag.REMAINING in command.elements:
                 remaining = command.number(Tag.REMAINING)
 
+    async def move(self, asked: Asked, send: Send, moves: Moves) -> Page:
+        """Return the last page of a C-MOVE to ourselves; raises as `_command`."""
+        message = self._user.next_message()
+        title, pairs = self._title, asked.contexts
+        move = Move(titles=self._titles, message=message, pairs=pairs, send=send)
+        async with moves.under_way(move):
+            head = dimse.command(
+                {
+                    Tag.FIELD: Field.C_MOVE_RQ,
+                    Tag.PRIORITY: 0,
+                    Tag.MESSAGE_ID: message,
+                    Tag.DATA_SET_TYPE: dimse.HAS_DATA_SET,
+                },
+                uids={Tag.SOP_CLASS: self._class},
+                titles={Tag.MOVE_DESTINATION: title},
+            )
+            await self._ask(head, asked)
+            while True:
+                command = await self._moving(move)
+                if command.has_data_set:
+                    await self._collect()
+                if command.number(Tag.STATUS) not in _PENDING:
+                    break
+                if Tag.REMAINING in command.elements:
+                    move.remaining = command.number(Tag.REMAINING)
+            await move.settled()
+        if command.number(Tag.STATUS) == Status.DESTINATION_UNKNOWN:
+            raise NotPermitted(f"the archive does not store to {title}: is it entered there?")
+        return _last(command)
+
+    async def _moving(self, move: Move) -> Command:
+        """Return the next response; an archive that stores is not silent."""
+        while True:
+            before = move.progress
+            try:
+                return (await self._command())[1]
+            except TimeoutError:
+                if move.progress == before:
+                    raise
+
     async def _returned(self, context: int, command: Command, send: Send, remaining: int) -> None:
         pair = self._of[context]
         begun = Begun(
@@ -268,6 +322,9 @@ class _Exchange:
             },
             uids=uids or {Tag.SOP_CLASS: self._class},
         )
+        await self._ask(head, asked)
+
+    async def _ask(self, head: bytes, asked: Asked) -> None:
         data = datasets.encode(asked.dataset, asked.charset, self._syntax)
         await self._user.stream.send_message(self._context, head, command=True)
         await self._user.stream.send_message(self._context, data, command=False)

@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from asepsis.core.errors import (
@@ -26,8 +25,9 @@ from asepsis.core.errors import (
     Unavailable,
 )
 from asepsis.edge.gateway.findings import Findings
-from asepsis.edge.gateway.imaging import channel, part10
+from asepsis.edge.gateway.imaging import channel, consignment
 from asepsis.edge.gateway.imaging.channel import Drop, File, Open, Outcome, Seen, Written
+from asepsis.edge.gateway.imaging.consignment import Job, Load
 from asepsis.edge.gateway.imaging.dimse import Status
 from asepsis.edge.gateway.imaging.imaging_findings import ImagingFinding
 from asepsis.edge.gateway.imaging.stow import StowConnection, Verdict
@@ -42,23 +42,6 @@ REFUSED_WAIT_S: Final = 5.0
 RETRY_S: Final = 5.0
 """Wait after the hub failed at one instance that was acknowledged here, seconds."""
 DRAIN_S: Final = 5.0
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Job:
-    """An instance whose modality waits for a word.
-
-    Attributes:
-        token: The parser's number.
-        number: The vault's.
-        record: What it is.
-        deadline_s: When the modality must hear something, monotonic seconds.
-    """
-
-    token: int
-    number: int
-    record: Record
-    deadline_s: float
 
 
 class Keeper:
@@ -105,7 +88,7 @@ class Keeper:
         self._monotonic = monotonic
         self._lock = threading.Condition()
         self._open: dict[int, tuple[int, bytes]] = {}  # Token -> number and key of a file.
-        self._unanswered: dict[int, _Job] = {}  # Number -> job.
+        self._unanswered: dict[int, Job] = {}  # Number -> job.
         self._live: deque[int] = deque()
         self._backlog: deque[int] = deque(vault.waiting())
         self._hub_answers = True
@@ -176,7 +159,7 @@ class Keeper:
         number, key = self._file(written.token)
         record = Record(written=written, key=key, received_at_ns=self._wall())
         wait_s = self._wait_s + written.length / HUB_BYTES_PER_S
-        job = _Job(
+        job = Job(
             token=written.token,
             number=number,
             record=record,
@@ -191,7 +174,7 @@ class Keeper:
             (self._backlog if at_once else self._live).append(number)
             self._lock.notify()
 
-    def _keep(self, job: _Job) -> bool:
+    def _keep(self, job: Job) -> bool:
         """Make an instance durable here and say so; returns whether it counts."""
         try:
             self._vault.keep(job.number, job.record)
@@ -228,24 +211,42 @@ class Keeper:
         # The first connection looks at the backlog first, so that it ends under any load; the
         # others at instances whose modality waits.
         queues = (self._backlog, self._live)
-        while (number := self._next(queues[::-1] if place else queues)) is not None:
+        while (loads := self._gather(queues[::-1] if place else queues)) is not None:
             try:
-                self._send(connection, number)
+                self._send(connection, loads)
                 backoff.succeeded()
             except (TransientError, TrustError) as error:
                 connection.close()
                 connection = self._connect()  # Certificates may have been renewed.
-                self._failed(number, error)
+                self._failed([load.number for load in loads], error)
                 pause_s = backoff.failed()
                 refused = isinstance(error, TrustError)
                 self._pause(max(pause_s, REFUSED_WAIT_S) if refused else pause_s)
         connection.close()
 
-    def _next(self, queues: Sequence[deque[int]]) -> int | None:
+    def _gather(self, queues: Sequence[deque[int]]) -> list[Load] | None:
+        """Wait for what goes to the hub next; None at the end."""
         with self._lock:
             while not any(queues) and not self._closing:
                 self._lock.wait()
-            return None if self._closing else next(filter(None, queues)).popleft()
+            if self._closing:
+                return None
+            queue = next(filter(None, queues))
+        loads: list[Load] = []
+        while (number := self._pop(queue)) is not None:
+            load = self._load(number)
+            if load is None:
+                continue
+            if loads and not consignment.fits(loads, load):
+                with self._lock:
+                    queue.appendleft(number)
+                break
+            loads.append(load)
+        return loads
+
+    def _pop(self, queue: deque[int]) -> int | None:
+        with self._lock:
+            return queue.popleft() if queue else None
 
     def _pause(self, seconds: float) -> None:
         deadline_s = self._monotonic() + seconds
@@ -253,33 +254,45 @@ class Keeper:
             while not self._closing and (left_s := deadline_s - self._monotonic()) > 0:
                 self._lock.wait(left_s)
 
-    def _send(self, connection: StowConnection, number: int) -> None:
-        """Send one instance and settle it.
+    def _send(self, connection: StowConnection, loads: list[Load]) -> None:
+        """Send instances and settle them; what is settled leaves `loads`.
 
         Raises:
             TransientError: Come again.
             TrustError: The hub's certificate does not hold, or it refuses this identity.
         """
+        verdicts = self._ask(connection, loads) if loads else []
+        if verdicts is None:
+            while loads:
+                self._send(connection, loads[:1])
+                del loads[0]
+            return
+        waits = False
+        for load, verdict in zip(tuple(loads), verdicts, strict=True):
+            if not verdict.later:
+                waits |= self._settle(load.number, load.record, verdict)
+                loads.remove(load)
+        if waits:
+            self._pause(RETRY_S)
+        if loads:
+            raise BackPressure("the hub has no room for some of the instances")
+
+    def _ask(self, connection: StowConnection, loads: Sequence[Load]) -> list[Verdict] | None:
+        """Return the hub's word about each; None if they are to be asked about one by one."""
+        parts = [
+            consignment.part_of(load, self._vault.read(load.number, load.record)) for load in loads
+        ]
+        try:
+            return connection.store(parts)
+        except SignatureInvalid as error:
+            single = len(loads) == 1
+            return [Verdict(Status.PROCESSING_FAILURE, describe(error))] if single else None
+
+    def _load(self, number: int) -> Load | None:
         with self._lock:
             job = self._unanswered.get(number)
         record = job.record if job is not None else self._recorded(number)
-        if record is None:
-            return
-        written = record.written
-        head = part10.encode_head(
-            part10.Meta(
-                sop_class=written.sop_class,
-                sop_instance=written.sop_instance,
-                transfer_syntax=written.transfer_syntax,
-                source_ae=written.calling,
-                receiving_ae=written.called,
-            )
-        )
-        try:
-            verdict = connection.store(head, self._vault.read(number, record), written=written)
-        except SignatureInvalid as error:
-            verdict = Verdict(Status.PROCESSING_FAILURE, describe(error))
-        self._settle(number, record, verdict)
+        return None if record is None else Load(number, record)
 
     def _recorded(self, number: int) -> Record | None:
         """Read a record of an earlier day; one that nobody can read stays and is told."""
@@ -289,7 +302,8 @@ class Keeper:
             self._findings.note(ImagingFinding.SPOOL, code=error.code)
             return None
 
-    def _settle(self, number: int, record: Record, verdict: Verdict) -> None:
+    def _settle(self, number: int, record: Record, verdict: Verdict) -> bool:
+        """Do what the hub's word asks for; return whether it is to be left alone for a while."""
         with self._lock:
             job = self._unanswered.pop(number, None)
             back, self._hub_answers = not self._hub_answers, True
@@ -306,14 +320,15 @@ class Keeper:
         elif verdict.status == Status.PROCESSING_FAILURE:
             with self._lock:
                 self._backlog.append(number)  # Something failed there: again, after the others.
-            self._pause(RETRY_S)
+            return True
         else:
             self._vault.refuse(number, record, reason=verdict.comment)
+        return False
 
-    def _failed(self, number: int, error: AsepsisError) -> None:
-        """Put an instance back in front; what was unanswered becomes durable here."""
+    def _failed(self, numbers: Sequence[int], error: AsepsisError) -> None:
+        """Put instances back in front; what was unanswered becomes durable here."""
         with self._lock:
-            self._backlog.appendleft(number)
+            self._backlog.extendleft(reversed(numbers))
             gone, self._hub_answers = self._hub_answers, False
         if gone:
             self._findings.note(ImagingFinding.HUB_AWAY, code=error.code, reason=str(error))

@@ -182,10 +182,16 @@ class PduStream(asyncio.BufferedProtocol):
         size = FRAGMENT_BYTES
         if self.peer_bytes_max:
             size = max(1, min(size, self.peer_bytes_max - PDV_HEAD_BYTES))
+        waiting: list[bytes | memoryview] = []
+        left = FRAGMENT_BYTES
         while True:
             part, view = view[:size], view[size:]
             ends = last and not view
-            await self.send(pdu.data_head(context, len(part), command=command, last=ends), part)
+            waiting += (pdu.data_head(context, len(part), command=command, last=ends), part)
+            left -= size
+            if not view or left < size:  # Short PDUs leave together: each call costs its share.
+                await self.send(*waiting)
+                waiting, left = [], FRAGMENT_BYTES
             if not view:
                 return
 

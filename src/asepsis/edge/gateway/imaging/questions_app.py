@@ -29,10 +29,11 @@ from asepsis.edge.gateway import confinement
 from asepsis.edge.gateway.families import renews
 from asepsis.edge.gateway.findings import Findings
 from asepsis.edge.gateway.hub_way import HubWay
-from asepsis.edge.gateway.imaging import datasets, hearing
+from asepsis.edge.gateway.imaging import datasets, hearing, without_patient
 from asepsis.edge.gateway.imaging.answering import FRAME_BYTES_MAX, Lane
 from asepsis.edge.gateway.imaging.archive_commitment import ArchiveCommitments
 from asepsis.edge.gateway.imaging.archives_app import check_places, order, remote
+from asepsis.edge.gateway.imaging.arriving import Moves
 from asepsis.edge.gateway.imaging.bcp195 import provider_context
 from asepsis.edge.gateway.imaging.hearing import Ear, EarServer
 from asepsis.edge.gateway.imaging.inquirer import Inquirer
@@ -80,6 +81,7 @@ def check(settings: Settings, gateway: str) -> Sequence[Answerer]:
         if (entry.queries or entry.commits) and not entry.destination:
             raise ConfigError(f"{entry.host}: it is asked as a destination; name it")
         _check_reports(entry, settings)
+        without_patient.check(entry)
         if entry.queries or entry.commits:
             found.append(Answerer(entry.destination, entry))
         if entry.worklist:
@@ -92,11 +94,16 @@ def check(settings: Settings, gateway: str) -> Sequence[Answerer]:
 
 
 def _check_reports(entry: ArchiveEntry, settings: Settings) -> None:
-    """Check where an archive reports to.
+    """Check where an archive reports and stores to.
 
     Raises:
         ConfigError: Clear text outside the device segments, or nothing to tell the archive by.
     """
+    if entry.retrieves == "move" and not entry.reports_port:
+        raise ConfigError(
+            f"{entry.host}: an archive that moves needs a place to store to",
+            hint="reports_host and reports_port, which it knows by the title in `calling`",
+        )
     if not entry.reports_port:
         return
     segments = [ipaddress.ip_network(text) for text in settings.device_segments]
@@ -114,13 +121,14 @@ def _check_reports(entry: ArchiveEntry, settings: Settings) -> None:
 
 
 def _ear(entry: ArchiveEntry) -> Ear | None:
-    """Return where an archive reports to, bound; None where it needs no such place.
+    """Return where an archive reports and stores to, bound; None where it needs no such place.
 
     Raises:
         ConfigError: A certificate does not load.
         Unavailable: The address cannot be had.
     """
-    if not (entry.commits and entry.reports_port):
+    moves = entry.queries and entry.retrieves == "move"
+    if not ((entry.commits or moves) and entry.reports_port):
         return None
     context = None
     if entry.ca_file:
@@ -134,6 +142,7 @@ def _ear(entry: ArchiveEntry) -> Ear | None:
         address=str(ipaddress.ip_address(entry.host)),
         calling=entry.called,
         called=entry.calling,
+        answer_s=entry.answer_s,
     )
 
 
@@ -199,7 +208,8 @@ def _run_inquirers(lanes: Sequence[Answerer], ends: Sequence[socket.socket]) -> 
     places = list(dict.fromkeys(Endpoint(entry.host, entry.port) for entry in entries))
     dial = confinement.fork_broker(None, connections=len(lanes), peers=places)
     remotes = [remote(entry, dial) for entry in entries]
-    ears = {each.archive: _ear(each.entry) for each in {e.archive: e for e in lanes}.values()}
+    own = {each.archive: each.entry for each in lanes if each.archive == each.entry.destination}
+    ears = {archive: _ear(entry) for archive, entry in own.items()}
     loop = asyncio.new_event_loop()  # It makes a pair of sockets, forbidden after this.
     datasets.preload()
     confinement.preload()
@@ -215,13 +225,19 @@ async def _inquire(
     ears: Mapping[str, Ear | None],
 ) -> None:
     committing: dict[str, ArchiveCommitments] = {}
+    moving: dict[str, Moves] = {}
     for each, place in zip(lanes, remotes, strict=True):
-        if each.entry.commits and each.archive == each.entry.destination:
+        if each.archive != each.entry.destination:
+            continue
+        if each.entry.commits:
             committing.setdefault(each.archive, ArchiveCommitments(place))
-    for archive, commitments in committing.items():
-        ear = ears[archive]
+        if each.entry.queries and each.entry.retrieves == "move":
+            moving.setdefault(each.archive, Moves())
+    for archive in dict.fromkeys((*committing, *moving)):
+        ear, commitments = ears[archive], committing.get(archive)
         if ear is not None:
-            await EarServer(ear, commitments.hear).open()
+            hear = None if commitments is None else commitments.hear
+            await EarServer(ear, hear, moving.get(archive)).open()
 
     async def one(each: Answerer, place: Remote, end: socket.socket) -> None:
         end.setblocking(False)
@@ -233,6 +249,7 @@ async def _inquire(
             matches_max=each.entry.matches_max,
             queries=each.entry.queries or bool(each.entry.worklist),
             commitments=committing.get(each.archive),
+            moves=moving.get(each.archive),
         )
         await inquirer.run()
 

@@ -172,10 +172,12 @@ class ArchiveEntry(_Section, frozen=True):
         destination: Its name at the hub, where an administrator entered this gateway for it; empty
             where no images are brought to it.
         queries: Whether it answers queries and retrievals of modalities behind other gateways.
+        retrieves: How images come back from it: on our association (C-GET), or on one of its own to
+            `reports_host` (C-MOVE), where it knows us by the title `calling`.
         commits: Whether it is asked to commit what modalities behind other gateways stored.
-        reports_host: Our address at which it reports what it committed; on a device segment without
-            `ca_file`.
-        reports_port: Our port there; 0 if it always reports on the association that asked.
+        reports_host: Our address at which it reports what it committed, and stores what is
+            retrieved by C-MOVE; on a device segment without `ca_file`.
+        reports_port: Our port there; 0 if it never calls us.
         worklist: Its name as a worklist, of which this gateway is a named source; empty for none.
         matches_max: Most matches of one query.
         host: Address of the PACS.
@@ -190,12 +192,16 @@ class ArchiveEntry(_Section, frozen=True):
         associations: Associations at once; each keeps a connection to the hub.
         answer_s: Longest wait for an answer, seconds.
         tries: How often an instance is offered that the PACS fails at, before it counts as refused.
+        deidentify: Whether what is brought to it is brought without the patient.
+        uid_secret_file: At least 32 random bytes, from which replaced UIDs are made: the same bytes
+            keep the objects of a study together.
     """
 
     host: Text
     called: AeTitle
     destination: NoName = ""
     queries: bool = False
+    retrieves: Literal["get", "move"] = "get"
     commits: bool = False
     reports_host: str = ""
     reports_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
@@ -211,6 +217,8 @@ class ArchiveEntry(_Section, frozen=True):
     associations: Annotated[int, msgspec.Meta(ge=1, le=4)] = 2
     answer_s: Seconds = 60.0
     tries: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+    deidentify: bool = False
+    uid_secret_file: str = ""
 
 
 class RoleRow(_Section, frozen=True):

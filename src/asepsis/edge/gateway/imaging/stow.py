@@ -1,4 +1,4 @@
-"""STOW-RS over the hub's clinical listener: one instance a request, streamed from the spool.
+"""STOW-RS over the hub's clinical listener, streamed from the spool.
 
 Source: DICOM PS3.18 section 10.5 (store transaction), annex I.2 (its JSON answer); RFC 2387.
 """
@@ -6,18 +6,20 @@ Source: DICOM PS3.18 section 10.5 (store transaction), annex I.2 (its JSON answe
 import http.client
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from asepsis.core.errors import BackPressure, LimitExceeded, TransientError, TrustError, Unavailable
-from asepsis.edge.gateway.imaging.channel import Written
+from asepsis.edge.gateway.imaging.consignment import Part
 from asepsis.edge.gateway.imaging.dimse import Status
 from asepsis.edge.uplink.connection import ANSWER_BYTES_MAX, HubConnection, refusal
 
 PATH: Final = "/dicom-web/studies"
 _ACCEPT: Final = "application/dicom+json"
 _FAILED: Final = "00081198"
+_STORED: Final = "00081199"
+_INSTANCE: Final = "00081155"
 _REASON: Final = "00081197"
 _STATUS_OF: Final[Mapping[int, Status]] = {
     409: Status.DATA_SET_MISMATCH,
@@ -33,51 +35,52 @@ class Verdict:
     Attributes:
         status: DIMSE status; `Status.SUCCESS` once it is durable there.
         comment: Why not, in words for a modality.
+        later: Whether nothing is decided: the hub has no room for it now.
     """
 
     status: int
     comment: str = ""
+    later: bool = False
 
 
 class StowConnection(HubConnection):
     """Stores instances; arguments, attributes and resources as `HubConnection`."""
 
-    def store(
-        self, head: bytes, data_set: Iterable[bytes | memoryview], *, written: Written
-    ) -> Verdict:
-        """Store one instance.
+    def store(self, parts: Sequence[Part]) -> list[Verdict] | None:
+        """Store instances of one sender in one request.
 
         Args:
-            head: Preamble and file meta information.
-            data_set: Its data set, in pieces.
-            written: What it is and who sent it.
+            parts: At least one.
 
         Returns:
-            The hub's word: durable, or refused for good.
+            The hub's word about each: durable, refused for good, or to come again; None if it
+            refused several as a whole, so that each is to be sent alone.
 
         Raises:
             TransientError: No connection, or the hub asks to come again.
             TrustError: The hub's certificate does not hold, or it refuses this identity.
-            SignatureInvalid: The spool's file was changed; nothing complete was sent.
+            SignatureInvalid: A file of the spool was changed; nothing complete was sent.
         """
         boundary = secrets.token_hex(16)
-        begin = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode() + head
+        media = "Content-Type: application/dicom\r\n\r\n"
+        begins = [f"\r\n--{boundary}\r\n{media}".encode() + part.head for part in parts]
+        begins[0] = begins[0][2:]
         end = f"\r\n--{boundary}--\r\n".encode()
+        length = len(end) + sum(
+            len(begin) + part.written.length for begin, part in zip(begins, parts, strict=True)
+        )
         headers = {
             "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
-            "Content-Length": str(len(begin) + written.length + len(end)),
+            "Content-Length": str(length),
             "Accept": _ACCEPT,
-            "Asepsis-Device": written.device,
-            "Asepsis-Calling-AE": written.calling,
+            **_origin(parts[0]),
         }
-        if written.user:
-            headers["Asepsis-User"] = written.user.encode("ascii", "replace").decode()
         self.open()
         connection = self._http
         if connection is None:
             raise AssertionError("open, and nothing there")
         try:
-            whole = _post(connection, headers, _body(begin, data_set, end))
+            whole = _post(connection, headers, _body(begins, parts, end))
             response = connection.getresponse()
             data = response.read(ANSWER_BYTES_MAX + 1)
         except (OSError, http.client.HTTPException) as error:
@@ -90,7 +93,11 @@ class StowConnection(HubConnection):
             self.close()
         if len(data) > ANSWER_BYTES_MAX:
             raise LimitExceeded("the hub's answer is too long")
-        return verdict(response.status, data, response.getheader("Retry-After"))
+        retry_after = response.getheader("Retry-After")
+        if len(parts) == 1:
+            return [verdict(response.status, data, retry_after)]
+        instances = [part.written.sop_instance for part in parts]
+        return verdicts(response.status, data, retry_after, instances=instances)
 
 
 def verdict(status: int, body: bytes, retry_after: str | None) -> Verdict:
@@ -100,17 +107,67 @@ def verdict(status: int, body: bytes, retry_after: str | None) -> Verdict:
         TransientError: Come again.
         TrustError: The hub refuses this identity.
     """
-    failures = _failures(body)
+    failures = [_refused(reason) for _, reason in _failures(_document(body))]
     if status in (200, 202) and not failures:
         return Verdict(Status.SUCCESS)
     if failures:
-        if failures[0] & 0xFF00 == Status.OUT_OF_RESOURCES:
+        if failures[0].later:
             raise BackPressure("the hub has no room for the instance")
-        return Verdict(failures[0], "refused by the hub")
+        return failures[0]
     error = refusal(status, body, retry_after)
     if isinstance(error, (TransientError, TrustError)):
         raise error
     return Verdict(_STATUS_OF.get(status, Status.CANNOT_UNDERSTAND), str(error))
+
+
+def verdicts(
+    status: int, body: bytes, retry_after: str | None, *, instances: Sequence[str]
+) -> list[Verdict] | None:
+    """Read the answer to several instances; None if it does not say which of them it refuses.
+
+    Args:
+        status: HTTP status.
+        body: The answer.
+        retry_after: Its Retry-After.
+        instances: SOP Instance UIDs of the request, in its order.
+
+    Raises:
+        TransientError: Come again.
+        TrustError: The hub refuses this identity.
+
+    Source: DICOM PS3.18 table 10.5.3-1.
+    """
+    document = _document(body)
+    failures = dict(_failures(document))
+    if status == http.HTTPStatus.OK and not failures:
+        return [Verdict(Status.SUCCESS)] * len(instances)
+    if failures:
+        stored = {_text(item, _INSTANCE) for item in _items(document, _STORED)}
+        known = stored | set(failures)
+        if not known.issuperset(instances):
+            return None
+        return [
+            _refused(failures[uid]) if uid in failures else Verdict(Status.SUCCESS)
+            for uid in instances
+        ]
+    error = refusal(status, body, retry_after)
+    if isinstance(error, (TransientError, TrustError)):
+        raise error
+    return None
+
+
+def _refused(reason: int) -> Verdict:
+    later = reason & 0xFF00 == Status.OUT_OF_RESOURCES
+    return Verdict(reason, "refused by the hub", later)
+
+
+def _origin(part: Part) -> dict[str, str]:
+    """Return the headers that say whose images a request brings."""
+    written = part.written
+    headers = {"Asepsis-Device": written.device, "Asepsis-Calling-AE": written.calling}
+    if written.user:
+        headers["Asepsis-User"] = written.user.encode("ascii", "replace").decode()
+    return headers
 
 
 def _post(
@@ -127,26 +184,41 @@ def _post(
 
 
 def _body(
-    begin: bytes, data_set: Iterable[bytes | memoryview], end: bytes
+    begins: Sequence[bytes], parts: Sequence[Part], end: bytes
 ) -> Iterator[bytes | memoryview]:
-    yield begin
-    yield from data_set
+    for begin, part in zip(begins, parts, strict=True):
+        yield begin
+        yield from part.data_set
     yield end
 
 
-def _failures(body: bytes) -> list[int]:
-    """Return the failure reasons of a store instances response; empty if it names none."""
+def _document(body: bytes) -> list[object]:
+    """Return the data sets of a store instances response; none if it is no DICOM JSON."""
     try:
         document: object = json.loads(body) if body[:1] in {b"{", b"["} else {}
     except (ValueError, RecursionError):
         return []
-    several = cast("list[object]", document) if isinstance(document, list) else [document]
-    found: list[int] = []
-    for item in [item for one in several for item in _values(one, _FAILED)]:
+    return cast("list[object]", document) if isinstance(document, list) else [document]
+
+
+def _failures(document: list[object]) -> list[tuple[str, int]]:
+    """Return UID and failure reason of every instance that was not stored."""
+    found: list[tuple[str, int]] = []
+    for item in _items(document, _FAILED):
         reasons = _values(item, _REASON)
         known = reasons[0] if reasons and isinstance(reasons[0], int) else 0
-        found.append(known if 0 < known <= 0xFFFF else Status.PROCESSING_FAILURE)
+        reason = known if 0 < known <= 0xFFFF else Status.PROCESSING_FAILURE
+        found.append((_text(item, _INSTANCE), reason))
     return found
+
+
+def _items(document: list[object], tag: str) -> list[object]:
+    return [item for one in document for item in _values(one, tag)]
+
+
+def _text(item: object, tag: str) -> str:
+    values = _values(item, tag)
+    return values[0] if values and isinstance(values[0], str) else ""
 
 
 def _values(document: object, tag: str) -> list[Any]:

@@ -5,7 +5,7 @@ Source: DICOM PS3.18 section 10.4 (retrieve transaction, `application/dicom`).
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -24,12 +24,14 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
         seq: Its number at the hub.
         path: Where the hub has it.
         sha256: Of the whole file, hex.
+        length: Bytes of the whole file; None where the hub does not say.
     """
 
     seq: Annotated[int, msgspec.Meta(ge=0)]
     kind: str
     path: Annotated[str, msgspec.Meta(pattern=r"^/dicom-web/[A-Za-z0-9./-]{1,500}$")] = ""
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] = ""
+    length: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 class _Items(msgspec.Struct, frozen=True):
@@ -56,9 +58,9 @@ class RetrieveConnection(HubConnection):
         except msgspec.DecodeError as error:
             raise FramingError("the hub's answer is no list of instances") from error
 
-    def report(self, destination: str, outcome: dict[str, object]) -> None:
-        """Say what became of an instance; raises as `HubConnection.request`."""
-        body = json.dumps({"outcomes": [outcome]}).encode()
+    def report(self, destination: str, outcomes: Sequence[dict[str, object]]) -> None:
+        """Say what became of instances; raises as `HubConnection.request`."""
+        body = json.dumps({"outcomes": outcomes}).encode()
         path = f"/outbound/{destination}/outcomes"
         self.request("POST", path, body=body, headers={"Content-Type": "application/json"})
 
