@@ -3,6 +3,7 @@
 DCMTK's storescu sends the same files to both sides, over the same number of associations: first to
 Orthanc in clear text, which stores and answers, then into the chain. An instance counts for us when
 storescp at the far end has it as a file; at the end every data set is compared with what was sent.
+What each process used of the processors for one instance is printed before the figure.
 
 With `--big-mib` one multi-frame object of that size goes from a modality to the hub, and the
 largest memory of each process of the gateway and of the hub is printed.
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import psutil
 
+from _processors import Processors
 from _report import report
 
 TESTS = Path(__file__).parents[1] / "tests" / "system" / "imaging_gateway"
@@ -75,8 +77,8 @@ def send_all(folders: list[Path], port: int, *, called: str) -> None:
 
 
 @contextmanager
-def orthanc(folder: Path) -> Iterator[int]:
-    """Run Orthanc in clear text; gives its DICOM port."""
+def orthanc(folder: Path) -> Iterator[tuple[int, int]]:
+    """Run Orthanc in clear text; gives its DICOM port and its pid."""
     folder.mkdir()
     port, http = free_port(), free_port()
     settings = {
@@ -100,7 +102,7 @@ def orthanc(folder: Path) -> Iterator[int]:
         ).returncode:
             assert time.monotonic() < deadline, "Orthanc does not answer"
             time.sleep(0.1)
-        yield port
+        yield port, process.pid
     finally:
         process.terminate()
         process.wait(20)
@@ -124,6 +126,20 @@ def make_chain(folder: Path) -> Chain:
     chain.pacs.start()
     chain.start_archives()
     return chain
+
+
+def pids(chain: Chain) -> dict[str, int]:
+    """Return the first process of each program of the chain."""
+    assert chain.ward.gateway is not None
+    assert chain.ward.hub is not None
+    assert chain.archives is not None
+    assert chain.pacs.process is not None
+    return {
+        "gateway": chain.ward.gateway.pid,
+        "hub": chain.ward.hub.process.pid,
+        "archives": chain.archives.pid,
+        "storescp": chain.pacs.process.pid,
+    }
 
 
 def through(chain: Chain, folders: list[Path]) -> tuple[float, float]:
@@ -221,12 +237,16 @@ def main() -> int:
             make_files(one, given.instances)
             for path in one.iterdir():  # A UID of its own for each.
                 path.write_bytes(path.read_bytes().replace(b"9999.1.", b"9999.%d." % (4 + number)))
-        with orthanc(folder / "orthanc") as port:
+        with orthanc(folder / "orthanc") as (port, pid):
+            processors = Processors({"orthanc": pid})
             begin = time.perf_counter()
             send_all(folders, port, called="ORTHANC")
             peer = count / (time.perf_counter() - begin)
+            print("ms of processor an instance:", processors.used_ms(each=count))
         with closing(make_chain(folder)) as chain:
+            processors = Processors(pids(chain))
             answered_s, arrived_s = through(chain, folders)
+            print("ms of processor an instance:", processors.used_ms(each=count))
             memory: dict[str, int] = {}
             if given.big_mib:
                 chain.kill_archives()
