@@ -23,6 +23,7 @@ from asepsis.edge.device.tpm_keys import keys, make_floor, raise_floor
 from asepsis.edge.uplink.connection import Endpoint
 from asepsis.edge.uplink.folder import Hospital
 from asepsis.tools.imagebuild.boot import Seen, Trial, boot
+from asepsis.tools.testing.installed_image import installed
 from asepsis.tools.testing.software_tpm import SoftwareTpm
 
 pytestmark = [pytest.mark.slow, pytest.mark.waits, pytest.mark.root, pytest.mark.timeout(700)]
@@ -83,17 +84,19 @@ def test_a_booted_image_is_verified_by_its_tpm_and_an_old_one_does_not_start(
 ) -> None:
     """Goal: Secure Boot, predicted register, measured start, attester without a way out: verified.
 
+    What starts is what the update agent's code put beside the running image; it is tried and kept.
     And the same image, properly signed, is not started where the floor of the TPM is above it.
     """
     folder = hub.enrolled(DEVICE)
     commissioned(hub, tmp_path / "tpm", pcr11=report["uki"]["pcr11"])
     with_floor(tmp_path / "floor", 2)
     common = {"image": image, "firmware": True, "tpm": True, "limit_s": LIMIT_S}
-    present = Trial(**common, device=folder.path, tpm_state=tmp_path / "tpm")
+    slots = installed(image, image, tmp_path / "installed", tries=2)
+    present = Trial(**common, device=folder.path, tpm_state=tmp_path / "tpm", slots=slots)
     old = Trial(**common, tpm_state=tmp_path / "floor")
     with ThreadPoolExecutor(2) as pool:
         ends = {
-            present: lambda seen: bool(told(seen, "attestation")),
+            present: lambda seen: bool(told(seen, "attestation") and seen.first("confirmed")),
             old: lambda seen: bool(seen.first("below-floor") or seen.first("not-enrolled")),
         }
         runs = {t: pool.submit(boot, t, until=end, tell=lambda _: None) for t, end in ends.items()}
@@ -105,6 +108,11 @@ def test_a_booted_image_is_verified_by_its_tpm_and_an_old_one_does_not_start(
         assert person.get(attestation())["text"].startswith("running verified: one")
     assert not [e for e in seen.events if e["event"] == "denied"]
     assert not told(seen, "not-measured")
+    # What the update agent's code put beside the running image was tried, and passed.
+    started = seen.first("started")
+    assert started
+    assert started["slot"] == {"entry": "monitor_2+2.efi", "counted": "monitor_2+1-1.efi"}
+    assert [slot.file for slot in seen.slots] == ["monitor_2.efi", "monitor_1.efi"]
     floor = refused.first("below-floor")
     assert floor, refused.console[-20:]
     assert "below the floor 2" in floor["text"]

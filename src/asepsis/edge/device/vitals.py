@@ -158,7 +158,7 @@ class Vitals:
         self._look_for_use()
 
     def _look_for_use(self) -> None:
-        """Say at once when the device begins or ends to be occupied: permits hang on it."""
+        """Say at once when the device begins or ends to be occupied: updates wait for it."""
         moved = frozenset({Occupied.TRANSPORT}) if self._moved else frozenset[Occupied]()
         # On standby with somebody at it: the device knows a patient, whatever it does for him.
         standby = self._state is ClinicalState.STANDBY and self._attached
@@ -166,10 +166,7 @@ class Vitals:
         occupied = self._source.occupied | moved | known
         if occupied != self._occupied:
             self._occupied = occupied
-            self._tell_state()
-
-    def _tell_state(self) -> None:
-        self._line.report("state", state=self._state.name, occupied=sorted(self._occupied))
+            self._line.report("occupied", occupied=sorted(occupied))
 
     def _second(self, now_ns: int) -> None:
         values = self._source.values()
@@ -211,7 +208,7 @@ class Vitals:
         if event is Event.PATIENT_REMOVED:
             self._desk.patient_left()
         self._publish(Record(state=state, monotonic_ns=time.monotonic_ns()))
-        self._tell_state()
+        self._line.report("state", state=state.name, occupied=sorted(self._occupied))
 
     def _present(self, request_waits: bool) -> Present:  # noqa: FBT001 - one question, one answer
         return Present(

@@ -121,6 +121,9 @@ class DeviceSurroundings:
         elif compartment == VITALS and event == "state":
             # The count of alarms belongs to the state before: not known until the next heartbeat.
             self.facts[VITALS] = {"occupied": details.get("occupied")}
+        elif compartment == VITALS and event == "occupied":
+            known = self.facts.get(VITALS, {})
+            self.facts[VITALS] = {**known, "occupied": details.get("occupied")}
 
     def situation(self) -> Situation:
         """See `Surroundings`."""
