@@ -15,11 +15,10 @@ from cyclopts import App, Parameter
 from asepsis.cli.output import console, show_facts, show_json, show_table
 from asepsis.core.errors import AsepsisError
 from asepsis.core.model.manifest import Manifest
-from asepsis.core.model.manifest_claims import require_claims
 from asepsis.edge.device.activation import Activation
 from asepsis.edge.device.app import run_device
 from asepsis.edge.device.catalogue import Kind
-from asepsis.edge.device.manifest import read_file
+from asepsis.edge.device.manifest import DISPLAY, SHIPPED, together
 from asepsis.edge.device.measured_versions import begin_measuring, not_measured
 from asepsis.edge.device.measuring import LOG
 from asepsis.edge.device.setting import Setting
@@ -36,6 +35,9 @@ _QUIET: Final = frozenset({"alive", "mapped", "confined", "alert-signed", "fate"
 
 OwnManifest = Annotated[
     Path | None, Parameter(help="Manifest of your own; without it the shipped one.")
+]
+WithDisplay = Annotated[
+    bool, Parameter(help="With the compartment of a screen, as the image of a device has it.")
 ]
 ListenHost = Annotated[str, Parameter(help="Address at which the ports of the manifest listen.")]
 
@@ -71,6 +73,7 @@ def run(
         bool, Parameter(help="Take requests for alarm limits, and open the panel's socket.")
     ] = False,
     manifest: OwnManifest = None,
+    display: WithDisplay = False,
     listen_host: ListenHost = "127.0.0.1",
     tpm: Annotated[
         Path | None, Parameter(help="TPM that every version of a compartment is measured into.")
@@ -110,7 +113,7 @@ def run(
             recording=recording,
             requests=requests,
             orders=True,
-            manifest=_safe(manifest),
+            manifest=_safe(manifest, display=display),
             listen_host=listen_host,
             measure=not_measured if tpm is None else begin_measuring(tpm, log=log, tell=tell),
             activation=activation,
@@ -146,13 +149,11 @@ def _update(
     )
 
 
-def _safe(path: Path | None) -> Manifest | None:
+def _safe(path: Path | None, *, display: bool) -> Manifest | None:
     """Read a manifest; TrustError where it breaks a claim, ConfigError where it is none."""
-    if path is None:
+    if path is None and not display:
         return None
-    manifest = read_file(path).manifest
-    require_claims(manifest)
-    return manifest
+    return together(path or SHIPPED, *([DISPLAY] if display else []))
 
 
 def _listen(supervisor: Supervisor, tell: Tell) -> None:

@@ -13,7 +13,7 @@ from asepsis.core.model.manifest_claims import CLAIMS, Breach, breaches, reached
 from asepsis.core.model.manifest_flows import data_flow
 from asepsis.core.model.manifest_rights import Difference, difference, rights
 from asepsis.core.model.manifest_toml import ManifestFile
-from asepsis.edge.device.manifest import SHIPPED, read_file
+from asepsis.edge.device.manifest import SHIPPED, WHOLE, read_file, read_together
 from asepsis.edge.sandbox.generate import cgroups, host, secilc, selinux, systemd
 from asepsis.edge.sandbox.generate.artefacts import artefacts, claims_document
 
@@ -21,7 +21,8 @@ EXIT_BROKEN: Final = 2
 EXIT_DIFFERENT: Final = 1
 _FILES_MAX: Final = 64
 Manifests = Annotated[
-    list[Path] | None, Parameter(help="Manifest files, TOML; without any the one shipped with it.")
+    list[Path] | None,
+    Parameter(help="Manifest files, TOML; without any what is shipped, with screen and verifier."),
 ]
 
 
@@ -33,7 +34,7 @@ def check(manifests: Manifests = None, /, *, json: bool = False) -> int:
     is no manifest (file and line are told). Where `secilc` is not installed the policy is not
     compiled, and that is said.
     """
-    files = [read_file(path) for path in _named(manifests)]
+    files = _files(manifests)
     found = [(file, breaches(file.manifest)) for file in files]
     compiled = [_compiled(file, broken) for file, broken in found]
     documents = [
@@ -63,7 +64,7 @@ def explain(manifests: Manifests = None, /, *, json: bool = False) -> None:
     With `--json` also everything that is generated: launcher arguments, Landlock rules, system
     calls, control groups, SELinux rules, and the nodes and flows of the threat model.
     """
-    files = [read_file(path) for path in _named(manifests)]
+    files = _files(manifests)
     if json:
         show_json([_explained(file) for file in files])
         return
@@ -141,11 +142,13 @@ def generate(
         console.print(words, markup=False, soft_wrap=True)
 
 
-def _named(manifests: list[Path] | None) -> list[Path]:
-    named = manifests or [SHIPPED]
+def _files(named: list[Path] | None) -> list[ManifestFile]:
+    """Read the manifests that were named; without any all that a device of ours can have."""
+    if not named:
+        return [read_together(*WHOLE)]
     if len(named) > _FILES_MAX:
         raise ConfigError(f"at most {_FILES_MAX} manifests at once")
-    return named
+    return [read_file(path) for path in named]
 
 
 def _compiled(file: ManifestFile, broken: tuple[Breach, ...]) -> dict[str, Any]:

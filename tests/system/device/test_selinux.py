@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from asepsis.edge.device.manifest import shipped
+from asepsis.edge.device.manifest import whole
 from asepsis.edge.sandbox.generate import selinux
 from asepsis.edge.sandbox.generate.selinux_types import compartments
 from asepsis.tools.attack import guest
@@ -12,7 +12,7 @@ from asepsis.tools.attack.guest import GuestTrial
 from asepsis.tools.attack.guest_payload import WITHOUT_A_DOMAIN
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
-DOMAINS = compartments(shipped())
+DOMAINS = compartments(whole())
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +21,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> GuestTrial:
     if guest.missing():
         assert not os.environ.get("CI"), "CI must have user-mode-linux and secilc"
         pytest.skip("needs the packages user-mode-linux and secilc")
-    return guest.attacked(shipped(), folder=tmp_path_factory.mktemp("selinux"))
+    return guest.attacked(whole(), folder=tmp_path_factory.mktemp("selinux"))
 
 
 def expected() -> set[tuple[str, str, str, str]]:
     found: set[tuple[str, str, str, str]] = set()
-    for allow in selinux.policy(shipped()).allows:
+    for allow in selinux.policy(whole()).allows:
         for source in DOMAINS if allow.source == "compartment" else [allow.source]:
             target = source if allow.target == "self" else allow.target
             found |= {(source, target, allow.kind, name) for name in allow.permissions}

@@ -115,6 +115,7 @@ def run_device(
             companion.heard(compartment, event, details)
         tell(compartment, event, details)
 
+    _tell_missing(found, note)
     supervisor = Supervisor(folder, holding=found.holding, setting=setting, tell=note)
     if on_start:
         on_start(supervisor)
@@ -133,3 +134,9 @@ def run_device(
     outcome.seconds = round(time.monotonic() - began_s, 1)
     outcome.starts = dict(supervisor.starts)
     return outcome
+
+
+def _tell_missing(found: Layers, tell: Tell) -> None:
+    """Tell which layers do not hold here; the patient is served all the same."""
+    if found.missing:
+        tell("device", "layer-missing", {"layers": list(found.missing)})

@@ -28,6 +28,8 @@ DISPLAY: Final = Path(__file__).with_name("display.toml")
 """The compartment of a screen, for devices that have one."""
 ON_DEMAND: Final = Path(__file__).with_name("on_demand.toml")
 """Compartments that are started for one matter; no supervisor keeps them running."""
+WHOLE: Final = (SHIPPED, DISPLAY, ON_DEMAND)
+"""Files of every compartment that a device of ours can have, in the order they are read."""
 
 
 def read_file(path: Path) -> ManifestFile:
@@ -36,11 +38,7 @@ def read_file(path: Path) -> ManifestFile:
     Raises:
         ConfigError: It cannot be read, or is none; with file and line.
     """
-    try:
-        with path.open("rb") as file:
-            return read_manifest(file.read(MANIFEST_BYTES_MAX + 1), name=path.name)
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    return read_manifest(read_text(path), name=path.name)
 
 
 @lru_cache(maxsize=1)
@@ -62,7 +60,7 @@ def with_display() -> Manifest:
     Raises:
         ConfigError: A file was changed into none, or breaks a claim.
     """
-    return _together(SHIPPED, DISPLAY)
+    return together(SHIPPED, DISPLAY)
 
 
 @lru_cache(maxsize=1)
@@ -72,12 +70,38 @@ def whole() -> Manifest:
     Raises:
         ConfigError: A file was changed into none, or breaks a claim.
     """
-    return _together(SHIPPED, DISPLAY, ON_DEMAND)
+    return together(*WHOLE)
 
 
-def _together(*files: Path) -> Manifest:
-    """Read files behind each other as one manifest, so that one set of rules judges all of it."""
-    text = b"".join(path.read_bytes() for path in files)
-    manifest = read_manifest(text, name=files[-1].name).manifest
+def together(*files: Path) -> Manifest:
+    """Return the manifest that files are behind each other; every safety claim holds in it.
+
+    Raises:
+        ConfigError: A file was changed into none, or a claim is broken.
+    """
+    manifest = read_together(*files).manifest
     require_claims(manifest)
     return manifest
+
+
+def read_together(*files: Path) -> ManifestFile:
+    """Read files behind each other as one manifest, so that one set of rules judges all of it.
+
+    Raises:
+        ConfigError: They cannot be read, or are none.
+    """
+    text = b"".join(read_text(path) for path in files)
+    return read_manifest(text, name=" + ".join(path.name for path in files))
+
+
+def read_text(path: Path) -> bytes:
+    """Return the text of a manifest, and one byte of what is more than a manifest may have.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(MANIFEST_BYTES_MAX + 1)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error

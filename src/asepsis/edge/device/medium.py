@@ -2,10 +2,12 @@
 
 It is a raw block device, never mounted and never read for partitions. A bounded content is copied
 from it and handed to the verifier; what the verifier did not call verified is not looked into.
-Numbers of parcels only go up in one life of the machine.
+Numbers of parcels only go up, also over a restart. What a parcel brought is gone after a restart,
+so the newest one may be brought once more then.
 """
 
 import hashlib
+import json
 import mmap
 import os
 import time
@@ -15,10 +17,21 @@ from typing import Any, Final, Protocol
 
 from asepsis.core.errors import AsepsisError, Conflict, Unavailable
 from asepsis.core.trust.attestation_log import Change
-from asepsis.core.wire.parcel import BLOCK, Head, Parcel, ParcelKind, decode_content, decode_head
+from asepsis.core.wire.parcel import (
+    BLOCK,
+    NUMBER_MAX,
+    Head,
+    Parcel,
+    ParcelKind,
+    decode_content,
+    decode_head,
+)
 from asepsis.edge.device import kernel_patch
 from asepsis.edge.device.judging import Judge
+from asepsis.edge.uplink.files import read_state, write_durably
 
+MEMORY: Final = "parcels.json"
+"""File in the device's folder: number and SHA-256 of the newest parcel that was verified."""
 POLL_S: Final = 0.5
 Measure = Callable[[Change, str, str, str], None]
 """Told change, subject, version and hash before it takes effect."""
@@ -40,15 +53,20 @@ class Medium:
         judge: Has the verifier judge.
         tell: Told what came, and what came of it.
         measure: Told of each patch before it is loaded.
+        memory: File that keeps which parcel was the newest; damaged or absent, none was.
     """
 
-    def __init__(self, device: Path, *, judge: Judge, tell: Tell, measure: Measure) -> None:
+    def __init__(
+        self, device: Path, *, judge: Judge, tell: Tell, measure: Measure, memory: Path
+    ) -> None:
         self._device = device
+        self._memory = memory
         self._judge = judge
         self._tell = tell
         self._measure = measure
-        self._taken = 0
         self._seen = b""
+        self._number, self._sha256 = _remembered(memory)
+        self._again = True
 
     def run(self) -> None:
         """Take what comes, for ever; a medium that cannot be read is told once and left alone."""
@@ -81,11 +99,22 @@ class Medium:
         content = read_blocks(self._device, at=BLOCK, size=head.content_bytes)
         self._judge(content, head.signature)
         parcel = decode_content(content)
-        if parcel.number <= self._taken:
-            raise Conflict(f"parcel {parcel.number} is not newer than {self._taken}")
-        self._taken = parcel.number
+        self._count(parcel.number, hashlib.sha256(content).hexdigest())
         self._tell("parcel", kind=parcel.kind.value, name=parcel.name, number=parcel.number)
         _ACTS[parcel.kind](self, parcel)
+
+    def _count(self, number: int, sha256: str) -> None:
+        """Take a parcel's number for good, before what it brings takes effect.
+
+        Raises:
+            Conflict: It is not newer than the newest, and not that one after a restart.
+            TransientError: The disk does not keep it.
+        """
+        same = (number, sha256) == (self._number, self._sha256)
+        if number <= self._number and not (same and self._again):
+            raise Conflict(f"parcel {number} is not newer than {self._number}")
+        write_durably(self._memory, json.dumps({"number": number, "sha256": sha256}).encode())
+        self._number, self._sha256, self._again = number, sha256, False
 
     def load(self, parcel: Parcel) -> None:
         """Load a patch of the kernel."""
@@ -106,6 +135,15 @@ _ACTS: Final[Mapping[ParcelKind, Callable[[Medium, Parcel], None]]] = {
     ParcelKind.KERNEL_PATCH: Medium.load,
     ParcelKind.KERNEL_UNPATCH: Medium.withdraw,
 }
+
+
+def _remembered(memory: Path) -> tuple[int, str]:
+    """Return number and SHA-256 of the newest parcel; 0 where none was, or nobody knows."""
+    state = read_state(memory)
+    number, sha256 = state.get("number"), state.get("sha256")
+    if isinstance(number, int) and isinstance(sha256, str) and 0 < number <= NUMBER_MAX:
+        return number, sha256
+    return 0, ""
 
 
 def read_blocks(device: Path, *, at: int, size: int) -> bytes:

@@ -75,6 +75,12 @@ class Layers:
         """The layers that hold."""
         return frozenset(finding.layer for finding in self.findings if finding.holds)
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The layers that do not hold, by name; real-time scheduling is no protection."""
+        lacks = set(Layer) - self.holding - {Layer.REALTIME}
+        return tuple(sorted(layer.value for layer in lacks))
+
     def as_document(self) -> list[dict[str, object]]:
         """Return plain values for JSON."""
         return [

@@ -17,6 +17,8 @@ class Pace:
         trial_s: Service after which a version is the confirmed one and failures are forgiven.
         spare_s: Service after which a spare is made ready, seconds.
         permit_s: From the question for a permit to its answer, seconds.
+        blind_s: What a pause between two looks counts for at most, seconds: where the machine stood
+            still, nobody was silent.
     """
 
     start_s: float = 20.0
@@ -24,6 +26,7 @@ class Pace:
     trial_s: float = 30.0
     spare_s: float = 2.0
     permit_s: float = 2.0
+    blind_s: float = 1.0
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -70,6 +70,7 @@ class Watch:
         self._warm_tests = frozenset(declared.self_tests) - {ALIVE}
         self._keeps_spare = declared.update.rung is Rung.SWAP and bool(declared.reads)
         self._spare_due_s = 0.0
+        self._looked_s = clock_s()
         self._acts: Final[Mapping[Act, Callable[[], None]]] = {
             Act.START: self._start,
             Act.WARM: self._warm,
@@ -116,6 +117,7 @@ class Watch:
 
     def look(self, now_s: float) -> None:
         """Do what is due."""
+        self._excuse(now_s)
         if self.phase is Phase.DOWN:
             if now_s >= self._next_start_s and self._means.starter.may_start():
                 self._happen(Happened.DUE)
@@ -160,6 +162,15 @@ class Watch:
         self.serving = self.standby = None
         self._next_version = ""
         self.phase = Phase.DOWN
+
+    def _excuse(self, now_s: float) -> None:
+        """Count little of a pause in which the supervisor did not run itself as silence."""
+        stood_s = now_s - self._looked_s - self._pace.blind_s
+        self._looked_s = now_s
+        if stood_s > 0:
+            for runner in self.runners:
+                runner.heard_s = min(runner.heard_s + stood_s, now_s)
+                runner.begun_s = min(runner.begun_s + stood_s, now_s)
 
     def _look_at_serving(self, now_s: float) -> None:
         runner = self.serving

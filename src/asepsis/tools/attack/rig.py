@@ -14,11 +14,9 @@ from typing import IO, Any, Final
 
 from asepsis.core.errors import FramingError, Unavailable
 from asepsis.core.model.manifest import Manifest
-from asepsis.core.model.manifest_claims import require_claims
-from asepsis.core.model.manifest_toml import read_manifest
 from asepsis.core.trust import libcrypto
 from asepsis.edge.device.catalogue import Kind
-from asepsis.edge.device.manifest import NETWORK, ORIGIN, SHIPPED, VITALS
+from asepsis.edge.device.manifest import NETWORK, ORIGIN, VITALS, WHOLE, together
 from asepsis.edge.device.state import code_link
 from asepsis.edge.device.supervisor import Supervisor
 from asepsis.edge.sandbox import bubblewrap, launcher
@@ -75,15 +73,12 @@ class Trial:
 
 
 def manifest() -> Manifest:
-    """Return the shipped manifest with the compartments that a trial adds.
+    """Return the manifest of a whole device with the compartment that a trial adds.
 
     Raises:
         ConfigError: A file was changed into none, or a claim is broken.
     """
-    text = SHIPPED.read_bytes() + ADDED.read_bytes()
-    found = read_manifest(text, name=ADDED.name).manifest
-    require_claims(found)
-    return found
+    return together(*WHOLE, ADDED)
 
 
 def vantages(attack_layers: frozenset[Layer]) -> dict[Vantage, frozenset[Layer]]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from asepsis.core.errors import ConfigError
-from asepsis.edge.device.manifest import shipped
+from asepsis.edge.device.manifest import whole
 from asepsis.edge.sandbox import landlock
 from asepsis.edge.sandbox.layers import Layers, require_apart
 from asepsis.tools.attack import guest, rows_device, rows_service, sets
@@ -80,7 +80,7 @@ def run(
 def _guest(progress: Callable[[str], None]) -> GuestTrial:
     progress("root in a guest with SELinux")
     with tempfile.TemporaryDirectory(prefix="asepsis-guest-") as made:
-        return guest.attacked(shipped(), folder=Path(made))
+        return guest.attacked(whole(), folder=Path(made))
 
 
 def _replay(found: Layers, progress: Callable[[str], None]) -> Replay:

@@ -116,7 +116,7 @@ def medium() -> str | None:
 def serve_medium(layers: Any, device: str, attested: Any) -> None:
     """Take what is brought on the service medium: to the verifier, and what it verifies further."""
     from asepsis.edge.device.judging import OneShotVerifier  # noqa: PLC0415
-    from asepsis.edge.device.medium import Medium  # noqa: PLC0415
+    from asepsis.edge.device.medium import MEMORY, Medium  # noqa: PLC0415
     from asepsis.edge.device.state import code_link  # noqa: PLC0415
     from asepsis.edge.sandbox import bubblewrap  # noqa: PLC0415
 
@@ -126,7 +126,13 @@ def serve_medium(layers: Any, device: str, attested: Any) -> None:
         code_folder=code_link(DEVICE, bubblewrap.code().package),
         log=DEVICE / "device.log",
     )
-    Medium(Path(device), judge=verifier.judge, tell=tell, measure=attested.change).run()
+    Medium(
+        Path(device),
+        judge=verifier.judge,
+        tell=tell,
+        measure=attested.change,
+        memory=DEVICE / MEMORY,
+    ).run()
 
 
 def refuse_new_devices() -> None:
@@ -279,16 +285,12 @@ def run(start: Mapping[str, Any], slot: Any, attested: Any) -> None:
     from asepsis.edge.device.app import run_device  # noqa: PLC0415
     from asepsis.edge.device.boot_slot import Examination  # noqa: PLC0415
     from asepsis.edge.device.manifest import with_display  # noqa: PLC0415
-    from asepsis.edge.sandbox.layer import Layer  # noqa: PLC0415
     from asepsis.edge.sandbox.layers import detect  # noqa: PLC0415
     from asepsis.edge.uplink.folder import IdentityFolder  # noqa: PLC0415
 
     found = detect()
-    # This kernel has them all; real-time scheduling is a matter of what the machine is.
-    missing = sorted(layer.value for layer in set(Layer) - found.holding - {Layer.REALTIME})
+    missing = found.missing  # This kernel has them all: an image that lacks one does not pass.
     tell("layers", holding=sorted(layer.value for layer in found.holding), missing=missing)
-    if missing:
-        tell("layer-missing", layers=missing)  # The patient is served; the image does not pass.
 
     passed = threading.Event()
     examination = Examination(attested.runs(with_display().compartments))

@@ -31,7 +31,17 @@ class Bench:
         path.write_bytes(bytes(MEDIUM_BYTES))
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.measured: list[tuple[Change, str]] = []
-        self.medium = Medium(path, judge=self._judge, tell=self._tell, measure=self._measure)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin as after a restart of the machine."""
+        self.medium = Medium(
+            self._path,
+            judge=self._judge,
+            tell=self._tell,
+            measure=self._measure,
+            memory=self._path.with_name("parcels.json"),
+        )
 
     def bring(self, parcel: Parcel, *, by: libcrypto.PrivateKey = KEY) -> None:
         """Put a parcel on it and let the device look."""
@@ -81,6 +91,31 @@ def test_a_parcel_is_taken_once_and_only_a_newer_one_after_it(bench: Bench) -> N
         assert "not newer" in bench.told[-1][1]["text"]
     bench.bring(withdrawal(3))
     assert [event for event, _ in bench.told[-2:]] == ["parcel", "parcel-refused"]
+
+
+def test_numbers_outlive_a_restart_and_the_newest_parcel_may_come_again(bench: Bench) -> None:
+    """Goal: what was replaced stays refused; what a restart undid is brought by the same parcel."""
+    for number in (4, 5):
+        bench.bring(withdrawal(number))
+    bench.restart()
+    bench.bring(withdrawal(4))
+    assert "not newer" in bench.told[-1][1]["text"]
+    bench.bring(withdrawal(5))
+    assert [event for event, _ in bench.told[-2:]] == ["parcel", "parcel-refused"]
+    bench.bring(withdrawal(3))
+    bench.bring(withdrawal(5))  # Once in a life of the machine.
+    assert "not newer" in bench.told[-1][1]["text"]
+    bench.restart()
+    other = Parcel(kind=ParcelKind.KERNEL_UNPATCH, name="another", number=5)
+    bench.bring(other)  # The same number on something else.
+    assert "not newer" in bench.told[-1][1]["text"]
+
+
+def test_a_number_that_is_not_kept_is_not_taken(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "parcels.json.new").mkdir()  # The disk refuses.
+    bench.bring(withdrawal(1))
+    assert [event for event, _ in bench.told] == ["parcel-refused"]
+    assert "cannot write" in bench.told[0][1]["text"]
 
 
 def test_what_another_signed_is_not_looked_into(bench: Bench) -> None:

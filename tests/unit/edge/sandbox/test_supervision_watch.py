@@ -159,9 +159,22 @@ def test_what_ends_is_started_again_after_a_wait(restarted: Ward) -> None:
 
 def test_what_hangs_is_ended(restarted: Ward) -> None:
     runner = restarted.serving()
-    restarted.look(restarted.watch.declared.resources.silence_s + 1)
+    for _ in range(round(restarted.watch.declared.resources.silence_s) + 1):
+        restarted.look(PACE.blind_s)
     assert restarted.events() == ["hung"]
     assert not runner.process.running
+
+
+def test_nobody_was_silent_while_the_whole_machine_stood_still(restarted: Ward) -> None:
+    """Goal: after a standstill a compartment has its time again; the standstill counts a little."""
+    runner = restarted.serving()
+    silence_s = restarted.watch.declared.resources.silence_s
+    restarted.look(10 * silence_s)
+    assert restarted.events() == []
+    assert runner.process.running
+    for _ in range(round(silence_s) + 1):
+        restarted.look(PACE.blind_s)
+    assert restarted.events() == ["hung"]
 
 
 def test_a_spare_takes_over_at_once_and_is_the_only_one_left(ward: Ward) -> None:
