@@ -52,7 +52,7 @@ packages=(
   "rauc:devices that have RAUC"
   "rauc-service:devices that have RAUC"
   "dbus-daemon:devices that have RAUC"
-  "nftables:filters that plans of threat models compile to, in a kernel
+  "nftables:filters that plans of threat models compile to, in a kernel"
   "rsyslog-gnutls:an audit repository that speaks syslog over TLS"
 )
 missing=(); reasons=()
