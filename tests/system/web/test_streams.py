@@ -56,7 +56,7 @@ def streaming(
             app=Router(routes, check=allow),
             admission=book,
             limits=replace(limits.CLINICAL, **QUICK, **STREAM),
-            streams=frozenset({"/store"}),
+            streams=frozenset({"POST /store"}),
         )
 
     running = Running([make], loop_kind)

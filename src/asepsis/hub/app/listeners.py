@@ -20,7 +20,8 @@ from asepsis.hub.delivery.consumers import Consumers
 from asepsis.hub.delivery.http import consumer_routes, live_route
 from asepsis.hub.exchange.rules import PATIENT
 from asepsis.hub.fleet.ddi.http_people import STREAMED as MODULES
-from asepsis.hub.imaging.http import STREAMED
+from asepsis.hub.fleet.releases.http import STREAMED as RELEASES
+from asepsis.hub.imaging.http import STREAMED as STUDIES
 from asepsis.hub.opening import (
     identity_files,
     identity_is_due,
@@ -40,8 +41,8 @@ CARE_EVERY_S: Final = 10.0
 """Pause between two looks at the hub's own certificate and the list of makers, in seconds."""
 
 _STREAMED: Final[Mapping[tls.Listener, frozenset[str]]] = {
-    tls.Listener.CLINICAL: STREAMED,
-    tls.Listener.PEOPLE: MODULES,
+    tls.Listener.CLINICAL: STUDIES,
+    tls.Listener.PEOPLE: MODULES | RELEASES,
 }
 
 log = structlog.get_logger("hub")

@@ -21,8 +21,8 @@ from asepsis.hub.web.routing import Route
 
 ROOT: Final = "/dicom-web"
 STUDIES: Final = f"{ROOT}/studies"
-STREAMED: Final = frozenset({STUDIES})
-"""Paths whose bodies the listener gives on as they come."""
+STREAMED: Final = frozenset({f"POST {STUDIES}"})
+"""Requests whose bodies the listener gives on as they come."""
 RETRY_AFTER_S: Final = 30
 _UID: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 _HOST: Final = re.compile(

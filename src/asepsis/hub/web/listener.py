@@ -56,8 +56,8 @@ class Listener:
         backlog: Connections that the kernel keeps before they are accepted.
         patient: Paths whose requests wait their turn when the event loop is busy; all others are
             begun at once.
-        streams: Paths whose POST bodies are long and read as they come, also of every path below
-            them: they have a limit and a deadline of their own.
+        streams: Method and path, as `POST /store`, of requests whose bodies are long and read as
+            they come, also of every path below: they have a limit and a deadline of their own.
     """
 
     name: str
@@ -83,6 +83,5 @@ class Listener:
 
     def is_streamed(self, method: str, path: str) -> bool:
         """Say whether the body of such a request is read as it comes."""
-        return method == "POST" and any(
-            path == each or path.startswith(each + "/") for each in self.streams
-        )
+        asked = f"{method} {path}/"
+        return any(asked.startswith(each + "/") for each in self.streams)

@@ -31,8 +31,8 @@ from asepsis.hub.web.documents import read_document, send_document
 from asepsis.hub.web.routing import Route
 
 BASE: Final = "/api/ddi"
-STREAMED: Final = frozenset({f"{BASE}/modules"})
-"""Paths whose bodies the listener gives on as they come."""
+STREAMED: Final = frozenset({f"POST {BASE}/modules"})
+"""Requests whose bodies the listener gives on as they come."""
 BODY_BYTES_MAX: Final = 524_288
 PART_CHARS_MAX: Final = 24
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARS_MAX)]

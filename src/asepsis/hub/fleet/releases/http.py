@@ -26,6 +26,8 @@ from asepsis.hub.web.routing import Route
 ROOT_BYTES_MAX: Final = 512_000
 BODY_BYTES_MAX: Final = 1 << 20
 BASE: Final = "/api/updates"
+STREAMED: Final = frozenset({f"PUT {BASE}/vendors"})
+"""Requests whose bodies the listener gives on as they come: what a vendor published."""
 
 
 class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
