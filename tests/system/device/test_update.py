@@ -4,9 +4,7 @@ Everything is real: TUF repositories served over HTTP, the fetcher as a compartm
 confined, the supervisor with all layers of this machine, the self-tests in a compartment.
 """
 
-import io
 import os
-import tarfile
 import tempfile
 import threading
 import time
@@ -21,7 +19,6 @@ from typing import Any
 import pytest
 
 from asepsis.core.model.release import Installing, SelfTest
-from asepsis.core.trust.metadata.fields import Release
 from asepsis.core.wire.update_report import decode
 from asepsis.edge.device.activation import Activation
 from asepsis.edge.device.catalogue import Kind
@@ -31,56 +28,17 @@ from asepsis.edge.device.signing import Signed
 from asepsis.edge.device.supervisor import Supervisor
 from asepsis.edge.device.update.floors import Floors
 from asepsis.edge.device.update.updating import UpdateSetting, Updating
-from asepsis.edge.sandbox import bubblewrap
 from asepsis.edge.sandbox.layers import detect
 from asepsis.edge.sandbox.ring import RingReader
 from asepsis.edge.sandbox.supervision_parts import Pace
 from asepsis.edge.sandbox.supervision_state import SHIPPED
-from asepsis.tools.release import editing
-from asepsis.tools.testing.releases import Vendor, document_for
+from asepsis.tools.testing.network_fix import ANYWHERE, TESTS, release_network_fix
+from asepsis.tools.testing.releases import Vendor
 from asepsis.tools.testing.update_world import Quiet, World
 
 pytestmark = [pytest.mark.slow]
 HOLDING = detect().holding
 PACE = Pace(trial_s=3.0, spare_s=0.5)
-NAME = "urn:dev:mac:0012210000000001"
-PATCH = """
-_shipped = Network._facts
-Network._facts = lambda self: {**_shipped(self), "version": "%s"}
-"""
-TESTS = (
-    SelfTest(name="numeric-error", low=0, high=0.5, unit="1"),
-    SelfTest(name="samples-lost", low=0, high=0, unit="1"),
-    SelfTest(name="alarm-delay", low=0, high=1, unit="s"),
-    SelfTest(name="ticks-skipped", low=0, high=0, unit="1"),
-)
-ANYWHERE = Installing(states=("in-use", "standby", "idle"), run_s=120, rollback_s=30)
-
-
-def artefact(counter: int, more: dict[str, bytes]) -> bytes:
-    """Return a release of the network compartment: the shipped code with an end of its own."""
-    shipped = bubblewrap.code().package
-    written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode="w:", format=tarfile.USTAR_FORMAT) as tar:
-        for path in (shipped / "__init__.py", shipped / "core", shipped / "edge"):
-            tar.add(path, f"asepsis/{path.name}", filter=_wanted)
-        text = (shipped / "edge" / "device" / "network.py").read_text("utf-8")
-        end = PATCH % f"1.{counter}" + "\n\ndef main("
-        _add(tar, "asepsis/edge/device/network.py", text.replace("\ndef main(", end).encode())
-        for name, content in more.items():
-            _add(tar, name, content)
-    return written.getvalue()
-
-
-def _wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    unwanted = ("__pycache__", "/gateway", "edge/device/network.py")
-    return None if any(part in member.name for part in unwanted) else member
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    tar.addfile(member, io.BytesIO(content))
 
 
 @dataclass
@@ -121,33 +79,9 @@ class Bed:
         more: dict[str, bytes] | None = None,
     ) -> str:
         """Release, approve and assign a hot fix; returns its version on the device."""
-        vendor = self.world.vendor
-        file = vendor.folder / f"network-{counter}.tar"
-        file.write_bytes(artefact(counter, more or {}))
-        release = Release(
-            model="m5",
-            component="network",
-            version=f"1.{counter}",
-            counter=counter,
-            floor=counter - 1,
+        path = release_network_fix(
+            self.world.vendor, counter, tests=tests, installing=installing, more=more or {}
         )
-        document = document_for(
-            release,
-            file.read_bytes(),
-            vendor=vendor.repository.settings.name,
-            self_tests=tests,
-            installing=installing,
-        )
-        path, _ = editing.add(
-            vendor.repository,
-            file,
-            release=release,
-            name=file.name,
-            now=vendor.now,
-            document=document,
-        )
-        vendor.sign(vendor.model)
-        vendor.publish()
         self.world.assign(path, self.world.authorise(path))
         return f"1.{counter}+{counter}"
 

@@ -40,7 +40,7 @@ class Device:
     """A bedside device that measures, and says how far its update is."""
 
     def __init__(self, ward: ReleaseWard, tmp_path: Path) -> None:
-        self.folder = ward.devices[NAME] = asyncio.run(enrolled(ward))
+        self.folder = ward.devices[NAME] = asyncio.run(enrolled(ward, NAME))
         clock = TrustedClock(
             tmp_path / "clock", boot_id=bytes(16), monotonic=time.monotonic_ns,
             build_ns=time.time_ns(),
@@ -74,16 +74,16 @@ class Device:
         return int(self.connection.request("POST", path, body=body, headers=headers).status)
 
 
-async def enrolled(ward: ReleaseWard) -> IdentityFolder:
+async def enrolled(ward: ReleaseWard, name: str) -> IdentityFolder:
     """List and enrol a device that signs what it says."""
-    folder = IdentityFolder(ward.folder / "signing")
+    folder = IdentityFolder(ward.folder / name.rpartition(":")[2])
     admin = AdminClient(ward.made.admin_socket)
-    listed = Expectation(id="", name=NAME, profile="device", model="under test")
+    listed = Expectation(id="", name=name, profile="device", model="under test")
     try:
         token = EnrolmentToken.parse((await admin.expect(listed)).token)
     finally:
         await admin.close()
-    order = EnrolmentOrder(name=NAME, hospital=ward.addresses, token=token, origin=True)
+    order = EnrolmentOrder(name=name, hospital=ward.addresses, token=token, origin=True)
     await asyncio.to_thread(enrol, folder, order)
     return folder
 

@@ -1,5 +1,6 @@
 """How a fetcher is started: which places it may reach, and who reads at the hub for it."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -64,21 +65,21 @@ class Fetchers:
             "state": str(bubblewrap.STATE if wrapped else self.state),
             "bytes_per_s": self.bytes_per_s,
         }
-        lines = self._lines()
-        try:
-            with (self.folder / "device.log").open("ab", buffering=0) as log:
-                process = launcher.launch(
-                    plan,
-                    body=body,
-                    descriptors={**handed, **channels, **lines},
-                    code_folder=code_link(self.folder, bubblewrap.code().package),
-                    log=log,
-                )
-        except BaseException:
-            broker.close()
-            raise
-        finally:
-            _close(lines.values())
+        with contextlib.ExitStack() as undo:
+            undo.callback(broker.close)
+            lines = self._lines()
+            try:
+                with (self.folder / "device.log").open("ab", buffering=0) as log:
+                    process = launcher.launch(
+                        plan,
+                        body=body,
+                        descriptors={**handed, **channels, **lines},
+                        code_folder=code_link(self.folder, bubblewrap.code().package),
+                        log=log,
+                    )
+            finally:
+                _close(lines.values())
+            undo.pop_all()
         broker.start()
         return Fetching(process, broker)
 
