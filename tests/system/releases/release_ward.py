@@ -146,8 +146,17 @@ class ReleaseWard:
         """Take back what is assigned."""
         return self.person.post(f"{_device(device)}/clear", {})
 
-    def take(self, folder: Path, name: str = SIGNING, **own: str) -> dict[str, Any]:
-        """Let a device look for what it is to have: its fetcher and its verifier."""
+    def take(
+        self, folder: Path, name: str = SIGNING, *, at_s: int = 0, **own: str
+    ) -> dict[str, Any]:
+        """Let a device look for what it is to have: its fetcher and its verifier.
+
+        Args:
+            folder: Its own.
+            name: Of the device.
+            at_s: Its time, seconds since 1970; 0 for now.
+            own: What it believes of itself otherwise.
+        """
         base = Place("https", self.endpoint.host, self.endpoint.port, "/")
         images = "/updates/images/acme"
         incoming = folder / "incoming"
@@ -175,7 +184,7 @@ class ReleaseWard:
             "incoming": str(incoming),
             "own": {"device": name, "hardware": HARDWARE, "model": MODEL} | own,
             "vendors": ["acme"],
-            "now_s": int(time.time()),
+            "now_s": at_s or int(time.time()),
         }
         return verify(order, fetcher, kind=Kind.ASSIGNMENTS)
 
