@@ -70,8 +70,7 @@ def test_a_director_root_that_its_predecessor_did_not_sign_is_refused(
     """Goal: whoever owns the hub and has a new root cannot make it the director's."""
     before = ward.person.get("/api/updates")["director_root"]
     stranger = Hospital(tmp_path / "stranger", ward.hospital.director, now=ward.now)
-    for _ in range(before + 1):
-        forged = new_director_root(stranger)
+    *_, forged = (new_director_root(stranger) for _ in range(before + 1))
     with pytest.raises(AsepsisError):
         ward.put_root(forged)
     assert ward.person.get("/api/updates")["director_root"] == before
