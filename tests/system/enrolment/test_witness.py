@@ -1,7 +1,10 @@
 """Witnesses of a real hub: they sign what grows, and find out whoever has the database and keys."""
 
 import base64
+import json
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -16,10 +19,10 @@ from asepsis.core.trust import merkle, tls
 from asepsis.edge.uplink.connection import Endpoint, HubConnection
 from asepsis.edge.uplink.witness import Witness, Witnessing
 from asepsis.hub.access.principal import Role
-from asepsis.hub.audit import log
+from asepsis.hub.audit import log, packing
 from asepsis.hub.audit.rules import leaf
 from asepsis.hub.audit.tables import entries, heads, nodes
-from asepsis.tools.evidence import exporting
+from asepsis.tools.evidence import exporting, verify_evidence
 from asepsis.tools.evidence.verify_evidence import Pack, verify
 from asepsis.tools.people import PeopleClient
 
@@ -122,6 +125,30 @@ def test_witnesses_sign_and_a_pack_verifies(
     assert found["ok"], found
     assert found["entries"] == 6
     assert exporting.write(pack, tmp_path).exists()
+
+
+def test_a_pack_of_the_hub_itself_verifies(
+    system: Any, connect: Any, witnesses: dict[str, Witness], person: Any, tmp_path: Path
+) -> None:
+    """Goal: what a browser downloads is what `verify_evidence.py` accepts, run as a file."""
+    act(system, 2)
+    head = system.hub.call(system.hub.audit.sign_head())
+    for name, one in witnesses.items():
+        look(one, connect[name])
+    trust = exporting.trust_of(person, threshold=2)
+    said = person.get("/api/audit/witnesses")["audit_certificate"]
+    der = base64.b64decode(said)
+    making = packing.pack(
+        system.hub.store, [ABOUT], head=head, audit_der=der, hospital="Test", documents=[]
+    )
+    (tmp_path / "pack.json").write_bytes(system.hub.call(making))
+    (tmp_path / "trust.json").write_text(json.dumps(trust), "utf-8")
+    arguments = [tmp_path / "pack.json", tmp_path / "trust.json"]
+    done = subprocess.run(
+        [sys.executable, verify_evidence.__file__, *arguments], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done
+    assert done.stdout.startswith(b"holds")
 
 
 def test_a_thread_looks_by_itself(connect: Any, witnesses: dict[str, Witness]) -> None:
