@@ -13,7 +13,7 @@ from asepsis.cli.output import console, show_json, show_table
 from asepsis.core.errors import AsepsisError, InputError
 
 app: Final = App(name="people", help="Accounts of the console: who may sign in, and as what.")
-COLUMNS: Final = ("name", "roles", "password", "sessions", "tokens")
+COLUMNS: Final = ("name", "roles", "password", "sessions", "tokens", "second factor")
 PASSWORD_CHARS_MAX: Final = 1_024
 TOKEN_DAYS: Final = 90
 _ROLES: Final = "administrator, clinical-engineer, security, clinician or viewer; may be repeated."
@@ -36,6 +36,7 @@ def list_people(*, data: Data = DATA, json: bool = False) -> None:
             "set" if each["password"] else "none",
             each["sessions"],
             each["tokens"],
+            "set" if each["second_factor"] else "none",
         )
         for each in found
     ]
@@ -96,6 +97,17 @@ def token(
     with os.fdopen(file, "w", encoding="ascii") as stream:
         stream.write(issued + "\n")
     console.print(f"{out} holds a token of {name}, good for {days} days", markup=False)
+
+
+@app.command(name="end-second-factor")
+def end_second_factor(name: str, *, data: Data = DATA) -> None:
+    """Take away the second factor of somebody who lost it; it stands in the audit log.
+
+    The account can look as before. Its owner enrols another authenticator at /account before it
+    approves anything or moves a campaign in the console.
+    """
+    client_of(data).end_second_factor(name)
+    console.print(f"{name} has no second factor now", markup=False)
 
 
 @app.command

@@ -162,6 +162,10 @@ class PeopleClient:
         found = self._ask("POST", f"{_account(name)}/tokens", json={"days": days})
         return cast("str", found["token"])
 
+    def end_second_factor(self, name: str) -> None:
+        """Take the second factor of an account away, for one who lost it."""
+        self._ask("POST", f"{_account(name)}/second-factor/end")
+
     def remove_person(self, name: str) -> None:
         """Remove an account; its sessions and streams end."""
         self._ask("DELETE", _account(name))

@@ -1,5 +1,6 @@
 """A hospital for the console: named models, live beds, admissions, people with passwords."""
 
+import base64
 import queue
 import re
 import threading
@@ -26,6 +27,7 @@ from asepsis.core.model.alarm import (
 from asepsis.core.model.identity import DeviceId
 from asepsis.core.trust.identity import Profile
 from asepsis.edge.uplink.clock import TrustedClock
+from asepsis.hub.access import totp
 from asepsis.hub.opening import open_kek, open_store
 from asepsis.hub.registry.tables import devices
 from asepsis.hub.settings import read_settings
@@ -117,6 +119,20 @@ class ConsoleWard:
         assert answer.status_code == 303, answer.text
         client.headers["User-Agent"] = agent
         return client
+
+    def enrol_factor(self, client: httpx.Client) -> None:
+        """Enrol an authenticator for who is signed in; it was then shown in this session."""
+        token = re.search(r'name="csrf" content="(\w+)"', client.get("/account").text)
+        assert token is not None
+        path, form = "/account/second-factor", {"csrf": token[1]}
+        origin = {"Origin": self.base}
+        begun = client.post(path, data=form | {"password": PASSWORD}, headers=origin)
+        spelled = re.search(r'class="mono secret">([A-Z2-7 ]+)<', begun.text)
+        assert spelled is not None, begun.text
+        step = time.time_ns() // 10**9 // totp.STEP_S
+        code = totp.code(base64.b32decode(spelled[1].replace(" ", "")), step)
+        answer = client.post(f"{path}/confirm", data=form | {"code": code}, headers=origin)
+        assert answer.status_code == 303, answer.text
 
     def admit(self, stay: Stay) -> None:
         """Send A01 through the gateway."""

@@ -22,6 +22,10 @@ PATHS = (
     "/account",
     "/dead-letters",
     "/dead-letters/1",
+    "/releases",
+    "/campaigns",
+    "/evidence",
+    "/evidence?about=enrol",
 )
 NAMED = {"button", "link", "textbox", "searchbox", "checkbox", "image", "meter", "region"}
 CONTRAST_MIN, CONTRAST_LARGE_MIN = 4.5, 3.0

@@ -109,6 +109,7 @@ def addresses(associations: list[str], letters: list[str]) -> list[str]:
         "{name:str}": [quote(device_name(number), safe="") for number in MODELS],
         "{id:str}": associations,
         "{letter:str}": letters,
+        "{sha256:str}": ["ab" * 32],
     }
     found: list[str] = []
     for handler in HANDLERS:
@@ -126,6 +127,8 @@ def addresses(associations: list[str], letters: list[str]) -> list[str]:
         f"/sign-in?next={hostile}",
         f"/nothing/{quote('<img>', safe='')}",
         f"/devices/{hostile}",
+        f"/campaigns/{hostile}",
+        f"/evidence?about={hostile}",
         "/",
     ]
 

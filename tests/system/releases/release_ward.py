@@ -2,8 +2,13 @@
 
 import asyncio
 import base64
+import json
 import ssl
+import tempfile
 import time
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +34,9 @@ from asepsis.hub.keys import AdminClient
 from asepsis.tools.people import PeopleClient
 from asepsis.tools.release.approving import approve, propose, root_of
 from asepsis.tools.release.upload import published
+from asepsis.tools.simulator import hospital
 from asepsis.tools.simulator.hospital import Prepared
+from asepsis.tools.simulator.processes import HubProcess
 from asepsis.tools.testing.releases import MODEL, Hospital, Vendor
 
 SIGNING, OTHER = (f"urn:dev:mac:00000000000000{n:02x}" for n in (1, 2))
@@ -60,6 +67,12 @@ class ReleaseWard:
         )
         self.put_root(self.hospital.first_root)
         self.list_devices({"device": SIGNING, "model": MODEL, "hardware": HARDWARE})
+
+    @property
+    def console(self) -> str:
+        """Address of the console."""
+        ready = json.loads(self.made.ready.read_text("utf-8"))
+        return f"https://localhost:{ready['listeners']['people']['port']}"
 
     async def _enrolled(self, name: str) -> IdentityFolder:
         """List and enrol a device, as a person would."""
@@ -193,6 +206,28 @@ class ReleaseWard:
         result = self.take(folder)
         assert result["done"], result
         return result["files"]
+
+
+@contextmanager
+def running() -> Generator[ReleaseWard]:
+    """Run a hub whose signer directs devices."""
+    # Not pytest's own folder: the hub's and the signer's users must be able to pass.
+    with tempfile.TemporaryDirectory(prefix="asepsis-releases-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        made = hospital.prepare(folder / "hub", subscriber=f"urn:uuid:{uuid.uuid4()}")
+        process = HubProcess(made.data, ready=made.ready, log=folder / "hub.log")
+        ready = process.start(timeout_s=60)
+        clinical, enrolment = (
+            Endpoint(made.host, ready["listeners"][one]["port"])
+            for one in ("clinical", "enrolment")
+        )
+        try:
+            whole = ReleaseWard(made, clinical, Addresses(clinical, enrolment), folder)
+            yield whole
+            whole.person.close()
+        finally:
+            process.stop()
 
 
 def _device(name: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from asepsis.hub.access.accounts import Accounts
+from asepsis.hub.access.factors import SecondFactors
 from asepsis.hub.access.held import HeldConnections
 from asepsis.hub.access.http import Credentials
 from asepsis.hub.access.ports import AuditWriter
@@ -21,6 +22,7 @@ class Access:
         held: Connections by credential.
         sessions: Sessions of browsers.
         accounts: Passwords and the list of people.
+        factors: Second factors.
         credentials: What the people listener authenticates with.
     """
 
@@ -28,6 +30,7 @@ class Access:
     held: HeldConnections
     sessions: SessionService
     accounts: Accounts
+    factors: SecondFactors
     credentials: Credentials
 
 
@@ -57,5 +60,6 @@ def build_access(
         accounts=Accounts(
             store, audit, people=people, sessions=sessions, held=held, monotonic=monotonic
         ),
+        factors=SecondFactors(store, audit, monotonic=monotonic),
         credentials=Credentials(people, sessions, held),
     )

@@ -7,13 +7,14 @@ from typing import Final
 from sqlalchemy import Connection, delete, insert, select, update
 
 from asepsis.core.errors import Conflict, NotAuthenticated, NotFound
+from asepsis.hub.access.factors import enrolled
 from asepsis.hub.access.held import Bearer, HeldConnections
 from asepsis.hub.access.passwords import PASSWORD_CHARS_MAX, PasswordDesk, check_new_password
 from asepsis.hub.access.ports import AuditWriter
 from asepsis.hub.access.principal import Role
 from asepsis.hub.access.service import PeopleService
 from asepsis.hub.access.sessions import SessionService
-from asepsis.hub.access.tables import PERSON_CHARS_MAX, passwords, people, sessions, tokens
+from asepsis.hub.access.tables import PERSON_CHARS_MAX, factors, passwords, people, sessions, tokens
 from asepsis.hub.access.throttle import SignInThrottle
 from asepsis.hub.store.store import Store
 
@@ -32,6 +33,7 @@ class PersonInfo:
         password: Whether there is one to sign in with.
         sessions: Sessions that were not ended; some may have expired.
         tokens: Tokens that were not revoked; some may have expired.
+        second_factor: Whether an authenticator is enrolled.
     """
 
     name: str
@@ -40,6 +42,7 @@ class PersonInfo:
     password: bool
     sessions: int
     tokens: int
+    second_factor: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,11 +130,20 @@ class Accounts:
             InputError: The new one is not good enough.
         """
         check_new_password(new, person=person)
+        await self.check_password(person, old, address=address)
+        await self.set_password(person, new, actor=person, besides=besides)
+
+    async def check_password(self, person: str, password: str, *, address: str) -> None:
+        """Ask somebody who is signed in for the password anew.
+
+        Raises:
+            NotAuthenticated: It is wrong.
+            RateLimited: Too many wrong ones.
+        """
         self._throttle.begin(person, address, now_ns=self._monotonic())
         phc = await self._store.read(lambda c: _stored(c, person))
-        await self._desk.verify(old[: PASSWORD_CHARS_MAX + 1], phc)
+        await self._desk.verify(password[: PASSWORD_CHARS_MAX + 1], phc)
         self._throttle.right(person, address, now_ns=self._monotonic())
-        await self.set_password(person, new, actor=person, besides=besides)
 
     async def set_password(
         self, person: str, password: str, *, actor: str, besides: Bearer | None = None
@@ -198,7 +210,7 @@ class Accounts:
         def work(connection: Connection) -> None:
             _require(connection, person)
             _require_another_administrator(connection, person)
-            for table in (sessions, passwords, tokens):
+            for table in (sessions, passwords, tokens, factors):
                 connection.execute(delete(table).where(table.c.person == person))
             connection.execute(delete(people).where(people.c.name == person))
             self._note(connection, actor, "remove-person", person)
@@ -252,6 +264,7 @@ def _require_another_administrator(connection: Connection, person: str) -> None:
 
 def _everybody(connection: Connection) -> list[PersonInfo]:
     with_password = set(connection.scalars(select(passwords.c.person)))
+    with_factor = enrolled(connection)
     open_sessions = list(connection.scalars(select(sessions.c.person)))
     good = select(tokens.c.person).where(tokens.c.revoked_at_ns.is_(None))
     good_tokens = list(connection.scalars(good))
@@ -263,6 +276,7 @@ def _everybody(connection: Connection) -> list[PersonInfo]:
             password=row.name in with_password,
             sessions=open_sessions.count(row.name),
             tokens=good_tokens.count(row.name),
+            second_factor=row.name in with_factor,
         )
         for row in connection.execute(select(people).order_by(people.c.name))
     ]

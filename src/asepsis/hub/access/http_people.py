@@ -74,6 +74,7 @@ class PeopleRoutes:
             Route("POST", PERSON + "/roles", self._roles, Action.MANAGE_PEOPLE),
             Route("POST", PERSON + "/password", self._password, Action.MANAGE_PEOPLE),
             Route("POST", PERSON + "/tokens", self._token, Action.MANAGE_PEOPLE),
+            Route("POST", PERSON + "/second-factor/end", self._end_factor, Action.MANAGE_PEOPLE),
             Route("DELETE", PERSON, self._remove, Action.MANAGE_PEOPLE),
         ]
 
@@ -120,6 +121,11 @@ class PeopleRoutes:
             self._access.people.issue_token, _name(scope), actor=_actor(scope), days=body.days
         )
         await send_document(send, {"token": token})
+
+    async def _end_factor(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """End the second factor of somebody who lost it."""
+        await self._access.factors.end(_name(scope), actor=_actor(scope))
+        await send_document(send, {"done": True})
 
     async def _remove(self, scope: Scope, _receive: Receive, send: Send) -> None:
         await self._access.accounts.remove(

@@ -26,6 +26,7 @@ class Principal:
         name: SAN URI of a machine, name of a person, serial number of an IDevID; else empty.
         roles: Roles of a person; empty for everybody else.
         declared: Names of devices that a gateway or vendor's server may speak for, besides itself.
+        password_only: A session that a password opened, in which no second factor was shown lately.
         renewal_only: The certificate is expired, or was issued but never recorded: it opens the way
             to a new certificate and nothing else.
     """
@@ -34,6 +35,7 @@ class Principal:
     name: str
     roles: frozenset[Role] = frozenset()
     declared: frozenset[str] = frozenset()
+    password_only: bool = False
     renewal_only: bool = False
 
     def speaks_for(self, device: str) -> bool:

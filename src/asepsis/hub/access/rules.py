@@ -192,6 +192,18 @@ RENEWAL_ONLY: Final = _IDENTITY
 """What is left of a certificate that is expired or was never recorded."""
 
 
+SECOND_FACTOR: Final = frozenset(
+    {
+        Action.MANAGE_UPDATES,
+        Action.MANAGE_CAMPAIGNS,
+        Action.MANAGE_DDI,
+        # A token or another password would open everything else.
+        Action.MANAGE_PEOPLE,
+    }
+)
+"""What a session needs a second factor for: software for devices, and accounts."""
+
+
 def decide(principal: Principal, action: Action, resource: str | None = None) -> None:
     """Let the request pass, or raise.
 
@@ -209,6 +221,11 @@ def decide(principal: Principal, action: Action, resource: str | None = None) ->
         if principal.kind is PrincipalKind.ANONYMOUS:
             raise NotAuthenticated(f"{action} needs a credential")
         raise NotPermitted(f"a {principal.kind.value} may not {action}")
+    if principal.password_only and action in SECOND_FACTOR:
+        raise NotPermitted(
+            f"{action} needs a second factor in this session",
+            hint="show a code at /account, or enrol an authenticator there",
+        )
     if resource is None or action not in OWN_RESOURCE:
         return
     # Data may be brought for others by declaration; cursors and certificates never.

@@ -41,6 +41,8 @@ NOTE_USE_EVERY_S: Final = 20
 """How exact the time of the last use is kept, in seconds: not every request writes."""
 FOLLOW_EVERY_S: Final = 0.25
 """Pause between looks at which sessions have ended; well within the second that is promised."""
+PROVEN_S: Final = 600
+"""How long a second factor counts that was shown in a session."""
 _NS: Final = 1_000_000_000
 _NOBODY: Final = hashlib.sha256(b"no such session").digest()
 
@@ -163,6 +165,7 @@ class SessionService:
                     used_at_ns=now_ns,
                     expires_at_ns=now_ns + age_s * _NS,
                     display=display,
+                    proven_at_ns=0,
                     address=address[:ADDRESS_CHARS_MAX],
                     agent=_printable(agent)[:AGENT_CHARS_MAX],
                 )
@@ -201,7 +204,12 @@ class SessionService:
         roles = frozenset(role for role in Role if role in row.roles.split())
         return Session(
             id=session_id,
-            principal=Principal(kind=PrincipalKind.PERSON, name=row.person, roles=roles),
+            principal=Principal(
+                kind=PrincipalKind.PERSON,
+                name=row.person,
+                roles=roles,
+                password_only=now_ns - row.proven_at_ns >= PROVEN_S * _NS,
+            ),
             csrf=hmac.new(secret, b"asepsis csrf", hashlib.sha256).hexdigest(),
             display=row.display,
             expires_at_ns=row.expires_at_ns,

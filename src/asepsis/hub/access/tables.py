@@ -1,4 +1,4 @@
-"""Tables of access: people, and what proves them: tokens, passwords, sessions."""
+"""Tables of access: people, and what proves them: tokens, passwords, sessions, factors."""
 
 from typing import Final
 
@@ -7,6 +7,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ForeignKey,
+    Integer,
     LargeBinary,
     Named,
     String,
@@ -15,6 +16,7 @@ from sqlalchemy import (
 )
 
 from asepsis.hub.store.metadata import METADATA
+from asepsis.hub.store.sealed import Sealed
 
 PERSON_CHARS_MAX: Final = 120
 PHC_CHARS_MAX: Final = 200
@@ -68,9 +70,28 @@ class SessionColumns(TypedColumns):
     display: Named[bool] = Column(Boolean, nullable=False)
     address: Named[str] = Column(String(ADDRESS_CHARS_MAX), nullable=False)
     agent: Named[str] = Column(String(AGENT_CHARS_MAX), nullable=False)
+    # When a second factor was shown in it last; 0 for never.
+    proven_at_ns: Named[int] = Column(BigInteger, nullable=False)
+
+
+class FactorColumns(TypedColumns):
+    """At most one second factor of a person, see `access/factors.py`."""
+
+    person: Named[str] = Column(
+        String(PERSON_CHARS_MAX), ForeignKey("people.name"), primary_key=True
+    )
+    secret: Named[bytes] = Column(Sealed("second_factors.secret"), nullable=False)
+    # A secret of which no code was shown yet; empty for none.
+    begun: Named[bytes] = Column(Sealed("second_factors.begun"), nullable=False)
+    active: Named[bool] = Column(Boolean, nullable=False)
+    since_ns: Named[int] = Column(BigInteger, nullable=False)
+    # The last time step whose code was taken: a code counts once.
+    step: Named[int] = Column(BigInteger, nullable=False)
+    wrong: Named[int] = Column(Integer, nullable=False)
 
 
 people = Table("people", METADATA, PersonColumns)
 tokens = Table("tokens", METADATA, TokenColumns)
 passwords = Table("passwords", METADATA, PasswordColumns)
 sessions = Table("sessions", METADATA, SessionColumns)
+factors = Table("second_factors", METADATA, FactorColumns)

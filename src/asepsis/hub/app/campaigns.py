@@ -31,6 +31,8 @@ class Campaigns:
         fleet: What the fleet is.
         routes: The handlers of the people listener.
         planning: Answers.
+        service: What people decide about campaigns.
+        work: What people decide about single devices.
     """
 
     engine: Engine
@@ -38,6 +40,8 @@ class Campaigns:
     fleet: FleetService
     routes: CampaignRoutes
     planning: Planning
+    service: CampaignService
+    work: DeviceWork
 
 
 def build_campaigns(core: Core, releases: Releases, director: Director) -> Campaigns:
@@ -51,13 +55,17 @@ def build_campaigns(core: Core, releases: Releases, director: Director) -> Campa
 
     fleet = FleetService(store, audit=audit, releases=releases, wake=woken)
     planning = Planning(store, audit=audit, releases=releases)
-    routes = CampaignRoutes(
-        CampaignService(store, audit=audit, releases=releases, wake=woken),
-        fleet,
-        DeviceWork(store, audit=audit, releases=releases, wake=woken),
-        planning,
+    service = CampaignService(store, audit=audit, releases=releases, wake=woken)
+    work = DeviceWork(store, audit=audit, releases=releases, wake=woken)
+    return Campaigns(
+        engine=engine,
+        intake=ReportIntake(store, audit=audit, wake=woken),
+        fleet=fleet,
+        routes=CampaignRoutes(service, fleet, work, planning),
+        planning=planning,
+        service=service,
+        work=work,
     )
-    return Campaigns(engine, ReportIntake(store, audit=audit, wake=woken), fleet, routes, planning)
 
 
 def open_campaigns(core: Core, built: Campaigns) -> Feature:

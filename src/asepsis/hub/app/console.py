@@ -11,13 +11,16 @@ from asepsis.core.errors import InputError, TransientError
 from asepsis.hub.access.http_people import PeopleRoutes
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.rules import Action
+from asepsis.hub.app.campaigns import Campaigns
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.feature import Feature
+from asepsis.hub.app.releases import OpenReleases
 from asepsis.hub.console.http import console_mount, console_routes
 from asepsis.hub.console.pages import Frame, may
 from asepsis.hub.console.ports import Decisions, Point, Trends, Whereabouts
 from asepsis.hub.console.services import Services
 from asepsis.hub.console.trend import SPANS_NS, Chart, draw, window
+from asepsis.hub.console.updates import Updates
 from asepsis.hub.delivery.people import DeadLetters
 from asepsis.hub.delivery.service import DeliveryService
 
@@ -42,6 +45,7 @@ def open_console(
     deliveries: DeliveryService,
     *,
     attested: Callable[[str], Awaitable[tuple[str, str, str]]],
+    updates: Updates,
 ) -> Feature:
     """Open the console.
 
@@ -52,12 +56,14 @@ def open_console(
         trends: The record, thinned for pictures.
         deliveries: Where data may leave to.
         attested: How a device stands by the word of its TPM.
+        updates: Software for devices.
     """
     access = core.access
     services = Services(
         frame=Frame(clock=core.clocks.wall, facility=core.settings.console.facility),
         credentials=access.credentials,
         accounts=access.accounts,
+        factors=access.factors,
         sessions=access.sessions,
         store=core.store,
         registry=core.registry,
@@ -69,6 +75,7 @@ def open_console(
         letters=DeadLetters(core.store, deliveries, core.audit_log),
         deliveries=deliveries,
         attested=attested,
+        updates=updates,
         charts=DeviceCharts(core, trends).draw,
     )
 
@@ -80,6 +87,22 @@ def open_console(
         mounts=(console_mount(services),),
         work={"sessions": access.sessions.run},
         close=close,
+    )
+
+
+def updates_of(core: Core, releases: OpenReleases, campaigns: Campaigns) -> Updates:
+    """Return what the pages about software for devices ask."""
+
+    async def audit_der() -> bytes:
+        return (await core.signer.authorities()).audit_der
+
+    return Updates(
+        releases=releases.releases,
+        campaigns=campaigns.service,
+        work=campaigns.work,
+        planning=campaigns.planning,
+        sign_head=core.audit.sign_head,
+        audit_der=audit_der,
     )
 
 

@@ -11,7 +11,7 @@ from asepsis.hub.app.attestation import (
 from asepsis.hub.app.audit import open_audit
 from asepsis.hub.app.campaigns import build_campaigns, open_campaigns
 from asepsis.hub.app.compliance import build_compliance, open_compliance
-from asepsis.hub.app.console import open_console
+from asepsis.hub.app.console import open_console, updates_of
 from asepsis.hub.app.core import Core
 from asepsis.hub.app.ddi import open_ddi
 from asepsis.hub.app.delegations import open_delegations
@@ -35,6 +35,7 @@ def open_features(core: Core) -> Sequence[Feature]:
     images = build_images(core)
     attestation = build_attestation(core)
     releases = build_releases(core)
+    campaigns = build_campaigns(core, releases.releases, releases.director)
     delivery = build_delivery(core, compliance.judge, images, build_scribe(core, associations))
     return (
         open_associations(associations),
@@ -46,6 +47,7 @@ def open_features(core: Core) -> Sequence[Feature]:
             records.trends,
             delivery.service,
             attested=attested_words(attestation),
+            updates=updates_of(core, releases, campaigns),
         ),
         open_ward(core, book, service),
         records.feature,
@@ -56,7 +58,7 @@ def open_features(core: Core) -> Sequence[Feature]:
         open_attestation(core, attestation),
         open_requests(core),
         open_releases(releases),
-        open_campaigns(core, build_campaigns(core, releases.releases, releases.director)),
+        open_campaigns(core, campaigns),
         open_ddi(core),
         open_audit(core),
     )

@@ -9,9 +9,13 @@ from litestar.types import ControllerRouterHandler
 from asepsis.hub.access.rules import Action, decide
 from asepsis.hub.console import (
     pages_associations,
+    pages_campaigns,
     pages_devices,
+    pages_evidence,
+    pages_factor,
     pages_letters,
     pages_office,
+    pages_releases,
     pages_session,
 )
 from asepsis.hub.console.assets import asset_route
@@ -31,6 +35,9 @@ PREFIXES: Final = (
     "/dead-letters",
     "/status",
     "/audit",
+    "/releases",
+    "/campaigns",
+    "/evidence",
 )
 
 
@@ -42,11 +49,15 @@ async def ward_page(request: Web, console: Console) -> Page:
 
 HANDLERS: Final[Sequence[ControllerRouterHandler]] = (
     *pages_session.HANDLERS,
+    *pages_factor.HANDLERS,
     ward_page,
     *pages_devices.HANDLERS,
     *pages_associations.HANDLERS,
     *pages_letters.HANDLERS,
+    *pages_releases.HANDLERS,
+    *pages_campaigns.HANDLERS,
     *pages_office.HANDLERS,
+    *pages_evidence.HANDLERS,
 )
 
 

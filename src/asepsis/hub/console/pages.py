@@ -1,7 +1,7 @@
 """What every page shares: who looks, what they may do, forms that are really theirs."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
@@ -44,12 +44,17 @@ class Frame:
         def offered(action: str) -> bool:
             return may(principal, Action(action))
 
+        def possible(action: str) -> bool:
+            return could(principal, Action(action))
+
         body = render(
             template,
             principal=principal,
             session=session,
             csrf="" if session is None else session.csrf,
             may=offered,
+            could=possible,
+            proven=not principal.password_only,
             path=scope["path"],
             facility=self.facility,
             now_ns=self.clock(),
@@ -65,6 +70,11 @@ def may(principal: Principal, action: Action) -> bool:
     except (NotPermitted, NotAuthenticated):
         return False
     return True
+
+
+def could(principal: Principal, action: Action) -> bool:
+    """Say whether somebody may do something once a second factor is shown."""
+    return may(replace(principal, password_only=False), action)
 
 
 def who(request: Web) -> Principal:
@@ -84,8 +94,12 @@ def redirect(path: str, *, cookie: str | None = None) -> Page:
     return Response(content=b"", status_code=303, headers=headers, media_type="text/html")
 
 
-async def read_form(request: Web) -> Mapping[str, str]:
+async def read_form(request: Web, *, chars_max: int = FIELD_CHARS_MAX) -> Mapping[str, str]:
     """Return the fields of a form that this session's own page sent.
+
+    Args:
+        request: What came.
+        chars_max: Longest field.
 
     Raises:
         NotPermitted: It comes from another origin.
@@ -96,14 +110,18 @@ async def read_form(request: Web) -> Mapping[str, str]:
     principal: Principal = scope["asepsis.principal"]
     if session is not None or principal is ANONYMOUS:
         check_origin(scope)
-    fields = parse_form(await request.body())
+    fields = parse_form(await request.body(), chars_max=chars_max)
     if session is not None:
         session.check_csrf(fields.get(CSRF_FIELD, ""))
     return fields
 
 
-def parse_form(body: bytes) -> Mapping[str, str]:
+def parse_form(body: bytes, *, chars_max: int = FIELD_CHARS_MAX) -> Mapping[str, str]:
     """Read a body of type application/x-www-form-urlencoded.
+
+    Args:
+        body: At most `FORM_BYTES_MAX` bytes.
+        chars_max: Longest field.
 
     Raises:
         FramingError: Not such a form, too many or too long fields, or one given twice.
@@ -121,7 +139,7 @@ def parse_form(body: bytes) -> Mapping[str, str]:
     except ValueError as error:
         raise FramingError("the form cannot be read") from error
     fields = dict(pairs)
-    if len(fields) != len(pairs) or any(len(value) > FIELD_CHARS_MAX for value in fields.values()):
+    if len(fields) != len(pairs) or any(len(value) > chars_max for value in fields.values()):
         raise FramingError("a field is repeated or too long")
     return fields
 

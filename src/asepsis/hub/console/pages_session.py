@@ -65,7 +65,7 @@ async def sign_in(request: Web, console: Console) -> Page:
             status=status,
             back=back,
             ended=False,
-            error=_explain(error),
+            error=explain(error),
             name=given.name,
         )
     before: Session | None = scope.get("asepsis.session")
@@ -118,7 +118,7 @@ async def change_password(request: Web, console: Console) -> Page:
             besides=scope["asepsis.connection"],
         )
     except (NotAuthenticated, InputError, RateLimited) as error:
-        return await _account(request, console, error=_explain(error), status=400)
+        return await _account(request, console, error=explain(error), status=400)
     return redirect("/sign-in?changed=1", cookie=_cookie("", max_age_s=0))
 
 
@@ -146,7 +146,10 @@ HANDLERS: Final = (
 
 async def _account(request: Web, console: Console, *, error: str = "", status: int = 200) -> Page:
     found = await console.sessions.listing(who(request).name)
-    return console.frame.page(request, "account.html", status=status, sessions=found, error=error)
+    factor = await console.factors.info(who(request).name)
+    return console.frame.page(
+        request, "account.html", status=status, sessions=found, factor=factor, error=error
+    )
 
 
 def safe_path(text: str) -> str:
@@ -155,7 +158,8 @@ def safe_path(text: str) -> str:
     return text if ours and text.isprintable() and len(text) <= NEXT_CHARS_MAX else ""
 
 
-def _explain(error: AsepsisError) -> str:
+def explain(error: AsepsisError) -> str:
+    """Return a refusal as a sentence, with what to do next."""
     words = f"{str(error)[:1].upper()}{str(error)[1:]}."
     if isinstance(error, RateLimited):
         return f"{words} Try again in {error.retry_after_s} s."

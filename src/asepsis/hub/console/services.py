@@ -7,12 +7,14 @@ from litestar.di import NamedDependency
 
 from asepsis.core.model.association import Association
 from asepsis.hub.access.accounts import Accounts
+from asepsis.hub.access.factors import SecondFactors
 from asepsis.hub.access.http import Credentials
 from asepsis.hub.access.principal import Principal
 from asepsis.hub.access.sessions import SessionService
 from asepsis.hub.console.pages import Frame
 from asepsis.hub.console.ports import Alarms, Decisions, Presence, Whereabouts
 from asepsis.hub.console.trend import Chart
+from asepsis.hub.console.updates import Updates
 from asepsis.hub.delivery.people import DeadLetters
 from asepsis.hub.delivery.service import DeliveryService
 from asepsis.hub.registry.associations.book import Patient
@@ -29,6 +31,7 @@ class Services:
         frame: What stands around every page.
         credentials: Recognises people.
         accounts: Sign-in and passwords.
+        factors: Second factors.
         sessions: Sessions of browsers.
         store: State, for what has no service.
         registry: Enrolment and revocation.
@@ -40,12 +43,14 @@ class Services:
         letters: What people decide about dead letters; each act is audited.
         deliveries: Where data may leave to.
         attested: How a device stands by the word of its TPM: words, tone, and how the TPM is known.
+        updates: Software for devices.
         charts: Trends of a device for somebody; none for who may not see them.
     """
 
     frame: Frame
     credentials: Credentials
     accounts: Accounts
+    factors: SecondFactors
     sessions: SessionService
     store: Store
     registry: RegistryService
@@ -57,6 +62,7 @@ class Services:
     letters: DeadLetters
     deliveries: DeliveryService
     attested: Callable[[str], Awaitable[tuple[str, str, str]]]
+    updates: Updates
     charts: Callable[[str, Principal], Awaitable[Sequence[Chart]]]
 
     def patient(self, association: Association) -> Patient:

@@ -120,6 +120,16 @@ def test_every_set_of_roles_may_do_what_one_of_them_may(action: Action) -> None:
 
 
 @pytest.mark.parametrize("action", Action)
+def test_a_password_alone_brings_no_software_and_changes_no_account(action: Action) -> None:
+    person = Principal(
+        kind=PrincipalKind.PERSON, name="ana", roles=frozenset(Role), password_only=True
+    )
+    gated = ("manage-updates", "manage-campaigns", "manage-ddi", "manage-people")
+    refused = action in gated or not TABLE[action] & set(ROLES)
+    assert outcome(person, action) == ("no" if refused else "yes")
+
+
+@pytest.mark.parametrize("action", Action)
 @pytest.mark.parametrize("letter", "DGC")
 def test_a_machine_acts_on_its_own_name(letter: str, action: Action) -> None:
     allowed = outcome(MACHINES[letter], action)

@@ -135,6 +135,15 @@ class Planning(Acts):
 
         return await self.store.read(work)
 
+    async def runs(self, release: str) -> list[tuple[Stored, dict[int, Tally]]]:
+        """Return the campaigns of a release, newest first, with their devices counted by wave."""
+
+        def work(connection: Connection) -> list[tuple[Stored, dict[int, Tally]]]:
+            found = rows.all_campaigns(connection, release=release)
+            return [(one, rows.tallies(connection, one)) for one in found]
+
+        return await self.store.read(work)
+
     async def facts(self, stored: Stored) -> tuple[ReleaseFacts | None, str]:
         """Return the facts of a campaign's release, or why it may not be rolled out now."""
         try:

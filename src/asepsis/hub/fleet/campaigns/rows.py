@@ -121,10 +121,12 @@ def campaign(connection: Connection, name: str) -> Stored:
     return _stored(row)
 
 
-def all_campaigns(connection: Connection) -> list[Stored]:
-    """Return every campaign, newest first."""
-    rows = connection.execute(select(campaigns).order_by(campaigns.c.created_ns.desc()))
-    return [_stored(row) for row in rows]
+def all_campaigns(connection: Connection, *, release: str = "") -> list[Stored]:
+    """Return every campaign, newest first, or only those of one release."""
+    query = select(campaigns).order_by(campaigns.c.created_ns.desc())
+    if release:
+        query = query.where(campaigns.c.release == release)
+    return [_stored(row) for row in connection.execute(query)]
 
 
 def change_campaign(

@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import msgspec
@@ -10,6 +11,7 @@ from sqlalchemy import Connection, select
 
 from asepsis.core.errors import Conflict, InputError, NotFound, NotPermitted
 from asepsis.hub.audit import log
+from asepsis.hub.audit.rules import Entry
 from asepsis.hub.fleet.campaigns import member_rows, rows, states
 from asepsis.hub.fleet.campaigns.acts import Acts
 from asepsis.hub.fleet.campaigns.document import ALWAYS, read_campaign
@@ -24,6 +26,23 @@ PROPOSED: Final = "propose-emergency"
 SECOND_PERSON_NS: Final = 15 * 60 * 10**9
 """How long a proposal waits for the second person."""
 _BY_PERSON: Final = frozenset({Order.START, Order.PAUSE, Order.RESUME, Order.HALT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """An emergency that one person proposed, and that waits for another one.
+
+    Attributes:
+        number: Its index in the audit log.
+        person: Who proposed it.
+        reason: Why.
+        until_ns: How long it waits, nanoseconds since 1970.
+    """
+
+    number: int
+    person: str
+    reason: str
+    until_ns: int
 
 
 class CampaignService(Acts):
@@ -54,6 +73,7 @@ class CampaignService(Acts):
                 person,
                 release=spec.release,
                 document=release.document,
+                authorisation=release.authorisation,
                 change=spec.change,
                 devices=len(where),
             )
@@ -169,6 +189,18 @@ class CampaignService(Acts):
 
         return await self.store.write(work)
 
+    async def proposals(self, name: str) -> list[Proposal]:
+        """Return what waits for the second person, oldest first; none once it was confirmed."""
+
+        def work(connection: Connection) -> list[Proposal]:
+            if rows.campaign(connection, name).emergency is not None:
+                return []
+            since_ns = self.store.clock() - SECOND_PERSON_NS
+            found = log.lately(connection, action=PROPOSED, since_ns=since_ns)
+            return [_proposal(one) for one in found if one.subject == name]
+
+        return await self.store.read(work)
+
     async def confirm_emergency(self, name: str, proposal: int, *, person: str) -> Emergency:
         """Confirm, as the second person; a device in use still waits for a person at that device.
 
@@ -189,9 +221,8 @@ class CampaignService(Acts):
                 raise NotPermitted("a second person must confirm")
             if self.store.clock() - found[0].at_ns > SECOND_PERSON_NS:
                 raise Conflict("the proposal waited too long", hint="propose it again")
-            said = cast("dict[str, Any]", msgspec.json.decode(found[0].detail))
-            first = found[0].actor.removeprefix("person:")
-            emergency = Emergency(reason=str(said["reason"]), first=first, second=person)
+            said = _proposal(found[0])
+            emergency = Emergency(reason=said.reason, first=said.person, second=person)
             rows.change_campaign(connection, stored, emergency=emergency)
             self.note(connection, "confirm-emergency", name, person, proposal=proposal)
             return emergency
@@ -248,6 +279,16 @@ class CampaignService(Acts):
                 f"there is no calendar {min(unknown)}",
                 hint=f"asepsis campaign calendar FILE, or name {ALWAYS}",
             )
+
+
+def _proposal(entry: Entry) -> Proposal:
+    said = cast("dict[str, Any]", msgspec.json.decode(entry.detail))
+    return Proposal(
+        number=entry.index,
+        person=entry.actor.removeprefix("person:"),
+        reason=str(said["reason"]),
+        until_ns=entry.at_ns + SECOND_PERSON_NS,
+    )
 
 
 def _updated(connection: Connection, name: str, wave: int | None) -> list[str]:
