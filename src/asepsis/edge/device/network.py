@@ -39,7 +39,7 @@ from asepsis.edge.sandbox.ring import RingReader, Token, wake_of
 from asepsis.edge.uplink.backoff import Backoff
 from asepsis.edge.uplink.caretaker import clinical_connection
 from asepsis.edge.uplink.clock import TrustedClock
-from asepsis.edge.uplink.connection import Dial, Endpoint, HubConnection
+from asepsis.edge.uplink.connection import ANSWER_BYTES_MAX, Dial, Endpoint, HubConnection
 from asepsis.edge.uplink.files import read_state, write_durably
 from asepsis.edge.uplink.folder import Hospital, IdentityFolder
 from asepsis.edge.uplink.outgoing import Fate, Outgoing
@@ -305,6 +305,18 @@ def _updates(
     uplink: Uplink, *, folder: IdentityFolder, clock: TrustedClock, client: BrokerClient
 ) -> carrying_updates.Carrying:
     """Return what carries for the fetcher of updates, over a connection of its own."""
+    connect = _connecting(folder, clock=clock, client=client, answer_bytes_max=METADATA_BYTES_MAX)
+    return carrying_updates.Carrying(connect=connect, busy=lambda: uplink.busy)
+
+
+def _connecting(
+    folder: IdentityFolder,
+    *,
+    clock: TrustedClock,
+    client: BrokerClient,
+    answer_bytes_max: int = ANSWER_BYTES_MAX,
+) -> Callable[[], HubConnection]:
+    """Return what opens a connection beside that of live data."""
     _, hospital, root_der = folder.load()
 
     def connect() -> HubConnection:
@@ -315,27 +327,17 @@ def _updates(
             clock=clock,
             timeout_s=ERRAND_TIMEOUT_S,
             dial=_dial(client, hospital),
-            answer_bytes_max=METADATA_BYTES_MAX,
+            answer_bytes_max=answer_bytes_max,
         )
 
-    return carrying_updates.Carrying(connect=connect, busy=lambda: uplink.busy)
+    return connect
 
 
 def _errands(
     order: Order, line: Line, *, folder: IdentityFolder, clock: TrustedClock, client: BrokerClient
 ) -> list[Errands]:
     """Return what else this compartment was handed lines for."""
-    _, hospital, root_der = folder.load()
-
-    def connect() -> HubConnection:
-        return clinical_connection(
-            folder,
-            hospital=hospital,
-            root_der=root_der,
-            clock=clock,
-            timeout_s=ERRAND_TIMEOUT_S,
-            dial=_dial(client, hospital),
-        )
+    connect = _connecting(folder, clock=clock, client=client)
 
     def errand(name: str, what: Errand, *, kept: bool = False) -> Errands:
         backoff = Backoff(rng=random.Random())  # noqa: S311 - jitter
